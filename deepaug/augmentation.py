@@ -1,0 +1,409 @@
+"""Deep Augmentation: transform the activations of one chosen layer while a network trains.
+
+    handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
+
+Source: Brüel-Gabrielsson, Wang, Baradad and Solomon, "Deep Augmentation: Self-Supervised Learning
+with Transformations in Activation Space", arXiv 2303.14537. The abstract names the idea (dropout or
+PCA at a targeted layer, optionally with a stop-gradient); what it leaves open is chosen here and
+said in each docstring.
+
+All randomness comes from torch's global generators, as with `torch.nn.Dropout`, so that
+`torch.manual_seed`, `fork_rng` and activation checkpointing treat a transform like any other layer.
+"""
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepaug.validation import one_of, share
+
+
+class Transform:
+    """A random change of an activation; the base of `Dropout`, `PCA` and `GaussianNoise`.
+
+    Called as `transform(x, dim=None, mask=None, groups=None)`:
+
+    x: floating-point activation with samples along axis 0 and features along `dim`. Everything
+        else (pixels, tokens) is a position. A *row* is the feature vector of one position.
+    dim: the feature axis; by default 1 for 4-D activations (n, c, h, w) and the last otherwise.
+    mask: booleans in the shape of `x` without its feature axis: which rows count. The others
+        (padding) enter no statistic and are returned as they came.
+    groups: integers of that same shape: the sample each row belongs to, where that is not axis 0
+        (the nodes of a batched graph).
+
+    Returns a tensor of the shape, dtype, device and memory format of `x`. Raises ValueError for an
+    activation without features, or a mask or groups of another shape.
+    """
+
+    def __init__(self, p: float = 0.5):
+        self.p = share("p", p)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+    def __call__(
+        self,
+        x: Tensor,
+        dim: int | None = None,
+        mask: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor:
+        dim = _feature_axis(x, dim)
+        for name, rows in (("mask", mask), ("groups", groups)):
+            wanted = x.shape[:dim] + x.shape[dim + 1 :]
+            if rows is not None and rows.shape != wanted:
+                raise ValueError(f"{name} has shape {tuple(rows.shape)}, not {tuple(wanted)}")
+        if self.p == 0:
+            return x
+        mask = None if mask is None else mask.bool()
+        rows = x.movedim(dim, -1)
+        with torch.autocast(x.device.type, enabled=False):
+            out = self.transform(rows, mask, groups)
+        if mask is not None:
+            out = torch.where(mask.unsqueeze(-1), out, rows)
+        return out.movedim(-1, dim)
+
+    def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
+        """Transform `x` of shape (n, ..., features)."""
+        raise NotImplementedError
+
+
+class Dropout(Transform):
+    """Zero activations at random; the survivors are scaled by 1 / (1 - p), as in `nn.Dropout`.
+
+    Args:
+        p: probability that an element (or a feature) is zeroed, 0 <= p < 1.
+        granularity: "element" draws for every number by itself; "feature" draws once for each
+            sample and feature, and zeroes that feature at all the sample's positions (for images,
+            whole activation maps, as in `nn.Dropout2d`).
+    """
+
+    def __init__(self, p: float = 0.5, granularity: str = "element"):
+        super().__init__(p)
+        self.granularity = one_of("granularity", granularity, ("element", "feature"))
+
+    def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
+        if self.granularity == "element":
+            return F.dropout(x, self.p, training=True)
+        return x * _survivors(x, self.p, x.shape[-1], groups).to(x.dtype)
+
+
+class PCA(Transform):
+    """Remove principal components of the activations: dropout in the batch's own eigenbasis.
+
+    With mean μ and principal directions V of the batch's rows, a row x becomes
+    μ + V·M·Vᵀ(x − μ), M diagonal. The mean is always kept.
+
+    Args:
+        p: for "drop", the probability that a sample loses a component; for "truncate", the share
+            of the components, counted from the weakest, that every sample loses. 0 <= p < 1.
+        mode: "drop": each sample loses its own random subset of components, the same at all its
+            positions; the kept ones are scaled by 1 / (1 - p), so that the expectation is x.
+            "truncate": the leading round((1 - p)·k) of the k components are kept for all samples,
+            at least one, and nothing is rescaled: a deterministic projection. k is the largest
+            rank the rows can have: min(rows - 1, features).
+
+    μ and V come from the rows of the batch at hand, without gradient, in float32 or better. Where
+    eigenvalues repeat the basis is any one of their eigenspace. Non-finite activations are returned
+    as they came, for the training loop to notice.
+    """
+
+    def __init__(self, p: float = 0.5, mode: str = "drop"):
+        super().__init__(p)
+        self.mode = one_of("mode", mode, ("drop", "truncate"))
+
+    @torch.no_grad()
+    def basis(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (f,), variances (k,), descending, and principal directions (f, k) of rows (r, f)."""
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        mean = rows.mean(0)
+        centred = rows - mean
+        if len(rows) > rows.shape[1]:
+            variances, directions = torch.linalg.eigh(centred.mT @ centred / (len(rows) - 1))
+            return mean, variances.flip(0).clamp_min(0), directions.flip(1)
+        # Fewer rows than features: the covariance would have a large arbitrary null space.
+        _, scales, directions = torch.linalg.svd(centred, full_matrices=False)
+        return mean, scales.square() / max(len(rows) - 1, 1), directions.mT
+
+    def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
+        rows = x.flatten(0, -2) if mask is None else x[mask]
+        if len(rows) == 0:
+            return x
+        try:
+            mean, variances, directions = self.basis(rows)
+        except torch.linalg.LinAlgError:
+            if torch.isfinite(rows).all():
+                raise
+            return x
+        centred = x.to(mean.dtype) - mean
+        if self.mode == "truncate":
+            most = max(1, min(len(rows) - 1, x.shape[-1]))
+            kept = directions[:, : max(1, round((1 - self.p) * most))]
+            return (mean + (centred @ kept) @ kept.mT).to(x.dtype)
+        survivors = _survivors(x, self.p, len(variances), groups).to(mean.dtype)
+        return (mean + (centred @ directions * survivors) @ directions.mT).to(x.dtype)
+
+
+class GaussianNoise(Transform):
+    """Add Gaussian noise of the norm that `Dropout(p)` changes a sample by: a control.
+
+    Dropout with rescaling moves an activation x by a vector of expected squared norm
+    p / (1 - p)·‖x‖²; so does this noise, which knows nothing of features or components.
+
+    Args:
+        p: the dropout probability whose norm is matched, 0 <= p < 1.
+    """
+
+    def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
+        power = x.detach().float().square().mean(-1, keepdim=True)
+        counts = torch.ones_like(power) if mask is None else mask.unsqueeze(-1).to(power.dtype)
+        power = power * counts
+        if groups is None:
+            axes = tuple(range(1, x.ndim))
+            total, count = power.sum(axes, keepdim=True), counts.sum(axes, keepdim=True)
+        else:
+            index, zeros = groups.flatten(), power.new_zeros(int(groups.max()) + 1)
+            total = zeros.index_add(0, index, power.flatten())[groups].unsqueeze(-1)
+            count = zeros.index_add(0, index, counts.flatten())[groups].unsqueeze(-1)
+        scale = (self.p / (1 - self.p) * total / count.clamp_min(1)).sqrt()
+        return x + (torch.randn_like(x, dtype=scale.dtype) * scale).to(x.dtype)
+
+
+def _feature_axis(x: Tensor, dim: int | None) -> int:
+    if not x.is_floating_point():
+        raise ValueError(f"the activation must be floating-point, not {x.dtype}")
+    axis = (1 if x.ndim == 4 else x.ndim - 1) if dim is None else dim
+    axis += x.ndim if axis < 0 else 0
+    if not 0 < axis < x.ndim:
+        raise ValueError(
+            f"feature axis dim={dim} does not fit an activation of shape {tuple(x.shape)}; "
+            f"it needs samples along axis 0 and features along another"
+        )
+    return axis
+
+
+def _survivors(x: Tensor, p: float, features: int, groups: Tensor | None) -> Tensor:
+    """Inverted-dropout factors, one for each sample and feature, to multiply (n, ..., features)."""
+    samples = len(x) if groups is None else int(groups.max()) + 1
+    factors = (torch.rand(samples, features, device=x.device) >= p) / (1 - p)
+    if groups is not None:
+        return factors[groups]
+    return factors.view(samples, *[1] * (x.ndim - 2), features)
+
+
+class Handle:
+    """An attached transform, as returned by `attach`. Also a context manager that removes it."""
+
+    def __init__(
+        self, model: nn.Module, transform: Transform, stop_gradient: bool, dim: int | None
+    ):
+        self.model, self.transform = model, transform
+        self.stop_gradient, self.dim = stop_gradient, dim
+        self.calls = 0  # times the transform has acted: zero after training means it never fired
+        self._mask = self._groups = None
+        self._arguments: tuple[tuple, dict] | None = None
+        self._registrations: list = []
+        self._paused = self._repeating = False
+        self._drawn_from: list[tuple[torch.device, Tensor]] = []
+
+    def remove(self) -> None:
+        """Take the transform off the model. A second call does nothing."""
+        for registration in self._registrations:
+            registration.remove()
+        if self._registrations:
+            self._registrations.clear()
+            _forget_compiled_code()
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.remove()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within this context the model runs plainly: no transform and no stop-gradient."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    @contextlib.contextmanager
+    def repeated(self) -> Iterator[None]:
+        """Within this context the last random draw is used again: the same mask in both views.
+
+        For a layer that runs once in a forward pass. The generators then go on as if nothing had
+        been drawn.
+        """
+        if not self._drawn_from:
+            raise RuntimeError("repeated() needs an earlier training forward pass to repeat")
+        before, self._repeating = self._repeating, True
+        try:
+            yield
+        finally:
+            self._repeating = before
+
+    # Eager inside compiled models: there the state above would be frozen at compilation.
+    @torch.compiler.disable
+    def _apply(self, x: Tensor) -> Tensor:
+        if self.stop_gradient:
+            x = x.detach()
+        rows = {"mask": self._rows(self._mask), "groups": self._rows(self._groups)}
+        self.calls += 1
+        if not self._repeating:
+            self._drawn_from = _random_states(x.device)
+            return self.transform(x, self.dim, **rows)
+        devices = [device for device, _ in self._drawn_from if device.type == "cuda"]
+        with torch.random.fork_rng(devices=devices):
+            for device, state in self._drawn_from:
+                _random_module(device).set_rng_state(state, *_index(device))
+            return self.transform(x, self.dim, **rows)
+
+    def _rows(self, of: Callable | None) -> Tensor | None:
+        if of is None:
+            return None
+        if torch._C._current_graph_task_id() != -1:
+            # Recomputation in a backward pass: which forward pass it belongs to is not known.
+            raise RuntimeError("mask and groups do not work with activation checkpointing")
+        args, kwargs = self._arguments
+        return of(*args, **kwargs)
+
+    @property
+    def _acting(self) -> bool:
+        return self.model.training and not self._paused
+
+    @torch.compiler.disable
+    def _after(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return _change_first(output, self._apply, type(module).__name__) if self._acting else None
+
+    @torch.compiler.disable
+    def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if not self._acting:
+            return None
+        for position, value in [*enumerate(args), *kwargs.items()]:
+            if isinstance(value, Tensor) and value.is_floating_point():
+                changed = self._apply(value)
+                if isinstance(position, str):
+                    return args, {**kwargs, position: changed}
+                return (*args[:position], changed, *args[position + 1 :]), kwargs
+        embeddings = [n for n, m in module.named_modules() if isinstance(m, nn.Embedding)]
+        raise ValueError(
+            "layer 'input' needs a floating-point tensor argument and the model was given none; "
+            + (
+                f"target an embedding layer: {', '.join(map(repr, embeddings))}"
+                if embeddings
+                else "target a layer by its name from model.named_modules()"
+            )
+        )
+
+    @torch.compiler.disable
+    def _remember(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._arguments = args, kwargs
+
+    @torch.compiler.disable
+    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self._arguments = None
+
+
+def attach(
+    model: nn.Module,
+    layer: str,
+    transform: Transform,
+    stop_gradient: bool = False,
+    dim: int | None = None,
+    mask: Callable[..., Tensor] | None = None,
+    groups: Callable[..., Tensor] | None = None,
+) -> Handle:
+    """Transform the output of `layer` whenever `model` runs in training mode.
+
+    Args:
+        model: any module. Nothing is copied; in `eval()` it stays bit-identical to the plain model.
+        layer: a name from `model.named_modules()` (`deepaug.layers` suggests some), or "input" for
+            the first floating-point tensor argument. The layer's output may be a tensor, a tuple or
+            list whose first element is one, a mapping or a dataclass whose first tensor is meant.
+        transform: `Dropout`, `PCA` or any `Transform`.
+        stop_gradient: detach the activation before it is transformed, so that the layers below
+            learn nothing from this pass (the option named in the paper's first abstract). With
+            `paused()` for the other view they learn from that one alone.
+        dim: feature axis; by default 1 for 4-D activations and the last otherwise. Networks that
+            keep images channels-last, such as torchvision's Swin, need `dim=-1`.
+        mask, groups: called with the arguments of the model's own forward pass, to tell which rows
+            count and which sample each belongs to (see `Transform`):
+            `mask=lambda input_ids, attention_mask: attention_mask`.
+
+    Returns:
+        A `Handle`: `paused()`, `repeated()`, `remove()`. A deep copy of the model carries its own.
+
+    Raises:
+        ValueError: unknown layer (with the nearest names), or no usable tensor at the layer.
+    """
+    plain = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+    modules = dict(plain.named_modules())
+    if layer != "input":
+        names = [*filter(None, modules), "input"]
+        kind = type(plain).__name__
+        one_of(f"layer of {kind}", layer, names, "deepaug.layers lists good targets")
+    if not isinstance(transform, Transform):
+        raise ValueError(f"transform must be a Dropout, PCA or other Transform, not {transform!r}")
+    handle = Handle(model, transform, stop_gradient, dim)
+    handle._mask, handle._groups = mask, groups
+    if mask is not None or groups is not None:
+        handle._registrations += [
+            model.register_forward_pre_hook(handle._remember, with_kwargs=True, prepend=True),
+            model.register_forward_hook(handle._forget, always_call=True),
+        ]
+    handle._registrations.append(
+        model.register_forward_pre_hook(handle._before, with_kwargs=True)
+        if layer == "input"
+        else modules[layer].register_forward_hook(handle._after)
+    )
+    _forget_compiled_code()
+    return handle
+
+
+def _change_first(output: Any, change: Callable[[Tensor], Tensor], where: str) -> Any:
+    """`output` with its (first) tensor changed."""
+    if isinstance(output, Tensor):
+        return change(output)
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
+        changed = [change(output[0]), *output[1:]]
+        return output._make(changed) if hasattr(output, "_make") else type(output)(changed)
+    if dataclasses.is_dataclass(output):  # Hugging Face's outputs are dataclasses and mappings
+        for field in dataclasses.fields(output):
+            if isinstance(value := getattr(output, field.name), Tensor):
+                return dataclasses.replace(output, **{field.name: change(value)})
+    elif isinstance(output, Mapping):
+        for name, value in output.items():
+            if isinstance(value, Tensor):
+                return type(output)({**output, name: change(value)})
+    raise ValueError(
+        f"the targeted {where} returned {type(output).__name__}; needed: a tensor, a tuple whose "
+        f"first element is one, a mapping or a dataclass with one"
+    )
+
+
+def _forget_compiled_code() -> None:
+    """Make torch.compile look again: it ignores hooks that come or go after compilation."""
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
+
+
+def _random_module(device: torch.device):
+    return torch.random if device.type == "cpu" else getattr(torch, device.type)
+
+
+def _index(device: torch.device) -> tuple:
+    return () if device.type in ("cpu", "mps") else (device,)
+
+
+def _random_states(device: torch.device) -> list[tuple[torch.device, Tensor]]:
+    """The state of every global generator a transform on `device` may draw from."""
+    return [(device, _random_module(device).get_rng_state(*_index(device)))]

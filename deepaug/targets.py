@@ -1,0 +1,105 @@
+"""Which layers of a network are worth targeting."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def call(model: nn.Module, batch: Any, forward: Callable | None = None) -> Any:
+    """Run `model` on a batch: `model(b)`, `model(*b)` or `model(**b)`, or `forward(model, b)`."""
+    if forward is not None:
+        return forward(model, batch)
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(*batch) if isinstance(batch, tuple) else model(batch)
+
+
+def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> list[str]:
+    """Names of the layers worth targeting with `deepaug.attach`, in execution order.
+
+    A layer is listed if it ran exactly once and returned floating-point features. A module that
+    merely holds a chain of repeated blocks is opened up and its blocks are listed instead; of
+    modules that return the very same tensor only the outermost is. "input" comes first where the
+    model takes a floating-point tensor.
+
+    Args:
+        model: run once in `eval()` mode without gradient; its training flags are put back.
+        example: one batch: a tensor, a tuple of positional or a mapping of keyword arguments.
+        forward: `forward(model, example)`, for batches passed in another way.
+    """
+    ran: Counter[str] = Counter()
+    finished: dict[str, int] = {}
+    outputs: dict[str, Any] = {}  # kept alive, so that identities stay distinct
+
+    def watch(name: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            ran[name] += 1
+            finished[name] = len(finished)
+            outputs[name] = _first_tensor(output)
+
+        return hook
+
+    arguments: list = []
+    flags = {module: module.training for module in model.modules()}
+    hooks = [m.register_forward_hook(watch(n)) for n, m in model.named_modules() if n]
+    hooks.append(
+        model.register_forward_pre_hook(
+            lambda _, args, kwargs: arguments.extend([*args, *kwargs.values()]), with_kwargs=True
+        )
+    )
+    try:
+        model.eval()
+        with torch.no_grad():
+            call(model, example, forward)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in flags.items():
+            module.training = training
+
+    def worth(name: str) -> bool:
+        out = outputs.get(name)
+        return ran[name] == 1 and out is not None and out.is_floating_point() and out.ndim > 1
+
+    seen, listed = set(), []
+    for name in _walk(model, "", ran):
+        if worth(name) and id(outputs[name]) not in seen:
+            seen.add(id(outputs[name]))
+            listed.append(name)
+    listed.sort(key=finished.__getitem__)
+    takes_floats = any(isinstance(a, Tensor) and a.is_floating_point() for a in arguments)
+    return (["input"] if takes_floats else []) + listed
+
+
+def _walk(module: nn.Module, prefix: str, ran: Counter) -> Iterator[str]:
+    """Names below `module`, outermost first, opening containers and chains of repeated blocks."""
+    children = [(f"{prefix}{name}", child) for name, child in module.named_children()]
+    chains = {name: type(c) for name, c in children if _holds_a_chain(c, f"{name}.", ran)}
+    kinds = Counter(chains.values())
+    for name, child in children:
+        # The four stages of a ResNet are chains side by side, and targets themselves.
+        if not ran[name] or (name in chains and kinds[chains[name]] == 1):
+            yield from _walk(child, f"{name}.", ran)
+        if ran[name]:
+            yield name
+
+
+def _holds_a_chain(module: nn.Module, prefix: str, ran: Counter) -> bool:
+    """Whether repeated composite blocks of one class lie below `module`, as in a ViT's encoder."""
+    children = [(f"{prefix}{name}", child) for name, child in module.named_children()]
+    blocks = Counter(type(c) for n, c in children if ran[n] and any(c.children()))
+    return any(count > 1 for count in blocks.values()) or any(
+        _holds_a_chain(child, f"{name}.", ran) for name, child in children
+    )
+
+
+def _first_tensor(output: Any) -> Tensor | None:
+    if isinstance(output, Tensor):
+        return output
+    values = output.values() if isinstance(output, Mapping) else output
+    if isinstance(values, tuple | list) or isinstance(output, Mapping):
+        return next((value for value in values if isinstance(value, Tensor)), None)
+    return None

@@ -1,0 +1,27 @@
+"""One clear line for bad input: what was given, what is allowed, what to do."""
+
+import difflib
+import math
+from collections.abc import Iterable
+
+
+def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> str:
+    """Return `given` if `allowed` has it; otherwise raise a ValueError that names the nearest."""
+    allowed = list(allowed)
+    if isinstance(given, str) and given in allowed:
+        return given
+    near = difflib.get_close_matches(str(given), allowed, n=3, cutoff=0.4)
+    if near:
+        choice = "nearest: " + ", ".join(map(repr, near))
+    else:
+        more = " …" if len(allowed) > 12 else ""
+        choice = "allowed: " + ", ".join(map(repr, allowed[:12])) + more
+    raise ValueError(f"unknown {what} {given!r}; {choice}{'; ' + hint if hint else ''}")
+
+
+def share(what: str, given: object) -> float:
+    """Return `given` as a float in [0, 1), or raise a ValueError."""
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if number and math.isfinite(given) and 0 <= given < 1:
+        return float(given)
+    raise ValueError(f"{what} must be a number with 0 <= {what} < 1, not {given!r}")
