@@ -1,0 +1,65 @@
+"""Evaluators of frozen features, shared by all modalities."""
+
+import warnings
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def knn_accuracy(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    labels: Tensor,
+    classes: int,
+    k: int,
+    temperature: float = 0.1,
+) -> float:
+    """Weighted k-nearest-neighbour accuracy in per cent (Wu et al. 2018, arXiv 1805.01978).
+
+    Args:
+        bank, queries: features (m, f) and (n, f); both are normalised here.
+        bank_labels, labels: int64 (m,) and (n,), in [0, classes).
+        k: neighbours that vote, each with weight exp(cosine similarity / temperature).
+    """
+    bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
+    right = 0
+    for part, truth in zip(queries.split(1024), labels.split(1024), strict=True):
+        similarity, nearest = (part @ bank.mT).topk(min(k, len(bank)), dim=1)
+        votes = torch.zeros(len(part), classes, device=part.device)
+        votes.scatter_add_(1, bank_labels[nearest], (similarity / temperature).exp())
+        right += (votes.argmax(1) == truth).sum().item()
+    return 100 * right / len(labels)
+
+
+def linear_probe(
+    bank: Tensor, bank_labels: Tensor, queries: dict[str, tuple[Tensor, Tensor]]
+) -> dict[str, float]:
+    """Accuracy in per cent of a logistic regression on standardised features.
+
+    Its L2 strength, C in {0.001, 0.01, 0.1}, is the one best on `queries["validation"]`.
+
+    Args:
+        bank, bank_labels: training features (m, f) and labels (m,).
+        queries: split -> (features, labels); "validation" must be among them.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = bank.mean(0), bank.std(0).clamp_min(1e-6)
+
+    def standard(features: Tensor):
+        return ((features - mean) / deviation).cpu().numpy()
+
+    inputs, labels = standard(bank), bank_labels.cpu().numpy()
+    queries = {split: (standard(x), y.cpu().numpy()) for split, (x, y) in queries.items()}
+    best = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are the budget
+        for c in (0.001, 0.01, 0.1):
+            probe = LogisticRegression(C=c, max_iter=200).fit(inputs, labels)
+            accuracies = {split: 100 * probe.score(x, y) for split, (x, y) in queries.items()}
+            if best is None or accuracies["validation"] > best["validation"]:
+                best = accuracies
+    return best

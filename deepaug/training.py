@@ -1,0 +1,300 @@
+"""Training: one trial in, one outcome out, whatever the modality."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepaug import augmentation, modalities
+from deepaug.contrastive import ProjectionHead, nt_xent
+from deepaug.targets import call
+from deepaug.trial import Trial, derive
+
+TRANSFORMS: dict[str, Callable[[float], augmentation.Transform]] = {
+    "dropout": augmentation.Dropout,
+    "dropout-feature": lambda p: augmentation.Dropout(p, "feature"),
+    "pca": augmentation.PCA,
+    "pca-truncate": lambda p: augmentation.PCA(p, "truncate"),
+    "noise": augmentation.GaussianNoise,
+}
+# Fabric announces the precision for each trial; `deepaug run` has said it once for all.
+logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+CURVE_POINTS = 50
+CHECKPOINT_SECONDS = 60
+
+
+class Task(Protocol):
+    """What a modality prepares for one trial: data on the device, encoder, views, evaluation."""
+
+    digest: str  # of the data set
+    classes: int
+    primary: str  # the metric the verdicts are about
+    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` for this encoder
+    mask: Callable[..., Tensor] | None
+    groups: Callable[..., Tensor] | None
+
+    def __len__(self) -> int: ...
+    def encoder(self) -> nn.Module: ...
+    def batches(self, generator: torch.Generator) -> list[Tensor]: ...
+    def views(self, epoch: int) -> Callable[[Tensor], tuple[Any, Any]]: ...
+    def labels(self, index: Tensor) -> Tensor: ...
+    def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]: ...
+
+
+@dataclass
+class Outcome:
+    """What a trial came to; times in seconds."""
+
+    status: str  # "ok" or "diverged"
+    metrics: dict[str, dict[str, float]]
+    curve: list[dict[str, float]]
+    data_digest: str
+    device: str
+    training_seconds: float = 0.0
+    samples_per_second: float = 0.0
+
+
+class Network(nn.Module):
+    """Encoder and, for training alone, the head its loss needs."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, view: Any) -> Tensor:
+        return self.head(call(self.encoder, view))
+
+
+@dataclass
+class Progress:
+    """State after some epochs: what a checkpoint keeps besides model and optimiser."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def build(trial: Trial, task: Task) -> Network:
+    """The network at its initialisation, which depends on the seed and the architecture alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(trial.seed, "initialisation"))
+        encoder = task.encoder()
+        if trial.objective == "supervised":
+            head = nn.Linear(encoder.features, task.classes)
+        else:
+            head = ProjectionHead(encoder.features)
+        return Network(encoder, head)
+
+
+def run(
+    trial: Trial,
+    accelerator: str = "auto",
+    device: int | None = None,
+    checkpoint: Path | None = None,
+    tick: Callable[[float], None] = lambda share: None,
+) -> Outcome:
+    """Train and evaluate a trial.
+
+    Args:
+        accelerator: as Lightning names them: "cpu", "cuda", "mps" or "auto".
+        device: index of the accelerator; by default the first.
+        checkpoint: a file to keep the state of a long training in, resumed from if it is there and
+            removed at the end. Resuming gives bit for bit what an undisturbed run gives.
+        tick: called with the share of the epochs done, as training goes on.
+    """
+    torch.set_num_threads(trial.threads)
+    precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[trial.precision]
+    devices = 1 if device is None or accelerator == "cpu" else [device]
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    task = modalities.load(trial.modality).prepare(trial, fabric.device)
+    network = build(trial, task)
+    training = _Training(trial, task, fabric, network)
+    progress = training.fit(checkpoint, tick)
+    diverged = progress is None
+    outcome = Outcome(
+        status="diverged" if diverged else "ok",
+        metrics={} if diverged else task.evaluate(training.embed, final=True),
+        curve=training.progress.curve,
+        data_digest=task.digest,
+        device=device_name(fabric.device),
+        training_seconds=training.progress.seconds,
+    )
+    if outcome.training_seconds:
+        seen = training.progress.epoch * training.steps * trial.batch_size
+        outcome.samples_per_second = seen / outcome.training_seconds
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return outcome
+
+
+class _Training:
+    def __init__(self, trial: Trial, task: Task, fabric: Fabric, network: Network):
+        self.trial, self.task, self.fabric = trial, task, fabric
+        self.steps = len(task) // trial.batch_size
+        self.total = max(1, trial.epochs * self.steps)
+        optimizer = _optimizer(trial, network)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        self.network, self.optimizer = fabric.setup(network, optimizer)
+        self.encoder = network.encoder
+        self.progress = Progress()
+        self.handle = None
+        if trial.layer != "none":
+            self.handle = augmentation.attach(
+                self.encoder,
+                trial.layer,
+                TRANSFORMS[trial.transform](trial.strength),
+                dim=task.dim,
+                mask=task.mask,
+                groups=task.groups,
+            )
+
+    def _rate(self, step: int) -> float:
+        done = step / self.total
+        if self.trial.schedule == "cosine":
+            return (1 + torch.cos(torch.tensor(torch.pi * done)).item()) / 2
+        return 1 - done if self.trial.schedule == "linear" else 1.0
+
+    def fit(self, checkpoint: Path | None, tick: Callable[[float], None]) -> Progress | None:
+        """Train to the last epoch; None if the loss stopped being finite."""
+        trial, progress = self.trial, self.progress
+        self._resume(checkpoint)
+        quarters = {round(trial.epochs * q / 4) for q in (1, 2, 3)}
+        # The curve has at most 50 points, the last epoch among them.
+        stride = -(-trial.epochs // CURVE_POINTS) if trial.epochs else 1
+        saved = time.monotonic()
+        while progress.epoch < trial.epochs:
+            start = time.monotonic()
+            loss = self._epoch(progress.epoch)
+            progress.seconds += time.monotonic() - start
+            progress.epoch += 1
+            if not torch.isfinite(torch.tensor(loss)):
+                return None
+            last = progress.epoch == trial.epochs
+            if (trial.epochs - progress.epoch) % stride == 0 or progress.epoch in quarters:
+                point = {"epoch": progress.epoch, "loss": round(loss, 5)}
+                if progress.epoch in quarters and not last:
+                    metrics = self.task.evaluate(self.embed, final=False)
+                    point[self.task.primary] = round(metrics["validation"][self.task.primary], 3)
+                progress.curve.append(point)
+            tick(progress.epoch / trial.epochs)
+            if checkpoint and not last and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save(checkpoint)
+                saved = time.monotonic()
+        return progress
+
+    def _epoch(self, epoch: int) -> float:
+        """One pass over the training subset; the mean loss."""
+        trial, task = self.trial, self.task
+        # Seeded anew each epoch, so that a resumed run goes on as an undisturbed one would.
+        torch.manual_seed(derive(trial.seed, "transform", epoch))
+        order = torch.Generator().manual_seed(derive(trial.seed, "order", epoch))
+        views = task.views(epoch)
+        loss_of = self._supervised if trial.objective == "supervised" else self._contrastive
+        self.network.train()
+        total = torch.zeros((), device=self.fabric.device)
+        batches = task.batches(order)
+        for index in batches:
+            loss = loss_of(index, *views(index))
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
+            self.optimizer.step()
+            self.schedule.step()
+            total += loss.detach()
+        return total.item() / len(batches)
+
+    def _contrastive(self, index: Tensor, first: Any, second: Any) -> Tensor:
+        # One forward pass for each view: BatchNorm and PCA see the statistics of one view.
+        with self._transforming(view=0):
+            z1 = self.network(first)
+        with self._transforming(view=1):
+            z2 = self.network(second)
+        return nt_xent(z1, z2, self.trial.temperature)
+
+    def _supervised(self, index: Tensor, first: Any, second: Any) -> Tensor:
+        # Both views, as in the contrastive twin: the same images and the same compute.
+        labels, losses = self.task.labels(index), []
+        for number, view in enumerate((first, second)):
+            with self._transforming(view=number):
+                losses.append(F.cross_entropy(self.network(view).float(), labels))
+        return sum(losses) / 2
+
+    @contextlib.contextmanager
+    def _transforming(self, view: int) -> Iterator[None]:
+        """The transform as the trial wants it for view 0 or 1."""
+        if self.handle is None:
+            yield
+            return
+        trial = self.trial
+        self.handle.stop_gradient = trial.stop_gradient == "both" or (
+            trial.stop_gradient == "one" and view == 0
+        )
+        with contextlib.ExitStack() as stack:
+            if view == 1 and trial.transformed == "one":
+                stack.enter_context(self.handle.paused())
+            elif view == 1 and trial.transformed == "same":
+                stack.enter_context(self.handle.repeated())
+            yield
+
+    @torch.no_grad()
+    def embed(self, batch: Any) -> Tensor:
+        """Features in evaluation mode, float32."""
+        self.encoder.eval()
+        with self.fabric.autocast():
+            return call(self.encoder, batch).float()
+
+    def _save(self, checkpoint: Path) -> None:
+        state = {
+            "key": self.trial.key,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "progress": vars(self.progress),
+        }
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = checkpoint.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(state, partial)
+        partial.replace(checkpoint)
+
+    def _resume(self, checkpoint: Path | None) -> None:
+        if checkpoint is None or not checkpoint.exists():
+            return
+        try:
+            state = torch.load(checkpoint, map_location=self.fabric.device, weights_only=True)
+            if state["key"] != self.trial.key:
+                return
+        except Exception:  # a damaged checkpoint costs its epochs, not the trial
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.progress = Progress(**state["progress"])
+
+
+def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
+    common = {"lr": trial.learning_rate, "weight_decay": trial.weight_decay}
+    if trial.optimizer == "sgd":
+        return torch.optim.SGD(network.parameters(), momentum=0.9, **common)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[trial.optimizer]
+    return kind(network.parameters(), **common)
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called: a GPU's product name, or the processor's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    import platform
+
+    return f"{device.type} {platform.processor() or platform.machine()}"
