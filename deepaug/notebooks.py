@@ -1,0 +1,95 @@
+"""Notebooks: strict parameters, and execution by papermill."""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepaug.records import PACKAGE
+from deepaug.validation import one_of
+
+SOURCES = PACKAGE.parent / "notebooks"
+EXECUTED = PACKAGE.parent / "book" / "notebooks"
+
+
+def injected(history: list[str]) -> set[str]:
+    """Names that papermill's injected cell assigns, out of IPython's input history `In`.
+
+    Papermill only warns of a parameter that a notebook does not know; a notebook that checks these
+    names does not run with a setting that was meant and had no effect.
+    """
+    names: set[str] = set()
+    for cell in history:
+        if cell.startswith("# Parameters\n"):
+            for statement in ast.parse(cell).body:
+                targets = getattr(statement, "targets", [])
+                names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def check_injected(history: list[str], allowed: set[str]) -> None:
+    """Raise ValueError if papermill was given a parameter that is not among `allowed`."""
+    for name in injected(history):
+        one_of("parameter", name, sorted(allowed))
+
+
+def execute(name: str, parameters: Mapping[str, str], output: Path | None = None) -> Path:
+    """Execute notebooks/`name`.py into a .ipynb and return its path.
+
+    Args:
+        parameters: name -> value as YAML text; checked against the notebook's own before it runs.
+        output: by default book/notebooks/`name`.ipynb.
+
+    Raises:
+        ValueError: unknown notebook, unknown or ill-typed parameter, or a cell that failed with
+            one. Nothing is written then, but for a failed cell: its notebook shows the traceback.
+    """
+    import jupytext
+    import nbformat
+    import papermill
+    from papermill.utils import find_first_tagged_cell_index
+
+    one_of("notebook", name, sorted(path.stem for path in SOURCES.glob("*.py")))
+    notebook = jupytext.read(SOURCES / f"{name}.py")
+    index = find_first_tagged_cell_index(notebook, "parameters")
+    allowed = injected(["# Parameters\n" + notebook.cells[index].source]) if index >= 0 else set()
+    values = {}
+    for given, text in parameters.items():
+        one_of(f"parameter of notebook {name}:", given, sorted(allowed))
+        try:
+            values[given] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ValueError(f"parameter {given}: {text!r} is not plain YAML") from None
+    _check_values(name, values)
+    output = output or EXECUTED / f"{name}.ipynb"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "language": "python",
+        "display_name": "Python 3",
+    }
+    partial = output.with_suffix(".partial.ipynb")
+    try:
+        nbformat.write(notebook, partial)
+        papermill.execute_notebook(
+            partial, output, values, kernel_name="python3", progress_bar=False, cwd=SOURCES
+        )
+    except papermill.PapermillExecutionError as error:
+        raise ValueError(
+            f"notebook {name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
+            f"see {output}"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return output
+
+
+def _check_values(name: str, values: dict[str, Any]) -> None:
+    from deepaug import studies
+
+    profile = values.get("profile", "quick")
+    grid = {n: v for n, v in values.items() if n != "profile"}
+    if name in studies.names(profile):
+        studies.load(name, profile, **grid)

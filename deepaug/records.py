@@ -1,0 +1,191 @@
+"""Records: what a trial came to, one small JSON file each, written whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from deepaug.trial import PROTOCOL, Trial
+
+PACKAGE = Path(__file__).parent
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "key": str,
+    "trial": dict,
+    "status": str,
+    "metrics": dict,
+    "curve": list,
+    "seconds": float,
+    "training_seconds": float,
+    "samples_per_second": float,
+    "created": str,
+    "device": str,
+    "versions": dict,
+    "data_digest": str,
+    "source_digest": str,
+    "revision": (str, type(None)),
+}
+# Fields of the run rather than of its result: two runs of one trial may differ in these alone.
+TIMES = ("seconds", "training_seconds", "samples_per_second", "created")
+
+
+class RecordError(ValueError):
+    """A record that is damaged or does not belong where it lies."""
+
+
+class Store:
+    """The records of one profile: `root`/`profile`/<key>.json."""
+
+    def __init__(self, root: Path, profile: str):
+        self.folder = Path(root) / profile
+
+    def path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+    def checkpoint(self, key: str) -> Path:
+        return self.folder / f"{key}.ckpt"
+
+    def read(self, trial: Trial) -> dict[str, Any] | None:
+        """The trial's record, or None; a damaged one is set aside with a message."""
+        path = self.path(trial.key)
+        try:
+            return read_record(path)
+        except FileNotFoundError:
+            return None
+        except RecordError as error:
+            aside = path.with_suffix(".damaged")
+            with contextlib.suppress(OSError):
+                path.replace(aside)
+            print(
+                f"deepaug: {error}; set aside as {aside.name}, to be computed anew", file=sys.stderr
+            )
+            return None
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Write a record so that a reader finds it whole or not at all. Raises OSError."""
+        check(record)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        path = self.path(record["key"])
+        handle, partial = tempfile.mkstemp(dir=self.folder, prefix=f".{path.stem}.")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(partial, 0o644)
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+            raise
+
+    def check_writable(self) -> None:
+        """Raise OSError in one line, before any training, if records could not be written here."""
+        created = not self.folder.exists()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                file.write(b"\0" * 65536)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if created:
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
+            raise OSError(
+                f"cannot write records to {self.folder}: {error.strerror}; "
+                f"free some space or choose another folder with --results"
+            ) from None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record from its file. Raises RecordError if it is damaged or under a wrong name."""
+    try:
+        record = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"record {path} is not valid JSON ({error})") from None
+    try:
+        check(record)
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"record {path} is damaged: {error}") from None
+    if record["key"] != path.stem:
+        raise RecordError(f"record {path} belongs to key {record['key']}")
+    return record
+
+
+def check(record: Any) -> None:
+    """Raise ValueError unless `record` is whole, finite, and its key that of its trial."""
+    if not isinstance(record, dict):
+        raise ValueError(f"a record is a JSON object, not {type(record).__name__}")
+    for name, kind in FIELDS.items():
+        if name not in record:
+            raise ValueError(f"field {name!r} is missing")
+        if not isinstance(record[name], kind):
+            raise ValueError(f"field {name!r} is {record[name]!r}")
+    for name in record:
+        if name not in FIELDS:
+            raise ValueError(f"field {name!r} is unknown")
+    key = Trial.from_dict(record["trial"]).key
+    if key != record["key"]:
+        raise ValueError(f"its trial has key {key}, not {record['key']}")
+    if record["status"] not in ("ok", "diverged"):
+        raise ValueError(f"status {record['status']!r} is neither 'ok' nor 'diverged'")
+    if record["status"] == "ok" and set(record["metrics"]) != {"validation", "test"}:
+        raise ValueError("metrics need 'validation' and 'test'")
+    for split in record["metrics"].values():
+        for name, value in split.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"metric {name!r} is {value!r}")
+
+
+@cache
+def source_digest() -> str:
+    """sha256 of the package's Python sources, 16 digits: what code made a record, git or not."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@cache
+def revision() -> str | None:
+    """The checkout's git commit, with "+" if the package differs from it; None without git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", str(PACKAGE))
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    found = {"python": sys.version.split()[0], "protocol": str(PROTOCOL)}
+    for package in ("torch", "torchvision", "lightning", "numpy", "scikit-learn"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def default_root() -> Path:
+    """`$DEEPAUG_RESULTS`, else results/ in the checkout, else results/ here."""
+    if given := os.environ.get("DEEPAUG_RESULTS"):
+        return Path(given)
+    checkout = PACKAGE.parent
+    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "results"

@@ -1,0 +1,174 @@
+"""Running the trials of a sweep, one after another or by worker processes."""
+
+import multiprocessing
+import queue
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from deepaug import records
+from deepaug.records import Store
+from deepaug.studies import Entry
+from deepaug.trial import Trial
+
+
+def run(
+    entries: list[Entry], store: Store, workers: int = 1, accelerator: str = "auto"
+) -> list[dict[str, Any]]:
+    """Compute and store the record of every entry that has none.
+
+    Args:
+        workers: processes that train side by side. On the CPU each uses its trial's `threads`; on
+            GPUs worker i uses device i modulo their number.
+        accelerator: as Lightning names them: "cpu", "cuda", "mps" or "auto".
+
+    Returns:
+        The new records. Raises ValueError or OSError, in one line, for what no trial can do
+        without: data, a place to write.
+    """
+    todo = list({e.trial.key: e.trial for e in entries if store.read(e.trial) is None}.values())
+    if not todo:
+        return []
+    store.check_writable()
+    workers = min(workers, len(todo))
+    costs = {trial.key: _cost(trial) for trial in todo}
+    new = []
+    with tqdm(
+        total=sum(costs.values()),
+        desc=f"{len(todo)} trials",
+        file=sys.stderr,
+        leave=False,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    ) as bar:
+
+        def done(record: dict[str, Any]) -> None:
+            new.append(record)
+            bar.set_postfix_str(f"{len(new)} recorded")
+
+        if workers == 1:
+            shares = _Shares(bar, costs)
+            for trial in todo:
+                done(compute(trial, store, accelerator, tick=partial(shares, trial.key)))
+                shares(trial.key, 1.0)
+        else:
+            _run_in_processes(todo, store, workers, accelerator, _Shares(bar, costs), done)
+    return new
+
+
+class _Shares:
+    """Moves the bar by what each trial's share of done has grown."""
+
+    def __init__(self, bar: tqdm, costs: dict[str, float]):
+        self.bar, self.costs, self.seen = bar, costs, {}
+
+    def __call__(self, key: str, share: float) -> None:
+        grown = max(0.0, share - self.seen.get(key, 0.0))
+        self.seen[key] = self.seen.get(key, 0.0) + grown
+        self.bar.update(grown * self.costs[key])
+
+
+def _cost(trial: Trial) -> float:
+    """Relative duration of a trial within its study."""
+    return 1 + trial.epochs * max(trial.samples, 1) / 1000
+
+
+def compute(
+    trial: Trial,
+    store: Store,
+    accelerator: str = "auto",
+    device: int | None = None,
+    tick: Callable[[float], None] = lambda share: None,
+) -> dict[str, Any]:
+    """Train one trial and write its record."""
+    from deepaug import training
+
+    start = time.monotonic()
+    outcome = training.run(trial, accelerator, device, store.checkpoint(trial.key), tick)
+    record = {
+        "key": trial.key,
+        "trial": trial.to_dict(),
+        "status": outcome.status,
+        "metrics": outcome.metrics,
+        "curve": outcome.curve,
+        "seconds": round(time.monotonic() - start, 2),
+        "training_seconds": round(outcome.training_seconds, 2),
+        "samples_per_second": round(outcome.samples_per_second, 1),
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "device": outcome.device,
+        "versions": records.versions(),
+        "data_digest": outcome.data_digest,
+        "source_digest": records.source_digest(),
+        "revision": records.revision(),
+    }
+    store.write(record)
+    return record
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(numbers, ticks, accelerator: str) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    records.source_digest()  # the code as it was when the sweep began
+    _worker.update(number=numbers.get(), ticks=ticks, accelerator=accelerator)
+
+
+def _work(trial: Trial, root: Path, profile: str) -> dict[str, Any]:
+    import torch
+
+    device = _worker["number"] % torch.cuda.device_count() if torch.cuda.is_available() else None
+    return compute(
+        trial,
+        Store(root, profile),
+        _worker["accelerator"],
+        device,
+        tick=lambda share: _worker["ticks"].put((trial.key, share)),
+    )
+
+
+def _run_in_processes(
+    todo: list[Trial],
+    store: Store,
+    workers: int,
+    accelerator: str,
+    shares: _Shares,
+    done: Callable[[dict], None],
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    numbers, ticks = context.Queue(), context.Queue()
+    for number in range(workers):
+        numbers.put(number)
+    pool = ProcessPoolExecutor(
+        workers, context, initializer=_start_worker, initargs=(numbers, ticks, accelerator)
+    )
+    try:
+        root, profile = store.folder.parent, store.folder.name
+        pending = {pool.submit(_work, trial, root, profile) for trial in todo}
+        while pending:
+            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            while True:
+                try:
+                    shares(*ticks.get_nowait())
+                except queue.Empty:
+                    break
+            for future in finished:
+                record = future.result()
+                shares(record["key"], 1.0)
+                done(record)
+    except BaseException:
+        # What is recorded stays; what is in flight is given up, or resumes from its checkpoint.
+        for process in list(pool._processes.values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
