@@ -1,0 +1,61 @@
+# `make book` and `make test` lay out .venv, then hand over to Snakemake and pytest.
+.DEFAULT_GOAL := book
+.DELETE_ON_ERROR:
+.PHONY: book test lint lock unlock clean help
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -n auto
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+# Nothing of the user's own takes part: no packages, kernels, IPython start-up files, Matplotlib
+# styles or Snakemake profiles.
+unexport PYTHONHOME PYTHONPATH SNAKEMAKE_PROFILE
+export PYTHONNOUSERSITE := 1
+export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
+export IPYTHONDIR := $(CURDIR)/build/ipython
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+book: $(INSTALLED)  ## run the quick studies, execute the notebooks, build the site (the default)
+	@mkdir -p build
+	@$(IN_VENV) snakemake --workflow-profile workflow/profiles/local
+	@echo "make book: quick studies, notebooks and site are up to date;" \
+		"open _build/html/index.html"
+
+test: $(INSTALLED)  ## run the tests; slow ones too: make test PYTEST_ARGS='-n auto -m ""'
+	@mkdir -p build
+	@$(IN_VENV) pytest $(PYTEST_ARGS)
+	@echo "make test: ran pytest $(PYTEST_ARGS)"
+
+lint: $(INSTALLED)  ## check the code's style
+	@$(IN_VENV) ruff check .
+
+# --universal: one file for every supported Python and platform.
+lock: $(INSTALLED)  ## renew requirements.lock
+	$(IN_VENV) uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --upgrade --quiet --output-file requirements.lock
+
+unlock: $(INSTALLED)  ## after a hard kill or a power cut, let `make book` run again
+	@$(IN_VENV) snakemake --workflow-profile workflow/profiles/local --unlock
+
+clean:  ## remove what `make book` made; records and .venv stay
+	rm -rf _build build .snakemake book/notebooks/*.ipynb
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## */\1: /p' $(MAKEFILE_LIST)
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "deepaug needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is" \
+			"$$($(PYTHON) --version 2>&1); name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu:" \
+			"apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing requirements.lock into $(VENV): some 6 GB, a few minutes"
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,76 @@
+"""The last step of the build, on sites that lack something."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECK = Path(__file__).parents[1] / "workflow" / "check_site.py"
+FIGURE = '<article><img src="a.png" alt="Accuracy rises with depth"></article>'
+FRONT = "_build/html/index.html"
+PAGE = "_build/html/book/notebooks/vision.html"
+NOTEBOOK = "book/notebooks/vision.ipynb"
+
+
+def notebook(*outputs):
+    return json.dumps({"cells": [{"cell_type": "code", "outputs": list(outputs)}]})
+
+
+def site(root, changes):
+    """A site of two pages that passes, but for the changes; None leaves a file out."""
+    files = {
+        "_toc.yml": "root: book/intro\nparts: [{chapters: [{file: book/notebooks/vision}]}]",
+        FRONT: "",
+        "_build/html/book/intro.html": "<article>Welcome</article>",
+        PAGE: FIGURE,
+        NOTEBOOK: notebook({"output_type": "display_data", "data": {"image/png": ""}}),
+    }
+    for name, text in (files | changes).items():
+        if text is not None:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+    return subprocess.run(
+        [sys.executable, str(CHECK)], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+def test_whole_site_passes(tmp_path):
+    result = site(tmp_path, {})
+    assert result.returncode == 0, result.stderr
+    assert "2 pages, 1 notebooks, 1 figures" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({FRONT: None}, "no front page was built"),
+        ({PAGE: None}, "no page was built"),
+        ({PAGE: "<article>words</article>"}, "shows no figure"),
+        # The theme's own images are not the page's.
+        ({PAGE: '<img alt="Home"><article>words</article>'}, "shows no figure"),
+        ({PAGE: '<article><img src="a.png"></article>'}, "no alt text"),
+        ({PAGE: FIGURE + '<article><img alt="../../_images/a.png"></article>'}, "no alt text"),
+        (
+            {NOTEBOOK: notebook({"output_type": "error", "ename": "KeyError", "evalue": "'k'"})},
+            "cell 1 raised KeyError: 'k'",
+        ),
+        (
+            {
+                NOTEBOOK: notebook(
+                    {
+                        "output_type": "display_data",
+                        "data": {"application/vnd.jupyter.widget-view+json": {}},
+                    }
+                )
+            },
+            "left an output of type application/vnd.jupyter.widget-view+json",
+        ),
+    ],
+)
+def test_fault_is_named_in_one_line(tmp_path, changes, fault):
+    result = site(tmp_path, changes)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert fault in line
