@@ -1,8 +1,11 @@
 """Running the trials of a sweep, one after another or by worker processes."""
 
 import multiprocessing
+import os
 import queue
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -116,11 +119,16 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(numbers, ticks, accelerator: str) -> None:
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     records.source_digest()  # the code as it was when the sweep began
     _worker.update(number=numbers.get(), ticks=ticks, accelerator=accelerator)
+
+
+def _end_with_parent() -> None:
+    """A sweep that is killed leaves no worker behind to train on unseen."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _work(trial: Trial, root: Path, profile: str) -> dict[str, Any]:

@@ -26,8 +26,9 @@ TRANSFORMS: dict[str, Callable[[float], augmentation.Transform]] = {
     "pca-truncate": lambda p: augmentation.PCA(p, "truncate"),
     "noise": augmentation.GaussianNoise,
 }
-# Fabric announces the precision for each trial; `deepaug run` has said it once for all.
-logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+# Lightning announces the precision for each trial; `deepaug run` has said it once for all.
+for _name in ("lightning.fabric", "lightning.pytorch"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 CURVE_POINTS = 50
 CHECKPOINT_SECONDS = 60
 
@@ -61,6 +62,7 @@ class Outcome:
     device: str
     training_seconds: float = 0.0
     samples_per_second: float = 0.0
+    encoder: nn.Module | None = None  # as trained, for who wants to look at it or go on with it
 
 
 class Network(nn.Module):
@@ -127,10 +129,13 @@ def run(
         data_digest=task.digest,
         device=device_name(fabric.device),
         training_seconds=training.progress.seconds,
+        encoder=training.encoder.eval(),
     )
     if outcome.training_seconds:
         seen = training.progress.epoch * training.steps * trial.batch_size
         outcome.samples_per_second = seen / outcome.training_seconds
+    if training.handle is not None:
+        training.handle.remove()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return outcome

@@ -1,0 +1,219 @@
+"""One figure grammar for the book: the same colours, axes and order on every page."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deepaug import modalities
+from deepaug.statistics import Effect, paired_effect
+
+if TYPE_CHECKING:
+    from deepaug.studies import Entry, Study
+
+# Wong's colour-blind-safe palette; a transform has its colour on every page.
+COLOURS = {
+    "baseline": "#555555",
+    "untrained": "#999999",
+    "no-augmentation": "#CC79A7",
+    "dropout": "#0072B2",
+    "pca": "#D55E00",
+    "dropout-feature": "#56B4E9",
+    "pca-truncate": "#E69F00",
+    "noise": "#009E73",
+}
+INTERVAL_FROM = 3  # seeds; the interval of two is too wide to draw on the scale of the effects
+
+
+def use_style() -> None:
+    """Opaque white, legible at phone width; call once in a notebook."""
+    sns.set_theme(style="whitegrid", palette=list(COLOURS.values()))
+    plt.rcParams.update({
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "figure.dpi": 110,
+        "savefig.bbox": "tight",
+        "font.size": 12,
+        "axes.titlesize": 12,
+        "axes.labelsize": 12,
+        "legend.frameon": False,
+        "svg.hashsalt": "deepaug",
+    })
+
+
+def frame(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> pd.DataFrame:
+    """One row for each recorded trial: its place in the study and its validation metrics."""
+    rows = [
+        {
+            "stage": entry.stage,
+            "arm": entry.arm,
+            "layer": entry.trial.layer,
+            "transform": entry.trial.transform,
+            "strength": entry.trial.strength,
+            "seed": entry.trial.seed,
+            "status": record["status"],
+            "device": record["device"],
+            "precision": entry.trial.precision,
+            "seconds": record["seconds"],
+            **record["metrics"].get("validation", {}),
+        }
+        for entry, record in recorded
+    ]
+    return pd.DataFrame(rows)
+
+
+def gains(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Each arm's difference to the baseline in points, by seed, within one stage of one study.
+
+    A diverged run counts at its seed's random-initialisation score, if that was recorded. Runs on
+    another device or in another precision than the baseline's are not paired.
+    """
+    by_seed = table.set_index(["arm", "seed"])
+    baseline = by_seed.loc["baseline"]
+    same = ["device", "precision"]
+    rows = []
+    for (arm, seed), run in by_seed.iterrows():
+        if arm == "baseline" or seed not in baseline.index:
+            continue
+        if (run[same] != baseline.loc[seed, same]).any():
+            continue
+        value = run[metric]
+        if run["status"] == "diverged" and ("untrained", seed) in by_seed.index:
+            value = by_seed.loc[("untrained", seed), metric]
+        rows.append({
+            "arm": arm, "layer": run["layer"], "transform": run["transform"],
+            "strength": run["strength"], "seed": seed, "gain": value - baseline.loc[seed, metric],
+        })
+    return pd.DataFrame(rows).dropna(subset="gain")
+
+
+def effects(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Arms by rows: mean metric, gain over the baseline with its interval, number of seeds."""
+    gained = gains(table, metric)
+    rows = []
+    for arm, runs in table.groupby("arm", sort=False):
+        row = {"arm": arm, "mean": runs[metric].mean(), "seeds": len(runs)}
+        row["diverged"] = int((runs["status"] == "diverged").sum())
+        values = gained.loc[gained["arm"] == arm, "gain"]
+        row["gain"] = str(_effect(values)) if len(values) else "–"
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("arm")
+
+
+def _effect(values: pd.Series) -> Effect:
+    return paired_effect(values, np.zeros(len(values)))
+
+
+def gain_by_depth(
+    ax: Axes, table: pd.DataFrame, metric: str, layers: Iterable[str], title: str
+) -> None:
+    """Gain over the baseline against the target's depth: every seed a dot, means joined.
+
+    Bars are 95 % intervals, drawn from three seeds on.
+    """
+    layers = list(layers)
+    gained = gains(table, metric)
+    gained = gained[gained["layer"].isin(layers)]
+    arms = list(gained.groupby(["transform", "strength"], sort=False))
+    for number, ((transform, strength), runs) in enumerate(arms):
+        colour = COLOURS[transform]
+        # Strengths of one transform differ by line; arms stand side by side at their layer.
+        strengths = sorted(gained.loc[gained["transform"] == transform, "strength"].unique())
+        line = ("-", "--", ":", "-.")[strengths.index(strength) % 4]
+        shift = (number - (len(arms) - 1) / 2) * 0.5 / max(len(arms), 1)
+        at = np.array([layers.index(layer) for layer in runs["layer"]]) + shift
+        ax.plot(at, runs["gain"], "o", color=colour, alpha=0.45, markersize=5, zorder=2)
+        by_layer = [(layers.index(layer) + shift, _effect(group["gain"]))
+                    for layer, group in runs.groupby("layer", sort=False)]
+        by_layer.sort(key=lambda pair: pair[0])
+        ax.plot(
+            [x for x, _ in by_layer], [e.mean for _, e in by_layer], line, color=colour,
+            linewidth=2, label=f"{transform} {strength:g}", zorder=3,
+        )
+        for x, effect in by_layer:
+            if effect.n >= INTERVAL_FROM:
+                ax.plot([x, x], [effect.low, effect.high], color=colour, linewidth=1.5, zorder=3)
+    ax.axhline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
+    ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
+    ax.set(title=title, xlabel="target, from shallow to deep", ylabel="gain over baseline, points")
+    ax.legend(loc="best")
+
+
+def scores(ax: Axes, table: pd.DataFrame, metric: str, label: str, title: str) -> None:
+    """The metric itself, one row for each arm, every seed a dot, the mean a bar."""
+    arms = list(dict.fromkeys(table["arm"]))
+    for row, arm in enumerate(arms):
+        runs = table[table["arm"] == arm]
+        transform = runs["transform"].iloc[0]
+        colour = COLOURS.get(arm if transform == "none" else transform, COLOURS["baseline"])
+        ax.plot(runs[metric], [row] * len(runs), "o", color=colour, alpha=0.6)
+        ax.plot(runs[metric].mean(), row, "|", color=colour, markersize=16, markeredgewidth=2.5)
+    ax.set_yticks(range(len(arms)), arms)
+    ax.invert_yaxis()
+    ax.set(title=title, xlabel=label)
+
+
+def learning_curves(
+    axes: tuple[Axes, Axes],
+    recorded: Iterable[tuple["Entry", dict[str, Any]]],
+    metric: str,
+    label: str,
+) -> None:
+    """Loss, and the validation metric where it was taken, against epochs: one line for each arm.
+
+    Lines are means over seeds; the band spans the seeds.
+    """
+    points = [
+        {"arm": entry.arm, "seed": entry.trial.seed, "transform": entry.trial.transform, **point}
+        for entry, record in recorded
+        for point in _with_final(record, metric)
+    ]
+    table = pd.DataFrame(points)
+    for ax, quantity, name in zip(axes, ("loss", metric), ("training loss", label), strict=True):
+        present = table.dropna(subset=quantity)
+        for arm, runs in present.groupby("arm", sort=False):
+            transform = runs["transform"].iloc[0]
+            colour = COLOURS.get(arm if transform == "none" else transform, COLOURS["baseline"])
+            over_seeds = runs.groupby("epoch")[quantity].agg(["mean", "min", "max"])
+            line = _line_of(arm, present)
+            ax.plot(over_seeds.index, over_seeds["mean"], line, color=colour, label=arm)
+            ax.fill_between(over_seeds.index, over_seeds["min"], over_seeds["max"], color=colour,
+                            alpha=0.12, linewidth=0)
+        ax.set(xlabel="epoch", ylabel=name)
+
+
+def _with_final(record: dict[str, Any], metric: str) -> list[dict[str, float]]:
+    """The curve with the final validation metric at its last point."""
+    curve = [dict(point) for point in record["curve"]]
+    if curve and record["status"] == "ok":
+        curve[-1][metric] = record["metrics"]["validation"][metric]
+    return curve
+
+
+def _line_of(arm: str, table: pd.DataFrame) -> str:
+    """Lines tell apart the arms that share a transform and thus a colour."""
+    transform = table.loc[table["arm"] == arm, "transform"].iloc[0]
+    if transform == "none":
+        return "-"
+    arms = list(dict.fromkeys(table.loc[table["transform"] == transform, "arm"]))
+    return ("-", "--", ":", "-.")[arms.index(arm) % 4]
+
+
+def study_figure(
+    studies: Iterable[tuple["Study", str, str]], metric: str
+) -> tuple[Figure, list[Axes]]:
+    """`gain_by_depth` panels, one for each (study, stage, title), on one scale of depth."""
+    studies = list(studies)
+    figure, axes = plt.subplots(
+        1, len(studies), figsize=(5.2 * len(studies), 4.2), squeeze=False, layout="constrained"
+    )
+    for ax, (study, stage, title) in zip(axes[0], studies, strict=True):
+        table = frame(r for r in study.recorded() if r[0].stage == stage)
+        layers = modalities.layers(study.base.modality, study.base.encoder)
+        gain_by_depth(ax, table, metric, layers, title)
+    return figure, list(axes[0])
