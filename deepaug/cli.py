@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -128,6 +129,7 @@ def _run(options: argparse.Namespace) -> None:
         one_of(f"key in {study.name} at {study.profile}", key, {e.trial.key for e in entries})
     from deepaug import sweep
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's kill ends as Ctrl-C
     recorded = 0
     # A stage that waits for the choice of an earlier one is settled once that one is recorded.
     for name in options.stage or study.stages:

@@ -34,7 +34,7 @@ def knn_accuracy(
 
 
 def linear_probe(
-    bank: Tensor, bank_labels: Tensor, queries: dict[str, tuple[Tensor, Tensor]]
+    bank: Tensor, bank_labels: Tensor, queries: dict[str, tuple[Tensor, Tensor]], threads: int = 1
 ) -> dict[str, float]:
     """Accuracy in per cent of a logistic regression on standardised features.
 
@@ -43,9 +43,11 @@ def linear_probe(
     Args:
         bank, bank_labels: training features (m, f) and labels (m,).
         queries: split -> (features, labels); "validation" must be among them.
+        threads: CPU threads for the linear algebra, which torch's setting does not reach.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     mean, deviation = bank.mean(0), bank.std(0).clamp_min(1e-6)
 
@@ -55,7 +57,7 @@ def linear_probe(
     inputs, labels = standard(bank), bank_labels.cpu().numpy()
     queries = {split: (standard(x), y.cpu().numpy()) for split, (x, y) in queries.items()}
     best = None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are the budget
         for c in (0.001, 0.01, 0.1):
             probe = LogisticRegression(C=c, max_iter=200).fit(inputs, labels)

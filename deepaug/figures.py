@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from deepaug import modalities
 from deepaug.statistics import Effect, paired_effect
 
 if TYPE_CHECKING:
-    from deepaug.studies import Entry, Study
+    from deepaug.studies import Entry
 
 # Wong's colour-blind-safe palette; a transform has its colour on every page.
 COLOURS = {
@@ -33,17 +31,19 @@ INTERVAL_FROM = 3  # seeds; the interval of two is too wide to draw on the scale
 def use_style() -> None:
     """Opaque white, legible at phone width; call once in a notebook."""
     sns.set_theme(style="whitegrid", palette=list(COLOURS.values()))
-    plt.rcParams.update({
-        "figure.facecolor": "white",
-        "savefig.facecolor": "white",
-        "figure.dpi": 110,
-        "savefig.bbox": "tight",
-        "font.size": 12,
-        "axes.titlesize": 12,
-        "axes.labelsize": 12,
-        "legend.frameon": False,
-        "svg.hashsalt": "deepaug",
-    })
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.dpi": 110,
+            "savefig.bbox": "tight",
+            "font.size": 12,
+            "axes.titlesize": 12,
+            "axes.labelsize": 12,
+            "legend.frameon": False,
+            "svg.hashsalt": "deepaug",
+        }
+    )
 
 
 def frame(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> pd.DataFrame:
@@ -85,10 +85,16 @@ def gains(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         value = run[metric]
         if run["status"] == "diverged" and ("untrained", seed) in by_seed.index:
             value = by_seed.loc[("untrained", seed), metric]
-        rows.append({
-            "arm": arm, "layer": run["layer"], "transform": run["transform"],
-            "strength": run["strength"], "seed": seed, "gain": value - baseline.loc[seed, metric],
-        })
+        rows.append(
+            {
+                "arm": arm,
+                "layer": run["layer"],
+                "transform": run["transform"],
+                "strength": run["strength"],
+                "seed": seed,
+                "gain": value - baseline.loc[seed, metric],
+            }
+        )
     return pd.DataFrame(rows).dropna(subset="gain")
 
 
@@ -128,12 +134,19 @@ def gain_by_depth(
         shift = (number - (len(arms) - 1) / 2) * 0.5 / max(len(arms), 1)
         at = np.array([layers.index(layer) for layer in runs["layer"]]) + shift
         ax.plot(at, runs["gain"], "o", color=colour, alpha=0.45, markersize=5, zorder=2)
-        by_layer = [(layers.index(layer) + shift, _effect(group["gain"]))
-                    for layer, group in runs.groupby("layer", sort=False)]
+        by_layer = [
+            (layers.index(layer) + shift, _effect(group["gain"]))
+            for layer, group in runs.groupby("layer", sort=False)
+        ]
         by_layer.sort(key=lambda pair: pair[0])
         ax.plot(
-            [x for x, _ in by_layer], [e.mean for _, e in by_layer], line, color=colour,
-            linewidth=2, label=f"{transform} {strength:g}", zorder=3,
+            [x for x, _ in by_layer],
+            [e.mean for _, e in by_layer],
+            line,
+            color=colour,
+            linewidth=2,
+            label=f"{transform} {strength:g}",
+            zorder=3,
         )
         for x, effect in by_layer:
             if effect.n >= INTERVAL_FROM:
@@ -182,8 +195,14 @@ def learning_curves(
             over_seeds = runs.groupby("epoch")[quantity].agg(["mean", "min", "max"])
             line = _line_of(arm, present)
             ax.plot(over_seeds.index, over_seeds["mean"], line, color=colour, label=arm)
-            ax.fill_between(over_seeds.index, over_seeds["min"], over_seeds["max"], color=colour,
-                            alpha=0.12, linewidth=0)
+            ax.fill_between(
+                over_seeds.index,
+                over_seeds["min"],
+                over_seeds["max"],
+                color=colour,
+                alpha=0.12,
+                linewidth=0,
+            )
         ax.set(xlabel="epoch", ylabel=name)
 
 
@@ -204,16 +223,22 @@ def _line_of(arm: str, table: pd.DataFrame) -> str:
     return ("-", "--", ":", "-.")[arms.index(arm) % 4]
 
 
-def study_figure(
-    studies: Iterable[tuple["Study", str, str]], metric: str
-) -> tuple[Figure, list[Axes]]:
-    """`gain_by_depth` panels, one for each (study, stage, title), on one scale of depth."""
-    studies = list(studies)
-    figure, axes = plt.subplots(
-        1, len(studies), figsize=(5.2 * len(studies), 4.2), squeeze=False, layout="constrained"
+def conditions(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> str:
+    """One sentence: data, network, seeds, device, precision and time of these records."""
+    recorded = list(recorded)
+    if not recorded:
+        return "No records."
+    trial = max(
+        (entry.trial for entry, _ in recorded), key=lambda t: t.epochs * (t.layer != "none")
     )
-    for ax, (study, stage, title) in zip(axes[0], studies, strict=True):
-        table = frame(r for r in study.recorded() if r[0].stage == stage)
-        layers = modalities.layers(study.base.modality, study.base.encoder)
-        gain_by_depth(ax, table, metric, layers, title)
-    return figure, list(axes[0])
+    runs = {record["key"]: record for _, record in recorded}
+    seeds = sorted({entry.trial.seed for entry, _ in recorded})
+    devices = sorted({record["device"] for record in runs.values()})
+    hours = sum(record["seconds"] for record in runs.values()) / 3600
+    images = f"{trial.samples:,}" if trial.samples else "all"
+    return (
+        f"{len(runs)} runs on {trial.data} ({images} samples), {trial.encoder} of width "
+        f"{trial.width} at {trial.view_size} pixels, {trial.epochs} epochs; "
+        f"seeds {', '.join(map(str, seeds))}; {', '.join(devices)}, {trial.precision}, "
+        f"{trial.threads} thread{'s' if trial.threads > 1 else ''} each; {hours:.2f} hours of runs."
+    )

@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
 from deepaug import modalities, records
 from deepaug.trial import TRANSFORMS, Trial
 from deepaug.validation import one_of, share
@@ -274,6 +272,8 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
     """Label and content of a profile by name or by path."""
     if not isinstance(profile, str):
         raise ValueError(f"profile must be a name or a YAML file, not {profile!r}")
+    import yaml  # not among the core dependencies; the command line says what to install
+
     path = Path(profile)
     if path.suffix not in (".yaml", ".yml"):
         names = sorted(p.stem for p in PROFILES.glob("*.yaml"))

@@ -66,6 +66,17 @@ def run(
     return new
 
 
+def local_workers(trial: Trial) -> int:
+    """How many such trials this machine trains side by side: its GPUs, or cores over `threads`."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    affinity = getattr(os, "sched_getaffinity", None)  # what this process may use; Linux alone
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // trial.threads)
+
+
 class _Shares:
     """Moves the bar by what each trial's share of done has grown."""
 

@@ -170,8 +170,8 @@ class _Training:
 
     def fit(self, checkpoint: Path | None, tick: Callable[[float], None]) -> Progress | None:
         """Train to the last epoch; None if the loss stopped being finite."""
-        trial, progress = self.trial, self.progress
         self._resume(checkpoint)
+        trial, progress = self.trial, self.progress
         quarters = {round(trial.epochs * q / 4) for q in (1, 2, 3)}
         # The curve has at most 50 points, the last epoch among them.
         stride = -(-trial.epochs // CURVE_POINTS) if trial.epochs else 1

@@ -142,7 +142,8 @@ class ImageTask:
             for split, (features, labels) in queries.items()
         }
         if final:
-            accuracies = evaluation.linear_probe(bank, self.train.labels, queries)
+            threads = self.trial.threads
+            accuracies = evaluation.linear_probe(bank, self.train.labels, queries, threads)
             for split, accuracy in accuracies.items():
                 metrics[split]["probe"] = accuracy
         return metrics
