@@ -31,7 +31,7 @@ class Recipe:
 
 COLOUR = Recipe()
 # A mirrored 3 is no digit, a mirrored shoe is a shoe; neither has a colour to jitter.
-DIGITS = Recipe(smallest_area=0.35, flip=False, jitter=(0, 0, 0, 0), jitter_share=0, grey_share=0)
+DIGITS = Recipe(smallest_area=0.5, flip=False, jitter=(0, 0, 0, 0), jitter_share=0, grey_share=0)
 CLOTHES = Recipe(jitter=(0, 0, 0, 0), jitter_share=0, grey_share=0)
 
 
