@@ -27,15 +27,15 @@ from deepaug.validation import one_of, share
 class Transform:
     """A random change of an activation; the base of `Dropout`, `PCA` and `GaussianNoise`.
 
-    Called as `transform(x, dim=None, mask=None, groups=None)`:
+    Called as `transform(x, dim=None, mask=None, groups=None)`, where
 
-    x: floating-point activation with samples along axis 0 and features along `dim`. Everything
-        else (pixels, tokens) is a position. A *row* is the feature vector of one position.
-    dim: the feature axis; by default 1 for 4-D activations (n, c, h, w) and the last otherwise.
-    mask: booleans in the shape of `x` without its feature axis: which rows count. The others
-        (padding) enter no statistic and are returned as they came.
-    groups: integers of that same shape: the sample each row belongs to, where that is not axis 0
-        (the nodes of a batched graph).
+    - x is a floating-point activation with samples along axis 0 and features along `dim`.
+      Everything else (pixels, tokens) is a position; a *row* is the feature vector of one position.
+    - dim is the feature axis, by default 1 for 4-D activations (n, c, h, w), the last otherwise.
+    - mask holds booleans in the shape of `x` without its feature axis: which rows count. The others
+      (padding) enter no statistic and are returned as they came.
+    - groups holds integers of that same shape: the sample each row belongs to, where that is not
+      axis 0 (the nodes of a batched graph).
 
     Returns a tensor of the shape, dtype, device and memory format of `x`. Raises ValueError for an
     activation without features, or a mask or groups of another shape.
@@ -68,7 +68,9 @@ class Transform:
             out = self.transform(rows, mask, groups)
         if mask is not None:
             out = torch.where(mask.unsqueeze(-1), out, rows)
-        return out.movedim(-1, dim)
+        out = out.movedim(-1, dim)
+        # A product comes back features-last, where a model that goes on with `.view` would fail.
+        return out if out.stride() == x.stride() else torch.empty_like(x).copy_(out)
 
     def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
         """Transform `x` of shape (n, ..., features)."""
@@ -164,7 +166,7 @@ class GaussianNoise(Transform):
     def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
         power = x.detach().float().square().mean(-1, keepdim=True)
         counts = torch.ones_like(power) if mask is None else mask.unsqueeze(-1).to(power.dtype)
-        power = power * counts
+        power = power.masked_fill(counts == 0, 0)  # not 0 * power: padding may be NaN
         if groups is None:
             axes = tuple(range(1, x.ndim))
             total, count = power.sum(axes, keepdim=True), counts.sum(axes, keepdim=True)
@@ -210,8 +212,8 @@ class Handle:
         self._mask = self._groups = None
         self._arguments: tuple[tuple, dict] | None = None
         self._registrations: list = []
-        self._paused = self._repeating = False
-        self._drawn_from: list[tuple[torch.device, Tensor]] = []
+        self._paused = self._repeating = self._switched = False
+        self._drawn_from: tuple[torch.device, Tensor] | None = None
 
     def remove(self) -> None:
         """Take the transform off the model. A second call does nothing."""
@@ -230,7 +232,7 @@ class Handle:
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Within this context the model runs plainly: no transform and no stop-gradient."""
-        before, self._paused = self._paused, True
+        before, self._paused, self._switched = self._paused, True, True
         try:
             yield
         finally:
@@ -243,9 +245,9 @@ class Handle:
         For a layer that runs once in a forward pass. The generators then go on as if nothing had
         been drawn.
         """
-        if not self._drawn_from:
+        if self._drawn_from is None:
             raise RuntimeError("repeated() needs an earlier training forward pass to repeat")
-        before, self._repeating = self._repeating, True
+        before, self._repeating, self._switched = self._repeating, True, True
         try:
             yield
         finally:
@@ -259,25 +261,35 @@ class Handle:
         rows = {"mask": self._rows(self._mask), "groups": self._rows(self._groups)}
         self.calls += 1
         if not self._repeating:
-            self._drawn_from = _random_states(x.device)
+            self._drawn_from = x.device, _random_state(x.device)
             return self.transform(x, self.dim, **rows)
-        devices = [device for device, _ in self._drawn_from if device.type == "cuda"]
-        with torch.random.fork_rng(devices=devices):
-            for device, state in self._drawn_from:
-                _random_module(device).set_rng_state(state, *_index(device))
+        now = x.device, _random_state(x.device)
+        _set_random_state(*self._drawn_from)
+        try:
             return self.transform(x, self.dim, **rows)
+        finally:
+            _set_random_state(*now)
 
     def _rows(self, of: Callable | None) -> Tensor | None:
         if of is None:
             return None
-        if torch._C._current_graph_task_id() != -1:
-            # Recomputation in a backward pass: which forward pass it belongs to is not known.
+        if _recomputing():
             raise RuntimeError("mask and groups do not work with activation checkpointing")
+        if self._arguments is None:
+            raise RuntimeError(
+                "mask and groups are told from the model's arguments, but the layer ran outside "
+                "the model's own forward pass; call the model, or attach to what is called"
+            )
         args, kwargs = self._arguments
         return of(*args, **kwargs)
 
     @property
     def _acting(self) -> bool:
+        if self._switched and _recomputing():
+            raise RuntimeError(
+                "paused() and repeated() do not work with activation checkpointing; "
+                "use another handle, or no checkpointing"
+            )
         return self.model.training and not self._paused
 
     @torch.compiler.disable
@@ -390,10 +402,24 @@ def _change_first(output: Any, change: Callable[[Tensor], Tensor], where: str) -
     )
 
 
+def _recomputing() -> bool:
+    """Whether a checkpoint runs the layer again in a backward pass; of which forward is unknown."""
+    return torch._C._current_graph_task_id() != -1
+
+
 def _forget_compiled_code() -> None:
     """Make torch.compile look again: it ignores hooks that come or go after compilation."""
     if dynamo := sys.modules.get("torch._dynamo"):
         dynamo.reset()
+
+
+def _random_state(device: torch.device) -> Tensor:
+    """The state of the global generator that a transform on `device` draws from."""
+    return _random_module(device).get_rng_state(*_index(device))
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    _random_module(device).set_rng_state(state, *_index(device))
 
 
 def _random_module(device: torch.device):
@@ -402,8 +428,3 @@ def _random_module(device: torch.device):
 
 def _index(device: torch.device) -> tuple:
     return () if device.type in ("cpu", "mps") else (device,)
-
-
-def _random_states(device: torch.device) -> list[tuple[torch.device, Tensor]]:
-    """The state of every global generator a transform on `device` may draw from."""
-    return [(device, _random_module(device).get_rng_state(*_index(device)))]

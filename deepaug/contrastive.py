@@ -16,6 +16,9 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
         The loss averaged over the 2n views, a float32 scalar: each view picks its partner out of
         the 2n - 1 others. log(2n - 1) where all projections are equal.
     """
+    if first.shape != second.shape:
+        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise ValueError(f"first and second must have one shape, not {shapes}")
     with torch.autocast(first.device.type, enabled=False):
         z = F.normalize(torch.cat([first, second]).float(), dim=1)
         logits = (z @ z.mT / temperature).fill_diagonal_(-torch.inf)

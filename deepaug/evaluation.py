@@ -49,7 +49,7 @@ def linear_probe(
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    mean, deviation = bank.mean(0), bank.std(0).clamp_min(1e-6)
+    mean, deviation = bank.float().mean(0), bank.float().std(0).clamp_min(1e-6)
 
     def standard(features: Tensor):
         return ((features - mean) / deviation).cpu().numpy()

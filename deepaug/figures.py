@@ -122,8 +122,8 @@ def gain_by_depth(
 
     Bars are 95 % intervals, drawn from three seeds on.
     """
-    layers = list(layers)
     gained = gains(table, metric)
+    layers = [layer for layer in layers if layer in set(gained["layer"])]
     gained = gained[gained["layer"].isin(layers)]
     arms = list(gained.groupby(["transform", "strength"], sort=False))
     for number, ((transform, strength), runs) in enumerate(arms):

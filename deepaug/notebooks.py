@@ -49,12 +49,11 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     import jupytext
     import nbformat
     import papermill
-    from papermill.utils import find_first_tagged_cell_index
 
     one_of("notebook", name, sorted(path.stem for path in SOURCES.glob("*.py")))
     notebook = jupytext.read(SOURCES / f"{name}.py")
-    index = find_first_tagged_cell_index(notebook, "parameters")
-    allowed = injected(["# Parameters\n" + notebook.cells[index].source]) if index >= 0 else set()
+    defaults = [c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    allowed = injected([f"# Parameters\n{source}" for source in defaults])
     values = {}
     for given, text in parameters.items():
         one_of(f"parameter of notebook {name}:", given, sorted(allowed))

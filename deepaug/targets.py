@@ -1,5 +1,6 @@
 """Which layers of a network are worth targeting."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
         example: one batch: a tensor, a tuple of positional or a mapping of keyword arguments.
         forward: `forward(model, example)`, for batches passed in another way.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
     ran: Counter[str] = Counter()
     finished: dict[str, int] = {}
     outputs: dict[str, Any] = {}  # kept alive, so that identities stay distinct
@@ -97,9 +99,11 @@ def _holds_a_chain(module: nn.Module, prefix: str, ran: Counter) -> bool:
 
 
 def _first_tensor(output: Any) -> Tensor | None:
-    if isinstance(output, Tensor):
-        return output
-    values = output.values() if isinstance(output, Mapping) else output
-    if isinstance(values, tuple | list) or isinstance(output, Mapping):
-        return next((value for value in values if isinstance(value, Tensor)), None)
-    return None
+    """The tensor that `attach` would change."""
+    if isinstance(output, Mapping):
+        values = list(output.values())
+    elif dataclasses.is_dataclass(output):
+        values = list(vars(output).values())
+    else:
+        values = output[:1] if isinstance(output, tuple | list) else [output]
+    return next((value for value in values if isinstance(value, Tensor)), None)
