@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
 
 from deepaug.statistics import Effect, paired_effect
 
@@ -37,9 +39,12 @@ def use_style() -> None:
             "savefig.facecolor": "white",
             "figure.dpi": 110,
             "savefig.bbox": "tight",
-            "font.size": 12,
-            "axes.titlesize": 12,
-            "axes.labelsize": 12,
+            "font.size": 13,
+            "axes.titlesize": 13,
+            "axes.labelsize": 13,
+            "xtick.labelsize": 12,
+            "ytick.labelsize": 12,
+            "legend.fontsize": 11,
             "legend.frameon": False,
             "svg.hashsalt": "deepaug",
         }
@@ -98,17 +103,18 @@ def gains(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows).dropna(subset="gain")
 
 
-def effects(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Arms by rows: mean metric, gain over the baseline with its interval, number of seeds."""
+def effects(table: pd.DataFrame, metric: str) -> Styler:
+    """Arms by rows: mean metric, number of runs and of diverged ones, gain with its interval."""
     gained = gains(table, metric)
     rows = []
     for arm, runs in table.groupby("arm", sort=False):
-        row = {"arm": arm, "mean": runs[metric].mean(), "seeds": len(runs)}
+        row = {"arm": arm, "mean": runs[metric].mean(), "runs": len(runs)}
         row["diverged"] = int((runs["status"] == "diverged").sum())
         values = gained.loc[gained["arm"] == arm, "gain"]
-        row["gain"] = str(_effect(values)) if len(values) else "–"
+        row["gain [95 % interval]"] = str(_effect(values)) if len(values) else "–"
         rows.append(row)
-    return pd.DataFrame(rows).set_index("arm")
+    style = pd.DataFrame(rows).style.hide(axis="index").format({"mean": "{:.2f}"})
+    return style.set_properties(**{"text-align": "left", "white-space": "nowrap"})
 
 
 def _effect(values: pd.Series) -> Effect:
@@ -120,7 +126,7 @@ def gain_by_depth(
 ) -> None:
     """Gain over the baseline against the target's depth: every seed a dot, means joined.
 
-    Bars are 95 % intervals, drawn from three seeds on.
+    Bars are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the dots.
     """
     gained = gains(table, metric)
     layers = [layer for layer in layers if layer in set(gained["layer"])]
@@ -152,6 +158,9 @@ def gain_by_depth(
             if effect.n >= INTERVAL_FROM:
                 ax.plot([x, x], [effect.low, effect.high], color=colour, linewidth=1.5, zorder=3)
     ax.axhline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
+    least, most = min(0, gained["gain"].min()), max(0, gained["gain"].max())
+    margin = 0.15 * (most - least) or 1
+    ax.set_ylim(least - margin, most + margin)
     ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     ax.set(title=title, xlabel="target, from shallow to deep", ylabel="gain over baseline, points")
     ax.legend(loc="best")
@@ -204,6 +213,8 @@ def learning_curves(
                 linewidth=0,
             )
         ax.set(xlabel="epoch", ylabel=name)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _with_final(record: dict[str, Any], metric: str) -> list[dict[str, float]]:
@@ -234,11 +245,11 @@ def conditions(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> str:
     runs = {record["key"]: record for _, record in recorded}
     seeds = sorted({entry.trial.seed for entry, _ in recorded})
     devices = sorted({record["device"] for record in runs.values()})
-    hours = sum(record["seconds"] for record in runs.values()) / 3600
+    minutes = sum(record["seconds"] for record in runs.values()) / 60
     images = f"{trial.samples:,}" if trial.samples else "all"
     return (
         f"{len(runs)} runs on {trial.data} ({images} samples), {trial.encoder} of width "
         f"{trial.width} at {trial.view_size} pixels, {trial.epochs} epochs; "
         f"seeds {', '.join(map(str, seeds))}; {', '.join(devices)}, {trial.precision}, "
-        f"{trial.threads} thread{'s' if trial.threads > 1 else ''} each; {hours:.2f} hours of runs."
+        f"{trial.threads} thread(s) each; {minutes:.0f} minutes of runs in all."
     )

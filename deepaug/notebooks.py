@@ -1,6 +1,7 @@
 """Notebooks: strict parameters, and execution by papermill."""
 
 import ast
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     allowed = injected([f"# Parameters\n{source}" for source in defaults])
     values = {}
     for given, text in parameters.items():
-        one_of(f"parameter of notebook {name}:", given, sorted(allowed))
+        one_of(f"parameter of notebook {name}", given, sorted(allowed))
         try:
             values[given] = yaml.safe_load(text)
         except yaml.YAMLError:
@@ -69,6 +70,8 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
         "language": "python",
         "display_name": "Python 3",
     }
+    # tqdm warns on a page that it would rather draw a widget, naming the path of its own file.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     partial = output.with_suffix(".partial.ipynb")
     try:
         nbformat.write(notebook, partial)

@@ -185,7 +185,7 @@ def load(
         ValueError: in one line, for anything unknown, misspelt or of wrong type.
     """
     label, content = _read_profile(profile)
-    one_of(f"study in profile {label!r}", name, content["studies"])
+    one_of(f"study in profile {label}", name, content["studies"])
     spec = content["studies"][name]
     settings = {**content.get("trial", {}), **spec.get("trial", {})}
     if data is not None:
@@ -230,7 +230,7 @@ def _stage(where: str, spec: Any) -> Stage:
     if not isinstance(spec, dict):
         raise ValueError(f"profile {where} must be a mapping, not {spec!r}")
     for key in spec:
-        one_of(f"key in profile {where}:", key, Stage.__dataclass_fields__)
+        one_of(f"key in profile {where}", key, Stage.__dataclass_fields__)
     spec = dict(spec)
     kinds = {
         "seeds": int,

@@ -16,7 +16,7 @@ def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> 
     else:
         more = " …" if len(allowed) > 12 else ""
         choice = "allowed: " + (", ".join(map(repr, allowed[:12])) or "none") + more
-    raise ValueError(f"unknown {what} {given!r}; {choice}{'; ' + hint if hint else ''}")
+    raise ValueError(f"unknown {what}: {given!r}; {choice}{'; ' + hint if hint else ''}")
 
 
 def share(what: str, given: object) -> float:

@@ -60,7 +60,7 @@ deepaug.layers(encoder, images)
 # ## What each transform does to an activation
 #
 # One digit, and six of its activation maps after the second stage: first as they are, then as one
-# random draw of each transform at $p = 0.5$ leaves them.
+# random draw of each transform at p = 0.5 leaves them.
 #
 # - **Dropout, element** zeroes numbers one by one, **feature** zeroes whole maps. The survivors are
 #   doubled, so that the expectation stays what it was.
@@ -109,8 +109,8 @@ plt.show()
 #
 # ## The spectrum
 #
-# How much of the variance sits in how few components decides what PCA does. On the left, the share
-# of variance that the first components hold at each layer; on the right, what the transforms leave
+# How much of the variance sits in how few components decides what PCA does. Above, the share
+# of variance that the first components hold at each layer; below, what the transforms leave
 # of the spectrum of the last stage.
 
 # %% mystnb={"image": {"alt": "Two line plots: cumulative variance against share of components for each layer, and the variance of each principal component of the last stage before and after element dropout, PCA drop and PCA truncate."}}
@@ -131,14 +131,14 @@ def rows(x):
 
 
 pca = deepaug.PCA(0.5)
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.9), layout="constrained")
+fig, (upper, lower) = plt.subplots(2, 1, figsize=(6.4, 8), layout="constrained")
 shades = plt.get_cmap("viridis")(torch.linspace(0, 0.9, len(outputs)).numpy())
 for colour, (name, output) in zip(shades, outputs.items(), strict=True):
     _, variances, _ = pca.basis(rows(output))
     share = variances.cumsum(0) / variances.sum()
-    left.plot(torch.arange(1, len(share) + 1) / len(share), share, color=colour, label=name)
-left.set(xlabel="share of the components", ylabel="share of the variance", ylim=(0, 1.02))
-left.legend(fontsize=10)
+    upper.plot(torch.arange(1, len(share) + 1) / len(share), share, color=colour, label=name)
+upper.set(xlabel="share of the components", ylabel="share of the variance", ylim=(0, 1.02))
+upper.legend()
 
 last = outputs["stage4"]
 mean, before, directions = pca.basis(rows(last))
@@ -151,10 +151,10 @@ for name, transform, colour in (
 ):
     changed = rows(transform(last) if transform else last)
     variance = ((changed - changed.mean(0)) @ directions).var(0).clamp_min(1e-9)
-    right.plot(torch.arange(1, len(variance) + 1), variance, color=colour, label=name)
-right.set(xscale="log", yscale="log", xlabel="principal component of stage4", ylabel="variance",
+    lower.plot(torch.arange(1, len(variance) + 1), variance, color=colour, label=name)
+lower.set(xscale="log", yscale="log", xlabel="principal component of stage4", ylabel="variance",
           ylim=(float(before[before > 1e-7].min()) / 3, None))
-right.legend(fontsize=10)
+lower.legend()
 plt.show()
 
 # %% [markdown]

@@ -60,33 +60,33 @@ targets = modalities.layers(study.base.modality, study.base.encoder)
 # Computed when this page was built. It shows how the experiment works; a run this small is never
 # evidence.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 Markdown(figures.conditions(live))
 
-# %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline in points against target layer from input to pooled features, for dropout and PCA: a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline in points against target layer from input to pooled features, for dropout and PCA: a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["remove-input"]
 table = figures.frame(live)
-fig, ax = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 figures.gain_by_depth(ax, table, metric, targets, f"{study.profile}: {study.base.data}")
 plt.show()
 
 # %% [markdown]
-# Every seed is a dot, lines join the means, bars are 95 % intervals of the paired differences. The
-# scores themselves, controls included:
+# Every seed is a dot, lines join the means, bars are 95 % intervals of the paired differences (three
+# seeds give wide ones: the frame fits the dots and cuts the bars). The scores themselves, controls
+# included:
 
-# %% mystnb={"image": {"alt": "kNN accuracy of every arm of the live run, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(7.2, 0.5 + 0.3 * table["arm"].nunique()), layout="constrained")
+# %% mystnb={"image": {"alt": "kNN accuracy of every arm of the live run, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
+fig, ax = plt.subplots(figsize=(6.4, 0.8 + 0.3 * table["arm"].nunique()), layout="constrained")
 figures.scores(ax, table, metric, "validation kNN accuracy, %", "")
 plt.show()
 
-# %% mystnb={"image": {"alt": "Two panels of learning curves against epochs, training loss and validation kNN accuracy, for the baseline, training without augmentation and the deepest target."}} tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+# %% mystnb={"image": {"alt": "Learning curves against epochs, above training loss and below validation kNN accuracy, for the baseline, training without augmentation and the deepest target."}} tags=["remove-input"]
+fig, axes = plt.subplots(2, 1, figsize=(6.8, 6.4), sharex=True, layout="constrained")
 shown = [r for r in live if r[0].trial.layer in ("none", targets[-1])]
 figures.learning_curves(axes, shown, metric, "validation kNN accuracy, %")
-axes[1].legend(fontsize=9)
 plt.show()
 
-# %% tags=["hide-input"]
-figures.effects(table, metric).style.format({"mean": "{:.2f}"})
+# %% tags=["remove-input"]
+figures.effects(table, metric)
 
 # %% [markdown]
 # ## The recorded runs
@@ -95,7 +95,7 @@ figures.effects(table, metric).style.format({"mean": "{:.2f}"})
 # has two seeds and a few arms: it shows that the machine runs and judges nothing. The verdict on C1
 # comes from the confirm stage, whose rules were committed before it.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 recorded = {
     (name, which): entries
     for name in ("cpu", "gpu")
@@ -112,31 +112,30 @@ for name in ("cpu", "gpu"):
         done = sum(larger.store.read(entry.trial) is not None for entry in entries)
         state = f"{done} of {len(entries)} recorded" if entries else f"waits for the {spec.chosen_from}"
         progress.append({"profile": name, "stage": which, "records": state})
-pd.DataFrame(progress).style.hide(axis="index")
+pd.DataFrame(progress).style.hide(axis="index").set_properties(**{"text-align": "left"})
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 for (name, which), entries in recorded.items():
     if which in ("scale", "pilot"):
         display(Markdown(f"**{name}, {which}.** {figures.conditions(entries)}"))
-        display(figures.effects(figures.frame(entries), metric).style.format({"mean": "{:.2f}"}))
+        display(figures.effects(figures.frame(entries), metric))
 
-# %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline by target layer in the recorded pilot on CIFAR-10, two seeds as dots, means joined, for dropout and PCA."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline by target layer in the recorded pilot on CIFAR-10, two seeds as dots, means joined, for dropout and PCA."}} tags=["remove-input"]
 pilots = [(name, entries) for (name, which), entries in recorded.items() if which == "pilot"]
 if pilots:
     fig, axes = plt.subplots(
-        1, len(pilots), figsize=(7.2 * len(pilots), 4.2), squeeze=False, layout="constrained"
+        1, len(pilots), figsize=(6.4 * len(pilots), 4.4), squeeze=False, layout="constrained"
     )
     for ax, (name, entries) in zip(axes[0], pilots, strict=True):
         title = f"{name} pilot: {entries[0][0].trial.data}, no verdict"
         figures.gain_by_depth(ax, figures.frame(entries), metric, targets, title)
     plt.show()
 
-# %% mystnb={"image": {"alt": "Training loss and validation kNN accuracy against epochs in the recorded pilot, for the baseline, no augmentation and each target."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Training loss and validation kNN accuracy against epochs in the recorded pilot, for the baseline, no augmentation and each target."}} tags=["remove-input"]
 for name, entries in pilots:
-    fig, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    fig, axes = plt.subplots(2, 1, figsize=(6.8, 6.8), sharex=True, layout="constrained")
     figures.learning_curves(axes, entries, metric, "validation kNN accuracy, %")
     fig.suptitle(f"{name} pilot")
-    axes[1].legend(fontsize=8)
     plt.show()
 
 # %% [markdown]

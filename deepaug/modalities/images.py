@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.util
+import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from deepaug.validation import one_of
 
@@ -203,7 +205,10 @@ def _read_classes(
             f"no images in {folder}: {reason}; needed: {folder.name}/<class>/*.jpg or .png"
         ) from None
     side, pixels = (like.images.shape[-1] if like else None), []
-    for path, _ in listing.samples:
+    in_worker = multiprocessing.parent_process() is not None
+    for path, _ in tqdm(
+        listing.samples, f"decoding {folder}", leave=False, delay=2, disable=in_worker
+    ):
         try:
             with Image.open(path) as image:
                 image = image.convert("RGB")
