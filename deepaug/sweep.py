@@ -40,6 +40,7 @@ def run(
     if not todo:
         return []
     store.check_writable()
+    _note_the_code()
     workers = min(workers, len(todo))
     costs = {trial.key: _cost(trial) for trial in todo}
     new = []
@@ -91,7 +92,7 @@ class _Shares:
 
 def _cost(trial: Trial) -> float:
     """Relative duration of a trial within its study."""
-    return 1 + trial.epochs * max(trial.samples, 1) / 1000
+    return 1 + trial.epochs * (trial.samples or 50_000) / 1000
 
 
 def compute(
@@ -132,8 +133,14 @@ _worker: dict[str, Any] = {}
 def _start_worker(numbers, ticks, accelerator: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    records.source_digest()  # the code as it was when the sweep began
+    _note_the_code()
     _worker.update(number=numbers.get(), ticks=ticks, accelerator=accelerator)
+
+
+def _note_the_code() -> None:
+    """Take the code's digest and revision as it is imported, not as a record is written."""
+    records.source_digest()
+    records.revision()
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -172,19 +173,22 @@ class _Training:
         """Train to the last epoch; None if the loss stopped being finite."""
         self._resume(checkpoint)
         trial, progress = self.trial, self.progress
-        quarters = {round(trial.epochs * q / 4) for q in (1, 2, 3)}
-        # The curve has at most 50 points, the last epoch among them.
-        stride = -(-trial.epochs // CURVE_POINTS) if trial.epochs else 1
+        # The curve has at most 50 points, the last epoch among them; some have the metric too.
+        points = set(range(trial.epochs, 0, -max(1, -(-trial.epochs // CURVE_POINTS))))
+        quarters = {
+            min(points, key=lambda epoch: abs(epoch - trial.epochs * q / 4), default=0)
+            for q in (1, 2, 3)
+        }
         saved = time.monotonic()
         while progress.epoch < trial.epochs:
             start = time.monotonic()
             loss = self._epoch(progress.epoch)
             progress.seconds += time.monotonic() - start
             progress.epoch += 1
-            if not torch.isfinite(torch.tensor(loss)):
+            if not math.isfinite(loss):
                 return None
             last = progress.epoch == trial.epochs
-            if (trial.epochs - progress.epoch) % stride == 0 or progress.epoch in quarters:
+            if progress.epoch in points:
                 point = {"epoch": progress.epoch, "loss": round(loss, 5)}
                 if progress.epoch in quarters and not last:
                     metrics = self.task.evaluate(self.embed, final=False)

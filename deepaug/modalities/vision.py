@@ -79,7 +79,8 @@ class ImageTask:
         self.digest, self.classes, self.recipe = data.digest, len(data.classes), data.recipe
         self.train = data.train.take(subset).to(device)
         self.validation, self.test = data.validation.to(device), data.test.to(device)
-        pixels = data.train.images[:5000].float() / 255
+        # A folder lists its images class by class: some of all, not the first ones.
+        pixels = data.train.images[:: -(-available // 5000)].float() / 255
         self.mean = pixels.mean((0, 2, 3)).view(-1, 1, 1).to(device)
         self.deviation = pixels.std((0, 2, 3)).view(-1, 1, 1).to(device)
 
