@@ -29,6 +29,11 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
 
 
+def loader(data: torch.Tensor) -> DataLoader:
+    """The Trainer wants one; the others are given the same."""
+    return DataLoader(TensorDataset(data), batch_size=None)
+
+
 def loss_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return (model(x) - x).square().mean()
 
@@ -36,7 +41,7 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def plain(data: torch.Tensor) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    for x in data:
+    for (x,) in loader(data):
         optimizer.zero_grad()
         loss_of(model, x).backward()
         optimizer.step()
@@ -46,7 +51,7 @@ def fabric(data: torch.Tensor) -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
     model = network()
     model, optimizer = fabric.setup(model, torch.optim.SGD(model.parameters(), 0.01))
-    for x in data:
+    for (x,) in loader(data):
         optimizer.zero_grad()
         fabric.backward(loss_of(model, x))
         optimizer.step()
@@ -67,8 +72,8 @@ class Module(lightning.LightningModule):
 def trainer(data: torch.Tensor) -> None:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
              "enable_model_summary": False}
-    loader = DataLoader(TensorDataset(data), batch_size=None)
-    lightning.Trainer(accelerator="cpu", devices=1, max_epochs=1, **quiet).fit(Module(), loader)
+    loop = lightning.Trainer(accelerator="cpu", devices=1, max_epochs=1, **quiet)
+    loop.fit(Module(), loader(data))
 
 
 def main() -> None:

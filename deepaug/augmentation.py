@@ -154,17 +154,26 @@ class PCA(Transform):
 
 
 class GaussianNoise(Transform):
-    """Add Gaussian noise of the norm that `Dropout(p)` changes a sample by: a control.
+    """Add Gaussian noise of the norm that `Dropout(p)` or `PCA(p)` changes a sample by: a control.
 
     Dropout with rescaling moves an activation x by a vector of expected squared norm
-    p / (1 - p)·‖x‖²; so does this noise, which knows nothing of features or components.
+    p / (1 - p)·‖x‖², PCA (drop), which keeps the batch's mean μ, by p / (1 - p)·‖x − μ‖². So does
+    this noise, which knows nothing of features or components.
 
     Args:
-        p: the dropout probability whose norm is matched, 0 <= p < 1.
+        p: the probability whose norm is matched, 0 <= p < 1.
+        centred: match PCA's norm rather than dropout's.
     """
 
+    def __init__(self, p: float = 0.5, centred: bool = False):
+        super().__init__(p)
+        self.centred = centred
+
     def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
-        power = x.detach().float().square().mean(-1, keepdim=True)
+        lost = x.detach().float()
+        if self.centred:
+            lost = lost - (lost.flatten(0, -2) if mask is None else lost[mask]).mean(0)
+        power = lost.square().mean(-1, keepdim=True)
         counts = torch.ones_like(power) if mask is None else mask.unsqueeze(-1).to(power.dtype)
         power = power.masked_fill(counts == 0, 0)  # not 0 * power: padding may be NaN
         if groups is None:
@@ -242,8 +251,8 @@ class Handle:
     def repeated(self) -> Iterator[None]:
         """Within this context the last random draw is used again: the same mask in both views.
 
-        For a layer that runs once in a forward pass. The generators then go on as if nothing had
-        been drawn.
+        For a layer that runs once in a forward pass. With PCA the same component *ranks* are lost,
+        in each view's own basis. The generator then goes on as if nothing had been drawn.
         """
         if self._drawn_from is None:
             raise RuntimeError("repeated() needs an earlier training forward pass to repeat")
@@ -349,7 +358,7 @@ def attach(
             keep images channels-last, such as torchvision's Swin, need `dim=-1`.
         mask, groups: called with the arguments of the model's own forward pass, to tell which rows
             count and which sample each belongs to (see `Transform`):
-            `mask=lambda input_ids, attention_mask: attention_mask`.
+            `mask=lambda input_ids, attention_mask, **_: attention_mask`.
 
     Returns:
         A `Handle`: `paused()`, `repeated()`, `remove()`. A deep copy of the model carries its own.

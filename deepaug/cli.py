@@ -153,20 +153,18 @@ def _run(options: argparse.Namespace) -> None:
 
 def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> str:
     """Which data, device, precision and threads are used."""
-    import torch
+    from lightning.fabric import Fabric
 
     from deepaug.training import device_name
 
-    kind = options.accelerator
-    if kind == "auto":
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_name(Fabric(accelerator=options.accelerator, devices=1).device)
     trials = [entry.trial for entry in entries]
 
     def each(name: str) -> str:
         return "/".join(sorted({str(getattr(trial, name)) for trial in trials}))
 
     return (
-        f"data {each('data')}, device {device_name(torch.device(kind))}, precision "
+        f"data {each('data')}, device {device}, precision "
         f"{each('precision')}, threads {each('threads')}, workers {options.workers}"
     )
 

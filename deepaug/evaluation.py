@@ -38,7 +38,8 @@ def linear_probe(
 ) -> dict[str, float]:
     """Accuracy in per cent of a logistic regression on standardised features.
 
-    Its L2 strength, C in {0.001, 0.01, 0.1}, is the one best on `queries["validation"]`.
+    Of C (inverse L2 strength) in {0.001, 0.01, 0.1} the one best on `queries["validation"]`, whose
+    own accuracy is therefore slightly optimistic.
 
     Args:
         bank, bank_labels: training features (m, f) and labels (m,).

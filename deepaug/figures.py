@@ -26,6 +26,7 @@ COLOURS = {
     "dropout-feature": "#56B4E9",
     "pca-truncate": "#E69F00",
     "noise": "#009E73",
+    "noise-centred": "#009E73",
 }
 INTERVAL_FROM = 3  # seeds; the interval of two is too wide to draw on the scale of the effects
 
@@ -75,32 +76,29 @@ def frame(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> pd.DataFrame:
 def gains(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Each arm's difference to the baseline in points, by seed, within one stage of one study.
 
-    A diverged run counts at its seed's random-initialisation score, if that was recorded. Runs on
-    another device or in another precision than the baseline's are not paired.
+    A diverged run counts at its seed's random-initialisation score. Runs on another device or in
+    another precision than the baseline's are not paired, nor are seeds without a baseline.
+    Raises ValueError for a diverged run whose random initialisation is not recorded.
     """
-    by_seed = table.set_index(["arm", "seed"])
-    baseline = by_seed.loc["baseline"]
-    same = ["device", "precision"]
+    by_seed = {(run.arm, run.seed): run for run in table.itertuples()}
+
+    def score(run) -> float:
+        if run.status != "diverged":
+            return getattr(run, metric)
+        if ("untrained", run.seed) not in by_seed:
+            raise ValueError(f"seed {run.seed} of {run.arm!r} diverged; record its 'untrained' too")
+        return getattr(by_seed["untrained", run.seed], metric)
+
     rows = []
-    for (arm, seed), run in by_seed.iterrows():
-        if arm == "baseline" or seed not in baseline.index:
+    for (arm, seed), run in by_seed.items():
+        baseline = by_seed.get(("baseline", seed))
+        if arm == "baseline" or baseline is None:
             continue
-        if (run[same] != baseline.loc[seed, same]).any():
-            continue
-        value = run[metric]
-        if run["status"] == "diverged" and ("untrained", seed) in by_seed.index:
-            value = by_seed.loc[("untrained", seed), metric]
-        rows.append(
-            {
-                "arm": arm,
-                "layer": run["layer"],
-                "transform": run["transform"],
-                "strength": run["strength"],
-                "seed": seed,
-                "gain": value - baseline.loc[seed, metric],
-            }
-        )
-    return pd.DataFrame(rows).dropna(subset="gain")
+        if (run.device, run.precision) == (baseline.device, baseline.precision):
+            gain = score(run) - score(baseline)
+            rows.append((arm, run.layer, run.transform, run.strength, seed, gain))
+    columns = ["arm", "layer", "transform", "strength", "seed", "gain"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def effects(table: pd.DataFrame, metric: str) -> Styler:
@@ -239,17 +237,34 @@ def conditions(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> str:
     recorded = list(recorded)
     if not recorded:
         return "No records."
-    trial = max(
-        (entry.trial for entry, _ in recorded), key=lambda t: t.epochs * (t.layer != "none")
-    )
     runs = {record["key"]: record for _, record in recorded}
-    seeds = sorted({entry.trial.seed for entry, _ in recorded})
-    devices = sorted({record["device"] for record in runs.values()})
+    trials = [entry.trial for entry, _ in recorded]
     minutes = sum(record["seconds"] for record in runs.values()) / 60
-    images = f"{trial.samples:,}" if trial.samples else "all"
+
+    def every(name: str) -> str:
+        values = sorted({getattr(trial, name) for trial in trials})
+        # 0 samples are all there are; 0 epochs are those of the untrained network.
+        told = [f"{v:,}" if isinstance(v, int) else v for v in values if v != 0 or name == "seed"]
+        return " or ".join(told) or "all"
+
+    devices = " or ".join(sorted({record["device"] for record in runs.values()}))
     return (
-        f"{len(runs)} runs on {trial.data} ({images} samples), {trial.encoder} of width "
-        f"{trial.width} at {trial.view_size} pixels, {trial.epochs} epochs; "
-        f"seeds {', '.join(map(str, seeds))}; {', '.join(devices)}, {trial.precision}, "
-        f"{trial.threads} thread(s) each; {minutes:.0f} minutes of runs in all."
+        f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')} of "
+        f"width {every('width')}, view size {every('view_size')}, {every('epochs')} epochs; seeds "
+        f"{every('seed')}; {devices}, {every('precision')}, {every('threads')} thread(s) each; "
+        f"{minutes:.0f} minutes of runs in all."
+    )
+
+
+def scale_reached(table: pd.DataFrame, metric: str, needed: float, aim: float) -> str:
+    """How the scale stage stands to its rules: above random initialisation, and doubled epochs."""
+    means = gains(table, metric).groupby("arm")["gain"].mean()
+    if not {"untrained", "doubled"} <= set(means.index):
+        return "The scale is not fully recorded."
+    above, doubling = -means["untrained"], means["doubled"]
+    return (
+        f"The baseline stands {above:.1f} points above random initialisation (needed: {needed:g}; "
+        f"{'met' if above >= needed else '**not met**'}). Doubling its epochs adds {doubling:.1f} "
+        f"(aim: below {aim:g}; {'met' if doubling < aim else '**not met**'})"
+        + ("." if doubling < aim else ": gains here are those of short training.")
     )

@@ -41,11 +41,24 @@ def paired_effect(arm: Sequence[float], baseline: Sequence[float], confidence=0.
     return Effect(mean, mean - reach, mean + reach, n, p_value)
 
 
-def verdict(effect: Effect, delta: float = 0.5) -> str:
-    """ "supported", "opposed", "negligible" (interval within ±delta) or "inconclusive"."""
-    if effect.low > 0:
+def verdict(
+    effect: Effect, delta: float = 0.5, adjusted_p: float | None = None, diverged: float = 0.0
+) -> str:
+    """The verdict on an effect, by the vocabulary of claims.yaml.
+
+    Args:
+        delta: half-width of what counts as negligible, in points.
+        adjusted_p: the effect's p-value after `holm`, within its family; by default its own.
+        diverged: share of the arm's runs that diverged; above 0.2 nothing is supported.
+
+    Returns:
+        "supported" (lower bound > 0 and adjusted p < 0.05), "opposed" (the mirror image),
+        "negligible" (interval within ±delta) or "inconclusive".
+    """
+    significant = (effect.p_value if adjusted_p is None else adjusted_p) < 0.05
+    if effect.low > 0 and significant and diverged <= 0.2:
         return "supported"
-    if effect.high < 0:
+    if effect.high < 0 and significant:
         return "opposed"
     return "negligible" if -delta <= effect.low and effect.high <= delta else "inconclusive"
 
@@ -61,7 +74,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairs_needed(effect: Effect, delta: float = 0.5, confidence: float = 0.95) -> int:
-    """How many pairs would give an interval of half-width `delta`, at the spread seen."""
+    """How many pairs would give an interval of half-width `delta`, at the spread seen.
+
+    Raises ValueError for an effect of one pair, which has no spread.
+    """
+    if effect.n < 2:
+        raise ValueError(f"{effect.n} pair has no spread; needed: 2 or more")
     spread = (effect.high - effect.mean) * math.sqrt(effect.n)
     spread /= float(stats.t.ppf((1 + confidence) / 2, effect.n - 1))
     n = effect.n

@@ -1,7 +1,7 @@
 """Studies: the grid of trials behind a notebook, as a profile sizes it."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -17,10 +17,12 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "untrained": {"objective": "untrained", "epochs": 0},
     "no-augmentation": {"view_strength": 0.0},
 }
-# Controls of an arm already chosen: what of its gain is augmentation, what only its layer's noise.
-ARM_CONTROLS: dict[str, dict[str, Any]] = {
-    "same-mask": {"transformed": "same"},
-    "noise": {"transform": "noise"},
+# Controls of an arm already chosen: what of its gain is augmentation, what any noise of that norm.
+ARM_CONTROLS: dict[str, Callable[[Trial], Trial]] = {
+    "same-mask": lambda arm: replace(arm, transformed="same"),
+    "noise": lambda arm: replace(
+        arm, transform="noise-centred" if arm.transform.startswith("pca") else "noise"
+    ),
 }
 
 
@@ -93,11 +95,9 @@ class Study:
         means = {arm: fmean(values) for arm, values in scores.items()}
         best: dict[str, str] = {}
         for arm, trial in trials.items():
-            if trial.objective == "untrained" or trial.view_strength == 0:
+            if arm in self.stages[stage].controls:
                 continue
-            if arm not in best and (
-                trial.transform not in best or means[arm] > means[best[trial.transform]]
-            ):
+            if trial.transform not in best or means[arm] > means[best[trial.transform]]:
                 best[trial.transform] = arm
         baseline = best.pop("none")
         return Choice(trials[baseline], {t: trials[arm] for t, arm in best.items()})
@@ -140,20 +140,16 @@ def _arms(stage: Stage, base: Trial) -> Iterator[tuple[str, Trial]]:
 
 
 def _chosen_arms(stage: Stage, base: Trial, choice: Choice) -> Iterator[tuple[str, Trial]]:
-    tuned = _with_settings_of(choice.baseline, base)
+    tuned = replace(choice.baseline, **stage.trial)
     yield "baseline", tuned
+    yield "baseline untuned", base  # differs from the chosen arms in their transform alone
     for control in stage.controls:
         yield control, replace(tuned, **CONTROLS[control])
     for trial in choice.arms.values():
-        arm = _with_settings_of(trial, base)
+        arm = replace(trial, **stage.trial)
         yield arm_name(arm), arm
         for control in stage.arm_controls:
-            yield f"{arm_name(arm)} {control}", replace(arm, **ARM_CONTROLS[control])
-
-
-def _with_settings_of(chosen: Trial, base: Trial) -> Trial:
-    """`chosen` at the budget of `base`: a longer stage keeps the choice and changes the epochs."""
-    return replace(chosen, epochs=base.epochs)
+            yield f"{arm_name(arm)} {control}", ARM_CONTROLS[control](arm)
 
 
 def arm_name(trial: Trial) -> str:
@@ -207,6 +203,13 @@ def load(
         if not stage.chosen_from:
             study.stage_entries(stage_name)  # every trial valid before any of them runs
     return study
+
+
+def rules() -> dict[str, Any]:
+    """The verdict rules, as claims.yaml has them."""
+    import yaml
+
+    return yaml.safe_load((PROFILES.parent / "claims.yaml").read_text())
 
 
 def names(profile: str) -> list[str]:

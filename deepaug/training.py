@@ -26,6 +26,7 @@ TRANSFORMS: dict[str, Callable[[float], augmentation.Transform]] = {
     "pca": augmentation.PCA,
     "pca-truncate": lambda p: augmentation.PCA(p, "truncate"),
     "noise": augmentation.GaussianNoise,
+    "noise-centred": lambda p: augmentation.GaussianNoise(p, centred=True),
 }
 # Lightning announces the precision for each trial; `deepaug run` has said it once for all.
 for _name in ("lightning.fabric", "lightning.pytorch"):

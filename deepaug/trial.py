@@ -15,7 +15,7 @@ from deepaug.validation import one_of, share
 # protocol are then computed anew. tests/test_training.py holds a golden trial against it.
 PROTOCOL = 2
 
-TRANSFORMS = ("dropout", "dropout-feature", "pca", "pca-truncate", "noise")
+TRANSFORMS = ("dropout", "dropout-feature", "pca", "pca-truncate", "noise", "noise-centred")
 CHOICES = {
     "modality": modalities.NAMES,
     "objective": ("contrastive", "supervised", "untrained"),
@@ -96,6 +96,11 @@ class Trial:
             raise ValueError(
                 f"layer {self.layer!r} and transform {self.transform!r} go together: "
                 f"give both or none"
+            )
+        if self.transformed == "one" and self.stop_gradient == "both":
+            raise ValueError(
+                "stop_gradient 'both' needs both views transformed; "
+                "where transformed is 'one', give 'one'"
             )
         if self.layer == "none":
             neutral = Trial.__dataclass_fields__

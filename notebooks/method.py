@@ -59,17 +59,17 @@ deepaug.layers(encoder, images)
 # %% [markdown]
 # ## What each transform does to an activation
 #
-# One digit, and six of its activation maps after the second stage: first as they are, then as one
-# random draw of each transform at p = 0.5 leaves them.
+# One digit, and six of its activation maps after the second stage (red above zero, blue below): first
+# as they are, then as one random draw of each transform at p = 0.5 leaves them.
 #
 # - **Dropout, element** zeroes numbers one by one, **feature** zeroes whole maps. The survivors are
 #   doubled, so that the expectation stays what it was.
 # - **PCA, drop** does the same in another basis: the principal components of the batch's own
-#   activations, all pixels of all images taken together. Each image loses its own random half of
-#   them, at all its pixels; the mean is kept.
+#   activations, all pixels of all images taken together. Each image loses each of them with
+#   probability ½, at all its pixels; the mean is kept.
 # - **PCA, truncate** keeps the leading half of the components for every image and rescales nothing.
 
-# %% mystnb={"image": {"alt": "Grid of grey-scale activation maps of one digit: a row for the plain network and one for each transform; element dropout leaves speckle, feature dropout blanks whole maps, PCA blends maps into each other."}}
+# %% mystnb={"image": {"alt": "Grid of activation maps, red above zero and blue below, of one digit: a row for the plain network and one for each transform; element dropout leaves speckle, feature dropout blanks whole maps, PCA blends maps into each other."}}
 transforms = {
     "plain": None,
     "dropout\nelement": deepaug.Dropout(0.5),
@@ -92,7 +92,7 @@ for row, (name, transform) in zip(axes, transforms.items(), strict=True):
     row[0].imshow(images[0, 0], cmap="gray")
     for ax, number in zip(row[1:], maps, strict=True):
         top = activation[0, number].abs().max()
-        ax.imshow(changed[number], cmap="gray", vmin=0, vmax=2 * top)
+        ax.imshow(changed[number], cmap="RdBu_r", vmin=-top, vmax=top)
     for ax in row:
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
@@ -158,8 +158,8 @@ lower.legend()
 plt.show()
 
 # %% [markdown]
-# Dropout lifts the whole spectrum by noise that is blind to direction, most visibly the weak
-# components. PCA (drop) multiplies every component's variance alike and adds nothing where there
+# Dropout lifts the whole spectrum by noise that is independent between features, most visibly the
+# weak components. PCA (drop) multiplies every component's variance alike and adds nothing where there
 # was none; truncation cuts the tail off.
 #
 # ## One view, both views, and the gradient

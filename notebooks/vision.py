@@ -15,7 +15,7 @@
 #
 # | | |
 # |---|---|
-# | **Claim under test** | C1: Deep Augmentation improves contrastive learning; and how its gain depends on the target's depth (C3a) |
+# | **Claim under test** | C1: Deep Augmentation improves contrastive learning |
 # | **Trains** | SimCLR {cite}`simclr` on a ResNet, with dropout or PCA at one layer, against the same without |
 # | **Measures** | weighted kNN accuracy on frozen features, in points over the baseline with the same seed ([protocol](../protocol.md)) |
 # | **Needs** | `quick`: nothing, 5,000 embedded digits; larger profiles: CIFAR-10 |
@@ -115,10 +115,15 @@ for name in ("cpu", "gpu"):
 pd.DataFrame(progress).style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %% tags=["remove-input"]
+rules = studies.rules()["scale"]
 for (name, which), entries in recorded.items():
     if which in ("scale", "pilot"):
         display(Markdown(f"**{name}, {which}.** {figures.conditions(entries)}"))
         display(figures.effects(figures.frame(entries), metric))
+    if which == "scale":
+        needed, aim = (rules["above_random_initialisation"][study.base.modality],
+                       rules["gain_from_doubled_epochs"]["aim_below"])
+        display(Markdown(figures.scale_reached(figures.frame(entries), metric, needed, aim)))
 
 # %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline by target layer in the recorded pilot on CIFAR-10, two seeds as dots, means joined, for dropout and PCA."}} tags=["remove-input"]
 pilots = [(name, entries) for (name, which), entries in recorded.items() if which == "pilot"]

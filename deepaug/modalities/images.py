@@ -142,7 +142,7 @@ def _mnist_5k() -> tuple[Split, Split, tuple[str, ...]]:
     return *_split(whole, test_share=0.2), tuple("0123456789")
 
 
-# torchvision's class, its arguments for the two splits, whether it keeps classes by that name
+# torchvision's class, and its arguments for the two splits
 _TORCHVISION = {
     "cifar10": ("CIFAR10", {"train": True}, {"train": False}),
     "cifar100": ("CIFAR100", {"train": True}, {"train": False}),

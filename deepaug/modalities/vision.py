@@ -178,7 +178,8 @@ def view(pixels: Tensor, draw: Tensor, recipe: Recipe, strength: float, side: in
         pixels: (n, channels, h, w) in [0, 1].
         draw: uniform numbers in [0, 1), (n, DRAWS).
         recipe: the changes that suit the data set, at full strength.
-        strength: scales them: crop area, jitter and the shares of images; 0 leaves images whole.
+        strength: scales the smallest crop, the reach of jitter and the probability of grey; the
+            probabilities of jitter and mirroring stay. 0 leaves images whole.
         side: pixels along a side of the view.
 
     Returns:
