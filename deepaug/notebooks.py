@@ -25,7 +25,7 @@ def injected(history: list[str]) -> set[str]:
     for cell in history:
         if cell.startswith("# Parameters\n"):
             for statement in ast.parse(cell).body:
-                targets = getattr(statement, "targets", [])
+                targets = getattr(statement, "targets", [getattr(statement, "target", None)])
                 names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return names
 
@@ -63,6 +63,7 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
         except yaml.YAMLError:
             raise ValueError(f"parameter {given}: {text!r} is not plain YAML") from None
     _check_values(name, values)
+    _lead_from_here(values)
     output = output or EXECUTED / f"{name}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
     notebook.metadata["kernelspec"] = {
@@ -86,6 +87,17 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     finally:
         partial.unlink(missing_ok=True)
     return output
+
+
+def _lead_from_here(values: dict[str, Any]) -> None:
+    """Make relative paths absolute: a notebook runs in a folder of its own."""
+    from deepaug.modalities import images
+
+    if str(values.get("profile", "")).endswith((".yaml", ".yml")):
+        values["profile"] = str(Path(values["profile"]).absolute())
+    data = values.get("data")
+    if data is not None and data not in images.NAMES and Path(data).is_dir():
+        values["data"] = str(Path(data).absolute())
 
 
 def _check_values(name: str, values: dict[str, Any]) -> None:

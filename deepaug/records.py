@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import math
 import os
 import subprocess
 import sys
@@ -87,9 +86,14 @@ class Store:
                 os.unlink(partial)
             raise
 
+    def forget_empty(self) -> None:
+        """Remove the folder, and that of all records, where nothing was written to them."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
+
     def check_writable(self) -> None:
         """Raise OSError in one line, before any training, if records could not be written here."""
-        created = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as file:
@@ -97,9 +101,7 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if created:
-                with contextlib.suppress(OSError):
-                    self.folder.rmdir()
+            self.forget_empty()
             raise OSError(
                 f"cannot write records to {self.folder}: {error.strerror}; "
                 f"free some space or choose another folder with --results"
@@ -133,17 +135,27 @@ def check(record: Any) -> None:
     for name in record:
         if name not in FIELDS:
             raise ValueError(f"field {name!r} is unknown")
-    key = Trial.from_dict(record["trial"]).key
-    if key != record["key"]:
-        raise ValueError(f"its trial has key {key}, not {record['key']}")
+    trial = Trial.from_dict(record["trial"])
+    if trial.key != record["key"]:
+        raise ValueError(f"its trial has key {trial.key}, not {record['key']}")
     if record["status"] not in ("ok", "diverged"):
         raise ValueError(f"status {record['status']!r} is neither 'ok' nor 'diverged'")
-    if record["status"] == "ok" and set(record["metrics"]) != {"validation", "test"}:
-        raise ValueError("metrics need 'validation' and 'test'")
-    for split in record["metrics"].values():
-        for name, value in split.items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"metric {name!r} is {value!r}")
+    metrics, curve = record["metrics"], record["curve"]
+    if set(metrics) != ({"validation", "test"} if record["status"] == "ok" else set()):
+        raise ValueError(
+            f"a trial that is {record['status']} has other metrics than {set(metrics)}"
+        )
+    for split, values in metrics.items():
+        if not isinstance(values, dict) or not values:
+            raise ValueError(f"metrics of {split!r} are {values!r}")
+        for name, value in values.items():
+            if type(value) not in (int, float) or not -1e300 < value < 1e300:
+                raise ValueError(f"metric {name!r} is {str(value)[:20]}")
+    if not all(isinstance(point, dict) and "epoch" in point for point in curve):
+        raise ValueError("its curve has points without an epoch")
+    last = curve[-1]["epoch"] if curve else 0
+    if record["status"] == "ok" and last != trial.epochs:
+        raise ValueError(f"its curve ends at epoch {last} of {trial.epochs}")
 
 
 @cache

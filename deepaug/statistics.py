@@ -79,7 +79,7 @@ def pairs_needed(effect: Effect, delta: float = 0.5, confidence: float = 0.95) -
     Raises ValueError for an effect of one pair, which has no spread.
     """
     if effect.n < 2:
-        raise ValueError(f"{effect.n} pair has no spread; needed: 2 or more")
+        raise ValueError(f"the spread of {effect.n} pair is not known; needed: two pairs or more")
     spread = (effect.high - effect.mean) * math.sqrt(effect.n)
     spread /= float(stats.t.ppf((1 + confidence) / 2, effect.n - 1))
     n = effect.n

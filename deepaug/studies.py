@@ -95,10 +95,12 @@ class Study:
         means = {arm: fmean(values) for arm, values in scores.items()}
         best: dict[str, str] = {}
         for arm, trial in trials.items():
-            if arm in self.stages[stage].controls:
+            if arm in self.stages[stage].controls or means[arm] == float("-inf"):
                 continue
             if trial.transform not in best or means[arm] > means[best[trial.transform]]:
                 best[trial.transform] = arm
+        if "none" not in best:
+            raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
         baseline = best.pop("none")
         return Choice(trials[baseline], {t: trials[arm] for t, arm in best.items()})
 
@@ -131,7 +133,8 @@ def _arms(stage: Stage, base: Trial) -> Iterator[tuple[str, Trial]]:
     for values in itertools.product(*stage.tune.values()) if stage.tune else ():
         changes = dict(zip(stage.tune, values, strict=True))
         if (trial := replace(base, **changes)) != base:
-            yield "tune " + " ".join(f"{n}={v:g}" for n, v in changes.items()), trial
+            told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in changes.items())
+            yield f"tune {' '.join(told)}", trial
     everywhere = modalities.layers(base.modality, base.encoder)
     layers = everywhere if stage.layers == ("all",) else stage.layers
     for layer, transform, strength in itertools.product(layers, stage.transforms, stage.strengths):
@@ -200,8 +203,13 @@ def load(
         stages[stage_name] = _check(replace(stage, **changes), base)
     study = Study(name, label, base, stages, records.Store(root or records.default_root(), label))
     for stage_name, stage in stages.items():
-        if not stage.chosen_from:
-            study.stage_entries(stage_name)  # every trial valid before any of them runs
+        # Every trial is valid before any of them runs.
+        replace(base, **stage.trial)
+        if stage.chosen_from:
+            settled = [n for n, s in stages.items() if not s.chosen_from and n != stage_name]
+            one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, settled)
+        else:
+            study.stage_entries(stage_name)
     return study
 
 
@@ -235,6 +243,9 @@ def _stage(where: str, spec: Any) -> Stage:
     for key in spec:
         one_of(f"key in profile {where}", key, Stage.__dataclass_fields__)
     spec = dict(spec)
+    for key, value in {"seeds": None, **spec}.items():
+        if value is None:
+            raise ValueError(f"profile {where}: {key} must be given, and not as null")
     kinds = {
         "seeds": int,
         "controls": str,
@@ -252,7 +263,20 @@ def _stage(where: str, spec: Any) -> Stage:
     for key in ("trial", "variants", "tune"):
         if not isinstance(spec.get(key, {}), dict):
             raise ValueError(f"profile {where}: {key} must be a mapping, not {spec[key]!r}")
-    return Stage(**spec)
+    for kind in ("variants", "tune"):
+        wanted = dict if kind == "variants" else list
+        for key, value in spec.get(kind, {}).items():
+            if not isinstance(value, wanted) or not value:
+                raise ValueError(
+                    f"profile {where}: {kind}: {key} must be a {wanted.__name__}, not {value!r}"
+                )
+    stage = Stage(**spec)
+    grid = [name for name in ("layers", "transforms", "strengths") if getattr(stage, name)]
+    if len(grid) in (1, 2):
+        raise ValueError(
+            f"profile {where}: layers, transforms and strengths go together; given: {grid}"
+        )
+    return stage
 
 
 def _check(stage: Stage, base: Trial) -> Stage:
@@ -266,8 +290,9 @@ def _check(stage: Stage, base: Trial) -> Stage:
         one_of("control", control, CONTROLS)
     for control in stage.arm_controls:
         one_of("control of an arm", control, ARM_CONTROLS)
+    settable = [n for n in Trial.__dataclass_fields__ if n not in ("seed", "protocol")]
     for name in (*stage.trial, *stage.tune, *itertools.chain(*stage.variants.values())):
-        one_of("trial field", name, Trial.__dataclass_fields__)
+        one_of("trial setting", name, settable)
     return stage
 
 
@@ -301,6 +326,9 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"profile {path}: study {name!r} needs a mapping 'stages'")
         for key in spec:
             one_of(f"key in profile {path.name}: {name}", key, ("trial", "stages"))
+        for where in (content, spec):
+            if not isinstance(where.get("trial", {}), dict):
+                raise ValueError(f"profile {path}: trial must be a mapping, not {where['trial']!r}")
         for stage in spec["stages"]:
             one_of(f"stage in profile {path.name}: {name}", stage, STAGES)
     return path.stem, content

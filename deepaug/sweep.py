@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -40,8 +41,13 @@ def run(
     if not todo:
         return []
     store.check_writable()
-    _note_the_code()
-    workers = min(workers, len(todo))
+    try:
+        return _run(todo, store, min(workers, len(todo)), accelerator)
+    finally:
+        store.forget_empty()
+
+
+def _run(todo: list[Trial], store: Store, workers: int, accelerator: str) -> list[dict[str, Any]]:
     costs = {trial.key: _cost(trial) for trial in todo}
     new = []
     with tqdm(
@@ -51,11 +57,12 @@ def run(
         leave=False,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         mininterval=0.5 if sys.stderr.isatty() else 30,
+        delay=1,  # what is refused at once is refused in one line
     ) as bar:
 
         def done(record: dict[str, Any]) -> None:
             new.append(record)
-            bar.set_postfix_str(f"{len(new)} recorded")
+            bar.set_postfix_str(f"{len(new)} recorded", refresh=False)
 
         if workers == 1:
             shares = _Shares(bar, costs)
@@ -106,6 +113,8 @@ def compute(
     from deepaug import training
 
     start = time.monotonic()
+    # As it is when training begins: who edits meanwhile does not change what made the record.
+    code = {"source_digest": records.source_digest(), "revision": records.revision()}
     outcome = training.run(trial, accelerator, device, store.checkpoint(trial.key), tick)
     record = {
         "key": trial.key,
@@ -120,8 +129,7 @@ def compute(
         "device": outcome.device,
         "versions": records.versions(),
         "data_digest": outcome.data_digest,
-        "source_digest": records.source_digest(),
-        "revision": records.revision(),
+        **code,
     }
     store.write(record)
     return record
@@ -133,14 +141,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(numbers, ticks, accelerator: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _note_the_code()
     _worker.update(number=numbers.get(), ticks=ticks, accelerator=accelerator)
-
-
-def _note_the_code() -> None:
-    """Take the code's digest and revision as it is imported, not as a record is written."""
-    records.source_digest()
-    records.revision()
 
 
 def _end_with_parent() -> None:
@@ -191,10 +192,15 @@ def _run_in_processes(
                 record = future.result()
                 shares(record["key"], 1.0)
                 done(record)
-    except BaseException:
+    except BaseException as error:
         # What is recorded stays; what is in flight is given up, or resumes from its checkpoint.
         for process in list(pool._processes.values()):
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise OSError(
+                "a worker was ended from outside, for want of memory perhaps; what is recorded "
+                "stays, go on with fewer --workers"
+            ) from None
         raise
     pool.shutdown()

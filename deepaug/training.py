@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepaug import augmentation, modalities
+from deepaug import augmentation, modalities, records
 from deepaug.contrastive import ProjectionHead, nt_xent
 from deepaug.targets import call
 from deepaug.trial import Trial, derive
@@ -177,7 +177,7 @@ class _Training:
         # The curve has at most 50 points, the last epoch among them; some have the metric too.
         points = set(range(trial.epochs, 0, -max(1, -(-trial.epochs // CURVE_POINTS))))
         quarters = {
-            min(points, key=lambda epoch: abs(epoch - trial.epochs * q / 4), default=0)
+            min(points, key=lambda epoch: abs(epoch - round(trial.epochs * q / 4)), default=0)
             for q in (1, 2, 3)
         }
         saved = time.monotonic()
@@ -264,6 +264,7 @@ class _Training:
     def _save(self, checkpoint: Path) -> None:
         state = {
             "key": self.trial.key,
+            "source_digest": records.source_digest(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -279,8 +280,8 @@ class _Training:
             return
         try:
             state = torch.load(checkpoint, map_location=self.fabric.device, weights_only=True)
-            if state["key"] != self.trial.key:
-                return
+            if state["key"] != self.trial.key or state["source_digest"] != records.source_digest():
+                return  # half a training by one code and half by another is a training by neither
         except Exception:  # a damaged checkpoint costs its epochs, not the trial
             return
         self.network.load_state_dict(state["network"])

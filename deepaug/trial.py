@@ -26,8 +26,8 @@ CHOICES = {
     "transformed": ("both", "one", "same"),
     "precision": ("float32", "bfloat16"),
 }
-POSITIVE = ("width", "batch_size", "learning_rate", "temperature", "threads")
-NOT_NEGATIVE = ("samples", "view_size", "view_strength", "epochs", "weight_decay", "seed")
+POSITIVE = ("width", "view_size", "batch_size", "learning_rate", "temperature", "threads")
+NOT_NEGATIVE = ("samples", "view_strength", "epochs", "weight_decay", "seed")
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def derive(seed: int, purpose: str, step: int = 0) -> int:
 
 def _typed(name: str, value: Any, kind: type) -> Any:
     """`value` as `kind`; an int passes for a float, nothing else is converted."""
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) is not kind:
         hint = ""

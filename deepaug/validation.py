@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> str:
     """Return `given` if `allowed` has it; otherwise raise a ValueError that names the nearest."""
-    allowed = list(allowed)
+    allowed = [str(choice) for choice in allowed]
     if isinstance(given, str) and given in allowed:
         return given
     near = difflib.get_close_matches(str(given), allowed, n=3, cutoff=0.4)

@@ -217,8 +217,10 @@ def _read_classes(
                 if image.size != (side, side):
                     image = _square(image, side)
                 pixels.append(np.asarray(image).transpose(2, 0, 1))
-        except (OSError, UnidentifiedImageError) as error:
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise DataError(f"cannot read image {path} ({error}); mend or remove it") from None
+    if len(listing.classes) < 2:
+        raise DataError(f"{folder} has one class, {listing.classes[0]!r}; needed: two or more")
     labels = torch.tensor([label for _, label in listing.samples])
     return Split(torch.from_numpy(np.stack(pixels)), labels), tuple(listing.classes)
 

@@ -1,0 +1,453 @@
+"""The command line: what it tells, and one line for whatever is wrong."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+import deepaug
+from deepaug import records, studies, sweep
+from deepaug.cli import main
+from deepaug.modalities import images
+from deepaug.records import Store
+
+ROOT = Path(__file__).parents[1]
+GRID = {"seeds": [0], "layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """In a folder of its own, with the process's signals and memories put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPAUG_RESULTS", "results")
+    monkeypatch.delenv("DEEPAUG_DATA", raising=False)
+    handler = signal.getsignal(signal.SIGTERM)
+    images.load.cache_clear()
+    yield
+    images.load.cache_clear()
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*words):
+        """Exit code, stdout and stderr of a command."""
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def refused(call, tmp_path):
+    def refused(*words) -> str:
+        """The one line in which a command is refused; nothing may be written."""
+        before = tiny.tree(tmp_path)
+        code, _, err = call(*words)
+        assert code == 2
+        assert err.startswith("deepaug") and err.endswith("\n") and len(err.splitlines()) == 1, err
+        assert tiny.tree(tmp_path) == before
+        return err
+
+    return refused
+
+
+def run(profile, *words):
+    return "run", "vision", "--profile", profile, "--accelerator", "cpu", *words
+
+
+def profile(name="tiny", **stage):
+    return tiny.profile(Path.cwd(), name=name, quick={**GRID, **stage})
+
+
+# Help
+
+
+def python(*words):
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["run", "--help"], ["list", "vision"]]
+)
+def test_answers_before_torch_is_imported(words):
+    code = (
+        "import sys; from deepaug.cli import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    _, out, err = python("-c", code)
+    assert out and err.strip() == "False"
+
+
+def test_python_m_is_the_same(call):
+    code, out, err = python("-m", "deepaug", "--version")
+    assert (code, out.strip(), err) == (0, deepaug.__version__, "")
+    code, _, err = python("-m", "deepaug", "list", "visoin")
+    assert (code, err) == (2, call("list", "visoin")[2])
+
+
+def test_help_names_every_command(call):
+    code, out, err = call("--help")
+    assert (code, err) == (0, "")
+    for command in ("run", "list", "show", "data", "notebook"):
+        assert command in out
+
+
+# list
+
+
+def test_list_as_json(call):
+    study = studies.load("vision", "quick")
+    known = study.entries()[0].trial
+    study.store.write(tiny.record(known))
+    code, out, err = call("list", "vision", "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert all(list(row) == ["key", "stage", "arm", "seed", "recorded"] for row in rows)
+    assert [row["key"] for row in rows] == [entry.trial.key for entry in study.entries()]
+    assert {row["key"] for row in rows if row["recorded"]} == {known.key}
+    assert {row["recorded"] for row in rows} == {True, False}
+
+
+def test_list_tells_the_stages_apart(call):
+    code, out, _ = call("list", "vision", "--profile", "cpu")
+    assert code == 0
+    assert "pilot: 0 of 18 recorded" in out and "screen: 0 of 114 recorded" in out
+    assert "confirm: waits for all records of screen" in out
+
+
+def test_list_writes_nothing(call, tmp_path):
+    call("list", "vision")
+    assert tiny.tree(tmp_path) == {}
+
+
+# show
+
+
+BASELINES = ({}, {"objective": "untrained", "epochs": 0}, {"temperature": 0.1})
+OTHERS = (
+    {"layer": "stem", "transform": "pca", "strength": 0.5},
+    {"layer": "input", "transform": "noise", "strength": 0.2},
+    {"view_strength": 0.0},
+)
+
+
+def put(**changes):
+    trial = tiny.trial(**changes)
+    Store(Path("results"), "quick").write(tiny.record(trial))
+    return trial.key
+
+
+@pytest.mark.parametrize("changes", BASELINES)
+def test_show_prints_a_baselines_record(call, changes):
+    key = put(**changes)
+    code, out, _ = call("show", key)
+    shown = json.loads(out)
+    assert code == 0 and shown["key"] == key and shown["metrics"]["test"]["knn"] == 50.0
+
+
+@pytest.mark.parametrize("changes", OTHERS)
+def test_show_hides_test_metrics_of_all_others(call, changes):
+    code, out, _ = call("show", put(**changes))
+    shown = json.loads(out)
+    assert code == 0 and shown["metrics"]["validation"]["knn"] == 50.0
+    assert isinstance(shown["metrics"]["test"], str)
+
+
+def test_show_refuses_a_damaged_record(refused):
+    key = put()
+    path = Path("results/quick") / f"{key}.json"
+    path.write_text(path.read_text()[:100])
+    assert f"{key}.json" in refused("show", key)
+
+
+# run
+
+
+def test_run_records_what_is_missing_and_says_under_what_conditions(call):
+    study = studies.load("vision", str(profile()))
+    code, out, _ = call(*run("tiny.yaml"))
+    assert code == 0 and study.missing() == []
+    assert "quick: 2 of 2 trials to run; data mnist-5k, device " in out
+    assert "precision float32, threads 1, workers 1" in out
+    assert "2 new records in results/tiny" in out
+    before = tiny.tree(study.store.folder)
+    code, out, _ = call(*run("tiny.yaml"))
+    assert "quick: 2 of 2 recorded" in out and "0 new records" in out
+    assert tiny.tree(study.store.folder) == before
+
+
+def test_run_only_some(call):
+    study = studies.load("vision", str(profile()))
+    key = study.entries()[1].trial.key
+    call(*run("tiny.yaml", "--only", key))
+    assert [record["key"] for _, record in study.recorded()] == [key]
+
+
+def test_run_some_stages(call):
+    path = tiny.profile(Path.cwd(), scale={"seeds": [0]}, pilot={"seeds": [1]})
+    study = studies.load("vision", str(path))
+    _, out, _ = call(*run(path, "--stage", "pilot"))
+    assert "scale" not in out
+    assert [entry.stage for entry, _ in study.recorded()] == ["pilot"]
+
+
+def test_run_goes_on_to_what_a_stage_has_chosen(call, monkeypatch):
+    def compute(trial, store, *_, **__):
+        record = tiny.record(trial)
+        store.write(record)
+        return record
+
+    monkeypatch.setattr(sweep, "compute", compute)
+    chosen = {"seeds": [100], "chosen_from": "screen"}
+    path = tiny.profile(Path.cwd(), screen={**GRID, "seeds": [2]}, confirm=chosen)
+    _, out, _ = call(*run(path, "--stage", "confirm"))
+    assert "confirm: waits for all records of screen" in out and "0 new records" in out
+    _, out, _ = call(*run(path))
+    assert "4 new records" in out
+    assert studies.load("vision", str(path)).missing() == []
+
+
+def test_results_may_lie_anywhere(call, tmp_path):
+    profile()
+    call(*run("tiny.yaml", "--results", tmp_path / "elsewhere"))
+    assert len(list(tmp_path.glob("elsewhere/tiny/*.json"))) == 2
+    assert not Path("results").exists()
+
+
+def test_ctrl_c_keeps_what_is_recorded(call, monkeypatch):
+    done, compute = [], sweep.compute
+
+    def second_is_interrupted(trial, store, *args, **named):
+        if done:
+            raise KeyboardInterrupt
+        done.append(trial)
+        return compute(trial, store, *args, **named)
+
+    monkeypatch.setattr(sweep, "compute", second_is_interrupted)
+    profile()
+    code, _, err = call(*run("tiny.yaml"))
+    assert code == 130
+    assert err.splitlines()[-1].startswith("deepaug: interrupted")
+    assert [p.stem for p in Path("results/tiny").iterdir()] == [done[0].key]
+
+
+# Bad input: one line, exit code 2, nothing written
+
+
+@pytest.mark.parametrize("command", ["run", "list"])
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["visoin"], "'vision'"),
+        (["vision", "--profile", "cpuu"], "'cpu'"),
+        (["vision", "--profile", "none.yaml"], "No such file"),
+        (["vision", "--profle", "cpu"], "--profle"),
+        ([], "STUDY"),
+    ],
+)
+def test_unknown_study_profile_or_option(refused, command, words, named):
+    assert named in refused(command, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--stage", "quik"], "'quick'"),
+        (["--stage", "confirm"], "confirm"),
+        (["--only", "0123456789abcdef"], "0123456789abcdef"),
+        (["--workers", "0"], "'0'"),
+        (["--workers", "two"], "'two'"),
+        (["--workers", "1.5"], "'1.5'"),
+        (["--accelerator", "tpu"], "tpu"),
+    ],
+)
+def test_unknown_stage_key_or_number(refused, words, named):
+    assert named in refused("run", "vision", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [([], "COMMAND"), (["runn", "vision"], "'runn'"), (["show"], "KEY"), (["data"], "NAME")],
+)
+def test_unknown_command(refused, words, named):
+    assert named in refused(*words)
+
+
+def test_unknown_key(refused):
+    assert "no records" in refused("show", "0123456789abcdef")
+    key = put()
+    assert key in refused("show", key[:-1] + "x")
+
+
+def test_nearest_layers_are_named(refused):
+    profile(layers=["stage5"])
+    line = refused(*run("tiny.yaml"))
+    assert "'stage5'" in line and "'stage4'" in line
+
+
+@pytest.mark.parametrize(
+    ("stage", "named"),
+    [
+        ({"layers": ["layer9"]}, "'layer9'"),
+        ({"transforms": ["dropuot"]}, "'dropout'"),
+        ({"strengths": [-0.1]}, "-0.1"),
+        ({"strengths": [1.0]}, "1.0"),
+        ({"strengths": [float("nan")]}, "nan"),
+        ({"strengths": ["high"]}, "'high'"),
+        ({"trial": {"batch_size": 300}}, "batch_size 300"),
+        ({"trial": {"data": "mnist"}}, "'mnist-5k'"),
+        ({"trial": {"samples": 0, "batch_size": 4000}}, "batch_size 4000"),
+        ({"trial": {"samples": 4000}}, "samples 4000"),
+        ({"trial": {"learnig_rate": 0.1}}, "'learning_rate'"),
+        ({"trial": {"learning_rate": "1e-3"}}, "1.0e-3"),
+        ({"trial": {"epochs": 2.5}}, "epochs"),
+        ({"sedes": [0]}, "'seeds'"),
+    ],
+)
+def test_bad_setting_of_a_profile(refused, stage, named):
+    profile(**stage)
+    assert named in refused(*run("tiny.yaml"))
+
+
+def test_misspelt_key_of_a_profile(refused):
+    Path("mine.yaml").write_text("studeis: {}\n")
+    assert "'studies'" in refused(*run("mine.yaml"))
+
+
+def test_yaml_tag_that_would_run_code(refused):
+    Path("mine.yaml").write_text("studies: !!python/object/apply:os.system ['touch owned']\n")
+    assert "not plain YAML" in refused(*run("mine.yaml"))
+
+
+@pytest.mark.parametrize("name", ["cifar-10", "no/such/folder"])
+def test_unknown_data_set(refused, name):
+    profile()
+    assert name in refused(*run("tiny.yaml", "--data", name))
+    assert name in refused("data", name)
+
+
+def empty_folder():
+    Path("images").mkdir()
+    return "images"
+
+
+def empty_class():
+    tiny.images(Path("images"))
+    Path("images/fish").mkdir()
+    return "fish"
+
+
+def truncated_image():
+    tiny.images(Path("images"), each=150)
+    path = Path("images/cat/3.png")
+    path.write_bytes(path.read_bytes()[:100])
+    return str(path)
+
+
+def too_few_images():
+    tiny.images(Path("images"))
+    return "samples 200"
+
+
+def one_class():
+    tiny.images(Path("images"), classes=["cat"], each=300)
+    return "class"
+
+
+@pytest.mark.parametrize(
+    "make", [empty_folder, empty_class, truncated_image, too_few_images, one_class]
+)
+def test_bad_images(refused, make):
+    named = make()
+    profile()
+    assert named in refused(*run("tiny.yaml", "--data", "images"))
+    if make is not too_few_images:
+        assert named in refused("data", "images")
+
+
+def test_data_that_is_not_there(refused, monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPAUG_DATA", str(tmp_path))
+    line = refused("run", "vision", "--profile", "cpu", "--stage", "scale", "--accelerator", "cpu")
+    assert str(tmp_path / "cifar10") in line and "DEEPAUG_DATA" in line
+
+
+def test_full_results(refused, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    profile()
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left on device" in refused(*run("tiny.yaml"))
+
+
+def test_results_in_a_files_place(refused):
+    profile()
+    Path("results").write_text("a file")
+    assert "results" in refused(*run("tiny.yaml"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write where permissions forbid it")
+def test_read_only_results(refused):
+    profile()
+    Path("results").mkdir(mode=0o500)
+    assert "ermission denied" in refused(*run("tiny.yaml"))
+
+
+def test_disk_that_fills_up_during_training(call, monkeypatch):
+    profile()
+    monkeypatch.setattr(Store, "check_writable", lambda self: None)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = call(*run("tiny.yaml"))
+    assert code == 2 and "No space left on device" in err.splitlines()[-1]
+    assert list(Path("results").rglob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["lightning", "PIL"])
+def test_missing_package_says_what_to_install(refused, monkeypatch, name):
+    def missing(*_):
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr(sweep, "run", missing)
+    profile()
+    line = refused(*run("tiny.yaml"))
+    assert f"{name} is not installed" in line and "deepaug[run]" in line
+
+
+def test_errors_of_several_lines_are_told_in_one(refused, monkeypatch):
+    def fail(*_):
+        raise ValueError("first\n  second")
+
+    monkeypatch.setattr(records, "read_record", fail)
+    assert refused("show", put()) == "deepaug: first second\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    """Only what a user can mend is told in one line; the rest keeps its traceback."""
+
+    def fail(*_):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(records, "read_record", fail)
+    with pytest.raises(KeyError):
+        main(["show", put()])

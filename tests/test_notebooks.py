@@ -1,0 +1,210 @@
+"""Notebooks: strict parameters, and what every page of the book must have."""
+
+import re
+from pathlib import Path
+
+import pytest
+import tiny
+
+from deepaug import cli, notebooks
+from deepaug.notebooks import check_injected, injected
+
+jupytext = pytest.importorskip("jupytext", reason="the book's tools are not installed")
+papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
+
+PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
+WITHOUT_PARAMETERS = {"method"}
+DRAWS = re.compile(r"\bplt\.show\(|\bplt\.subplots\(|\bfigures\.study_figure\(")
+
+PAGE = """\
+# %% [markdown]
+# # A page
+
+# %% tags=["parameters"]
+profile = "quick"
+data = None
+layers = None
+strengths = None
+repeats = 3
+
+# %%
+from deepaug import notebooks
+notebooks.check_injected(In, {"profile", "data", "layers", "strengths", "repeats"})
+print(profile, data, layers, strengths, repeats)
+"""
+
+
+# What papermill injected
+
+
+@pytest.mark.parametrize(
+    ("history", "names"),
+    [
+        ([], set()),
+        (["", "import deepaug", "profile = 'cpu'"], set()),
+        (["", "# Parameters\nprofile = 'cpu'\nseeds = [0, 1]\n"], {"profile", "seeds"}),
+        (["# Parameters\na = 1\n", "# Parameters\nb = {'c': [None, True]}\n"], {"a", "b"}),
+        (["x = 1  # Parameters\n"], set()),
+        (["# Parameters\nprofile: str = 'cpu'\n"], {"profile"}),
+    ],
+)
+def test_injected_names(history, names):
+    assert injected(history) == names
+
+
+def test_known_parameters_pass():
+    check_injected(["# Parameters\nprofile = 'cpu'\n"], {"profile", "seeds"})
+    check_injected(["profil = 'cpu'\n"], {"profile"})  # of the page's own
+
+
+def test_unknown_parameter_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="'profil'; nearest: 'profile'"):
+        check_injected(["# Parameters\nprofil = 'cpu'\n"], {"profile", "seeds"})
+
+
+# Execution
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    # Of this name, so that its parameters are held against the study's.
+    (folder / "vision.py").write_text(PAGE)
+    (folder / "other.py").write_text(PAGE)
+    (folder / "plain.py").write_text("# %%\n1 + 1\n")
+    monkeypatch.setattr(notebooks, "SOURCES", folder)
+    monkeypatch.setattr(notebooks, "EXECUTED", tmp_path / "executed")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture
+def executed(sources, monkeypatch):
+    """What papermill would be given; nothing is executed."""
+    calls = []
+
+    def execute(source, output, values, **_):
+        calls.append(values)
+        Path(output).write_text("{}")
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "named"),
+    [
+        ("visoin", {}, "'vision'"),
+        ("vision", {"profil": "cpu"}, "'profile'"),
+        ("plain", {"profile": "cpu"}, "'profile'"),
+        ("vision", {"profile": "cpuu"}, "'cpu'"),
+        ("vision", {"profile": "[quick]"}, "quick"),
+        ("vision", {"layers": "stem"}, "list"),
+        ("vision", {"layers": "[stage9]"}, "'stage4'"),
+        ("vision", {"strengths": "[-0.1]"}, "-0.1"),
+        ("vision", {"strengths": "[1.0]"}, "1.0"),
+        ("vision", {"strengths": "[.nan]"}, "nan"),
+        ("vision", {"strengths": "[high]"}, "'high'"),
+        ("vision", {"strengths": "0.5"}, "list"),
+        ("vision", {"data": "5"}, "data"),
+        ("vision", {"layers": "[stem"}, "YAML"),
+        ("vision", {"layers": "!!python/object/apply:os.system ['touch owned']"}, "YAML"),
+    ],
+)
+def test_bad_parameter_ends_it_in_one_line_before_anything_is_written(
+    sources, executed, capsys, name, parameters, named
+):
+    before = tiny.tree(sources.parent)
+    words = [word for pair in parameters.items() for word in ("-p", *pair)]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["notebook", name, *words])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and named in line
+    assert executed == [] and tiny.tree(sources.parent) == before
+
+
+def test_parameters_are_read_as_yaml(executed, capsys, tmp_path):
+    words = ["-p", "strengths", "[0.2, 0.5]", "-p", "layers", "[stem]", "-p", "profile", "cpu"]
+    cli.main(["notebook", "vision", *words, "-o", "mine/page.ipynb"])
+    assert executed == [{"strengths": [0.2, 0.5], "layers": ["stem"], "profile": "cpu"}]
+    assert list(tiny.tree(tmp_path / "mine")) == ["page.ipynb"]
+    assert "mine/page.ipynb" in capsys.readouterr().out
+
+
+def test_output_lies_beside_the_book_by_default(executed, tmp_path):
+    cli.main(["notebook", "vision"])
+    assert list(tiny.tree(tmp_path / "executed")) == ["vision.ipynb"]
+
+
+def test_paths_are_those_of_where_the_command_was_given(executed, tmp_path):
+    """The notebook runs in a folder of its own, where a relative path would lead elsewhere."""
+    tiny.profile(tmp_path, name="mine")
+    tiny.images(tmp_path / "pictures")
+    notebooks.execute("vision", {"profile": "mine.yaml", "data": "pictures"})
+    assert executed == [
+        {"profile": str(tmp_path / "mine.yaml"), "data": str(tmp_path / "pictures")}
+    ]
+
+
+def test_names_are_not_taken_for_paths(executed, tmp_path):
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "mnist-5k").mkdir()
+    notebooks.execute("vision", {"profile": "quick", "data": "mnist-5k"})
+    assert executed == [{"profile": "quick", "data": "mnist-5k"}]
+
+
+def test_a_page_is_executed_with_its_parameters_and_a_failing_cell_is_named(sources, tmp_path):
+    output = notebooks.execute("other", {"repeats": "5"}, tmp_path / "page.ipynb")
+    text = output.read_text()
+    assert "quick None None None 5" in text and "injected-parameters" in text
+    (sources / "other.py").write_text(PAGE.replace('"repeats"', '"times"'))
+    with pytest.raises(ValueError) as caught:
+        notebooks.execute("other", {"repeats": "5"}, output)
+    message = str(caught.value)
+    assert "unknown parameter: 'repeats'" in message and str(output) in message
+    assert [p.name for p in tmp_path.glob("*.ipynb")] == ["page.ipynb"]
+
+
+# Every page
+
+
+@pytest.fixture(params=PAGES, ids=lambda path: path.stem)
+def page(request):
+    return request.param
+
+
+def cells(page):
+    return jupytext.read(page).cells
+
+
+def test_page_is_a_percent_script_with_a_title(page):
+    assert page.read_text().startswith("# ---\n# jupyter:\n")
+    first = cells(page)[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+
+
+def test_page_tells_what_it_needs_and_how_long_it_takes(page):
+    header = cells(page)[0].source
+    assert "**Needs**" in header and "**Takes**" in header
+    assert "**Claim under test**" in header or page.stem in WITHOUT_PARAMETERS
+
+
+def test_page_checks_its_parameters(page):
+    tagged = [c for c in cells(page) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == (page.stem not in WITHOUT_PARAMETERS)
+    for cell in tagged:
+        (check,) = re.findall(r"check_injected\(In, (\{.*?\})\)", page.read_text(), re.DOTALL)
+        assert set(re.findall(r"\w+", check)) == injected([f"# Parameters\n{cell.source}"])
+
+
+def test_every_figure_has_a_text_for_who_cannot_see_it(page):
+    figures = [c for c in cells(page) if c.cell_type == "code" and DRAWS.search(c.source)]
+    for cell in figures:
+        text = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        assert len(text) > 40, cell.source
+    assert figures or page.stem in {"claims", "performance"}
+
+
+def test_page_carries_no_outputs(page):
+    assert all(not cell.get("outputs") for cell in cells(page))

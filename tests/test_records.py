@@ -1,0 +1,307 @@
+"""Records are written whole or not at all, and a damaged one is never taken for a result."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+import tiny
+
+from deepaug import records
+from deepaug.records import Store
+
+TRIAL = tiny.trial()
+KEY = TRIAL.key
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results", "quick")
+
+
+@pytest.fixture
+def put(store):
+    """Puts text, or what is changed in a record, where the trial's record belongs."""
+
+    def put(text=None, **changes):
+        store.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**tiny.record(TRIAL), **changes}) if text is None else text
+        data = text if isinstance(text, bytes) else text.encode()
+        store.path(KEY).write_bytes(data)
+        return data
+
+    return put
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def test_round_trip(store):
+    record = tiny.record(TRIAL)
+    store.write(record)
+    assert store.read(TRIAL) == record
+    assert list(tiny.tree(store.folder)) == [f"{KEY}.json"]
+
+
+def test_absent_record_is_none(store):
+    assert store.read(TRIAL) is None
+    assert not store.folder.exists()
+
+
+def test_a_record_is_written_the_same_way_each_time(store):
+    record = tiny.record(TRIAL)
+    store.write(record)
+    first = store.path(KEY).read_bytes()
+    store.write(dict(reversed(record.items())))
+    assert store.path(KEY).read_bytes() == first
+
+
+def test_a_record_is_small(store):
+    trial = tiny.trial(epochs=50)
+    curve = [{"epoch": epoch, "loss": 4.12345, "knn": 51.234} for epoch in range(1, 51)]
+    store.write(tiny.record(trial, curve=curve))
+    assert store.path(trial.key).stat().st_size < 8192
+
+
+def test_profiles_lie_apart(tmp_path):
+    Store(tmp_path, "quick").write(tiny.record(TRIAL))
+    assert Store(tmp_path, "cpu").read(TRIAL) is None
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), KeyboardInterrupt()])
+def test_interrupted_writing_leaves_nothing(store, monkeypatch, step, error):
+    monkeypatch.setattr(os, step, failing(error))
+    with pytest.raises(type(error)):
+        store.write(tiny.record(TRIAL))
+    assert tiny.tree(store.folder) == {}
+
+
+def test_interrupted_writing_leaves_the_record_before_it(store, monkeypatch):
+    store.write(tiny.record(TRIAL))
+    monkeypatch.setattr(os, "replace", failing(OSError(errno.EIO, "input/output error")))
+    with pytest.raises(OSError):
+        store.write(tiny.record(TRIAL, device="another"))
+    assert store.read(TRIAL) == tiny.record(TRIAL)
+
+
+def test_no_reader_sees_a_record_half_written(store, monkeypatch):
+    seen = []
+    replace = os.replace
+
+    def look_then_replace(*paths):
+        seen.append((store.read(TRIAL), list(store.folder.glob("*.json"))))
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", look_then_replace)
+    store.write(tiny.record(TRIAL))
+    assert seen == [(None, [])]
+
+
+def test_a_record_is_on_the_disk_before_it_has_its_name(store, monkeypatch):
+    steps = []
+    for step in ("fsync", "replace"):
+        real = getattr(os, step)
+        monkeypatch.setattr(os, step, lambda *a, s=step, f=real: (steps.append(s), f(*a))[1])
+    store.write(tiny.record(TRIAL))
+    assert steps == ["fsync", "replace"]
+
+
+OTHER = tiny.trial(seed=1)
+HALF = json.dumps(tiny.record(TRIAL))[:300]
+DAMAGES = {
+    "truncated": {"text": HALF},
+    "empty": {"text": ""},
+    "not text": {"text": b"\xff\xfe\x00"},
+    "not JSON": {"text": "knn: 50"},
+    "not an object": {"text": "[1, 2]"},
+    "merge conflict": {"text": f"<<<<<<< ours\n{HALF}"},
+    "field missing": {"text": json.dumps({"key": KEY, "trial": TRIAL.to_dict()})},
+    "field unknown": {"note": "by hand"},
+    "field of wrong type": {"seconds": "fast"},
+    "trial edited": {"trial": {**TRIAL.to_dict(), "epochs": 200}},
+    "trial with unknown field": {"trial": {**TRIAL.to_dict(), "warm_up": 5}},
+    "trial of another protocol": {"trial": {**TRIAL.to_dict(), "protocol": 0}},
+    "trial empty": {"trial": {}},
+    "record of another trial": {"text": json.dumps(tiny.record(OTHER))},
+    "status unknown": {"status": "fine"},
+    "metric as text": {"metrics": {"validation": {"knn": "50"}, "test": {"knn": 50.0}}},
+    "metric not a number": {"metrics": {"validation": {"knn": float("nan")}, "test": {"knn": 1}}},
+    "metric true": {"metrics": {"validation": {"knn": True}, "test": {"knn": 50.0}}},
+    "metric too large": {"metrics": {"validation": {"knn": 10**400}, "test": {"knn": 50.0}}},
+    "split a number": {"metrics": {"validation": 50.0, "test": {"knn": 50.0}}},
+    "split missing": {"metrics": {"validation": {"knn": 50.0}}},
+    "split empty": {"metrics": {"validation": {}, "test": {}}},
+    "curve cut short": {"curve": [{"epoch": 1, "loss": 4.5}]},
+    "curve of something else": {"curve": [4.5, 4.4]},
+    "curve missing": {"curve": []},
+    "metrics of a diverged run": {"status": "diverged"},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_record_is_set_aside_with_a_message(store, put, damage, capsys):
+    store.write(tiny.record(OTHER))
+    neighbour = tiny.tree(store.folder)
+    content = put(**damage)
+    assert store.read(TRIAL) is None
+    assert tiny.tree(store.folder) == {**neighbour, f"{KEY}.damaged": content}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{KEY}.json" in line and f"set aside as {KEY}.damaged" in line
+
+
+def test_a_damaged_record_is_replaced_by_a_new_one(store, put):
+    content = put(text=HALF)
+    store.read(TRIAL)
+    store.write(tiny.record(TRIAL))
+    assert store.read(TRIAL) == tiny.record(TRIAL)
+    assert store.path(KEY).with_suffix(".damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "changes", [{"key": OTHER.key}, {"metrics": {}}, {"seconds": None}, {"extra": 1}]
+)
+def test_no_bad_record_is_ever_written(store, changes):
+    with pytest.raises(ValueError):
+        store.write({**tiny.record(TRIAL), **changes})
+    assert not store.folder.exists()
+
+
+def test_a_diverged_run_is_a_record(store):
+    record = tiny.record(TRIAL, status="diverged", metrics={}, curve=[])
+    store.write(record)
+    assert store.read(TRIAL) == record
+
+
+def test_a_writable_folder_passes_and_nothing_is_left_in_it(store):
+    store.check_writable()
+    assert not store.folder.exists() or tiny.tree(store.folder) == {}
+
+
+def check_refused(store) -> str:
+    with pytest.raises(OSError) as caught:
+        store.check_writable()
+    message = str(caught.value)
+    assert str(store.folder) in message and "--results" in message
+    assert "\n" not in message
+    return message
+
+
+def test_full_disk_is_told_before_training(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(os, "fsync", failing(OSError(errno.ENOSPC, "No space left on device")))
+    assert "No space left on device" in check_refused(store)
+    assert tiny.tree(tmp_path) == {}
+
+
+def test_full_disk_leaves_a_folder_that_was_there(tmp_path, store, monkeypatch):
+    store.write(tiny.record(TRIAL))
+    before = tiny.tree(tmp_path)
+    monkeypatch.setattr(tempfile, "TemporaryFile", failing(OSError(errno.ENOSPC, "No space")))
+    check_refused(store)
+    assert tiny.tree(tmp_path) == before
+
+
+def test_a_file_in_the_folders_place_is_told_before_training(tmp_path, store):
+    store.folder.parent.write_text("not a folder")
+    check_refused(store)
+    assert tiny.tree(tmp_path) == {"results": b"not a folder"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write where permissions forbid it")
+def test_read_only_folder_is_told_before_training(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        assert "ermission denied" in check_refused(Store(tmp_path, "quick"))
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package whose digest may be taken."""
+    copy = tmp_path / "deepaug"
+    shutil.copytree(records.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(records, "PACKAGE", copy)
+    return copy
+
+
+def digest():
+    return records.source_digest.__wrapped__()
+
+
+def test_source_digest_is_that_of_the_sources(package):
+    assert digest() == records.source_digest()
+    (package / "trial.py").touch()
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "trial.pyc").write_bytes(b"compiled")
+    assert digest() == records.source_digest()
+
+
+@pytest.mark.parametrize("name", ["training.py", "modalities/vision.py"])
+def test_source_digest_changes_with_a_byte(package, name):
+    before = digest()
+    with open(package / name, "a") as file:
+        file.write("\n")
+    assert digest() != before
+
+
+def test_source_digest_changes_with_a_name(package):
+    before = digest()
+    (package / "sweep.py").rename(package / "sweeps.py")
+    assert digest() != before
+
+
+def test_revision_is_none_without_git(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "PACKAGE", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert records.revision.__wrapped__() is None
+    monkeypatch.setenv("PATH", str(tmp_path))  # and where there is no git at all
+    assert records.revision.__wrapped__() is None
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_revision_is_the_commit_and_marks_a_changed_package(package):
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+        done = subprocess.run(
+            ["git", *who, *words], cwd=package.parent, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "deepaug")
+    git("commit", "--quiet", "--no-verify", "--message", "a package")
+    commit = git("rev-parse", "HEAD")
+    (package.parent / "results").write_text("records come and go")
+    assert records.revision.__wrapped__() == commit
+    (package / "trial.py").write_text("changed")
+    assert records.revision.__wrapped__() == f"{commit}+"
+
+
+def test_results_lie_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path))
+    assert records.default_root() == tmp_path
+    monkeypatch.delenv("DEEPAUG_RESULTS")
+    assert records.default_root() == records.PACKAGE.parent / "results"
+
+
+def test_results_of_an_installed_package_lie_in_the_working_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("DEEPAUG_RESULTS", raising=False)
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "site-packages" / "deepaug")
+    monkeypatch.chdir(tmp_path)
+    assert records.default_root() == tmp_path / "results"
+
+
+RECORDED = sorted((records.PACKAGE.parent / "results").glob("[cg]pu/*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_books_evidence_is_valid(path):
+    assert records.read_record(path)["revision"], "made outside a checkout"

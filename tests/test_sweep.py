@@ -1,0 +1,243 @@
+"""A sweep computes what is missing, alone or side by side, and keeps what it has when it ends."""
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+import tiny
+
+from deepaug import records, studies, sweep
+from deepaug.modalities.images import DataError
+from deepaug.studies import Entry
+
+ROOT = Path(__file__).parents[1]
+STAGE = {"seeds": [0, 1], "layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
+
+
+def load(folder, stage=STAGE):
+    return studies.load("vision", str(tiny.profile(folder, quick=stage)), folder / "results")
+
+
+@pytest.fixture
+def study(tmp_path):
+    return load(tmp_path)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Records made at once in place of trainings; the trials they are of."""
+    trials = []
+
+    def compute(trial, store, *_, **__):
+        trials.append(trial)
+        record = tiny.record(trial)
+        store.write(record)
+        return record
+
+    monkeypatch.setattr(sweep, "compute", compute)
+    return trials
+
+
+def wait_until(true, seconds):
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def kept(study):
+    return {path.stem for path in study.store.folder.glob("*.json")}
+
+
+def results(study):
+    """Records without what may differ between two runs of a trial."""
+    return {
+        record["key"]: {n: v for n, v in record.items() if n not in records.TIMES}
+        for _, record in study.recorded()
+    }
+
+
+def test_workers_give_the_records_of_one_process(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = load(tmp_path / "one"), load(tmp_path / "two")
+    sweep.run(one.entries(), one.store, accelerator="cpu")
+    new = sweep.run(two.entries(), two.store, workers=2, accelerator="cpu")
+    assert results(one) == results(two)
+    assert len(results(one)) == len(new) == 4
+    assert set(tiny.tree(two.store.folder)) == {f"{key}.json" for key in results(two)}
+
+
+def test_a_worker_without_its_data_ends_the_sweep_and_its_workers(tmp_path):
+    (tmp_path / "images").mkdir()
+    study = load(tmp_path)
+    earlier = study.entries()[0]
+    study.store.write(tiny.record(earlier.trial))
+    bad = Entry("quick", "bad", tiny.trial(data=str(tmp_path / "images")))
+    long = Entry("quick", "long", tiny.trial(epochs=100_000))
+    with pytest.raises(DataError) as caught:
+        sweep.run([earlier, bad, long], study.store, workers=2, accelerator="cpu")
+    assert "\n" not in str(caught.value) and str(tmp_path / "images") in str(caught.value)
+    assert kept(study) == {earlier.trial.key}
+    wait_until(lambda: not multiprocessing.active_children(), seconds=10)
+
+
+def test_a_record_tells_what_made_it(study):
+    trial = study.entries()[0].trial
+    record = sweep.compute(trial, study.store, "cpu")
+    assert study.store.read(trial) == record
+    assert record["key"] == trial.key and record["trial"] == trial.to_dict()
+    assert record["status"] == "ok" and record["metrics"].keys() == {"validation", "test"}
+    assert [point["epoch"] for point in record["curve"]] == [1, 2]
+    assert record["source_digest"] == records.source_digest()
+    assert {"python", "torch", "protocol"} <= record["versions"].keys()
+    assert record["seconds"] >= record["training_seconds"] > 0
+    seen = trial.samples * trial.epochs
+    assert record["samples_per_second"] == pytest.approx(seen / record["training_seconds"], rel=0.1)
+    assert record["device"] and len(record["data_digest"]) == 16
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_record_names_the_code_that_training_began_with(study, monkeypatch):
+    """Whoever edits or commits during an evening's training does not change its origin."""
+    now = {"code": "before"}
+    monkeypatch.setattr(records, "source_digest", lambda: now["code"])
+    monkeypatch.setattr(records, "revision", lambda: now["code"])
+    from deepaug import training
+
+    run = training.run
+    monkeypatch.setattr(training, "run", lambda *a: (now.update(code="after"), run(*a))[1])
+    record = sweep.compute(study.entries()[0].trial, study.store, "cpu")
+    assert (record["source_digest"], record["revision"]) == ("before", "before")
+
+
+def test_a_diverged_trial_is_recorded_and_not_run_again(study, tmp_path):
+    trial = tiny.trial(learning_rate=1e30)
+    entries = [Entry("quick", "baseline", trial)]
+    (record,) = sweep.run(entries, study.store, accelerator="cpu")
+    assert record["status"] == "diverged" and record["metrics"] == {}
+    assert sweep.run(entries, study.store, accelerator="cpu") == []
+
+
+def test_recorded_trials_are_not_run_again(study, computed):
+    entries = study.entries()
+    study.store.write(tiny.record(entries[1].trial, device="earlier"))
+    new = sweep.run(entries, study.store)
+    assert computed == [entries[0].trial, entries[2].trial, entries[3].trial]
+    assert [record["key"] for record in new] == [trial.key for trial in computed]
+    assert study.store.read(entries[1].trial)["device"] == "earlier"
+    assert sweep.run(entries, study.store) == [] and len(computed) == 3
+
+
+def test_a_trial_of_two_stages_is_run_once(study, computed):
+    (entry, *_) = study.entries()
+    sweep.run([entry, Entry("pilot", "another name", entry.trial)], study.store)
+    assert computed == [entry.trial]
+
+
+def test_a_damaged_record_is_computed_anew(study, computed, capsys):
+    entries = study.entries()
+    sweep.run(entries, study.store)
+    study.store.path(entries[0].trial.key).write_text("{")
+    sweep.run(entries, study.store)
+    assert computed[4:] == [entries[0].trial]
+    assert study.missing() == []
+    assert "set aside" in capsys.readouterr().err
+
+
+def test_nothing_to_do_touches_nothing(study, tmp_path):
+    assert sweep.run([], study.store) == []
+    assert not study.store.folder.exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("no data"), OSError("disk full")])
+def test_what_is_recorded_stays_when_a_sweep_ends(study, computed, monkeypatch, error):
+    compute = sweep.compute
+
+    def third_fails(trial, store, *args, **named):
+        if len(computed) == 2:
+            raise error
+        return compute(trial, store, *args, **named)
+
+    monkeypatch.setattr(sweep, "compute", third_fails)
+    with pytest.raises(type(error)):
+        sweep.run(study.entries(), study.store)
+    assert kept(study) == {trial.key for trial in computed} and len(computed) == 2
+    monkeypatch.setattr(sweep, "compute", compute)
+    sweep.run(study.entries(), study.store)
+    assert study.missing() == [] and len(computed) == 4
+
+
+def test_a_place_that_cannot_be_written_is_told_before_any_training(study, computed):
+    study.store.folder.parent.parent.mkdir(exist_ok=True)
+    study.store.folder.parent.write_text("a file")
+    with pytest.raises(OSError):
+        sweep.run(study.entries(), study.store)
+    assert computed == []
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch):
+    """For want of memory, say."""
+
+    class Pool:
+        def __init__(self, *_, **__):
+            self._processes = {}
+
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("A process in the pool was terminated"))
+            return future
+
+        def shutdown(self, **_):
+            pass
+
+    monkeypatch.setattr(sweep, "ProcessPoolExecutor", Pool)
+    with pytest.raises(OSError, match="fewer --workers"):
+        sweep.run(study.entries(), study.store, workers=2)
+
+
+@pytest.mark.parametrize("total", [0.3, 4.1])
+def test_progress_grows_to_its_end_and_not_past_it(total):
+    class Bar:
+        n = 0.0
+
+        def update(self, amount):
+            assert amount >= 0
+            self.n += amount
+            assert self.n <= self.total
+
+    bar = Bar()
+    bar.total = sum([0.1] * round(total * 10))
+    shares = sweep._Shares(bar, {number: 0.1 for number in range(round(total * 10))})
+    for number in range(round(total * 10)):
+        for share in (0.1, 0.7, 0.3, 1.0, 1.0):  # a trial that starts again goes back
+            shares(number, share)
+    assert bar.n == pytest.approx(total)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers under /proc")
+def test_a_killed_sweep_leaves_no_worker_and_goes_on_where_it_was(tmp_path):
+    profile = tiny.profile(tmp_path, trial={"epochs": 40}, quick=STAGE)
+    command = [sys.executable, "-m", "deepaug", "run", "vision", "--profile", str(profile)]
+    command += ["--results", str(tmp_path / "results"), "--workers", "2"]
+    study = studies.load("vision", str(profile), tmp_path / "results")
+    sweeping = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: kept(study), seconds=120)
+        children = Path(f"/proc/{sweeping.pid}/task/{sweeping.pid}/children").read_text().split()
+    finally:
+        sweeping.kill()
+        sweeping.wait()
+    assert len(children) >= 2
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), seconds=10)
+    before = {key: study.store.path(key).stat().st_mtime_ns for key in kept(study)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{4 - len(before)} new records" in done.stdout and len(kept(study)) == 4
+    assert all(study.store.path(key).stat().st_mtime_ns == at for key, at in before.items())

@@ -1,0 +1,171 @@
+"""`deepaug.layers`: which layers are worth targeting, in execution order."""
+
+import pytest
+import torch
+from networks import NETWORKS, Packed, network
+from torch import nn
+
+import deepaug
+
+
+def mlp():
+    return nn.Sequential(
+        nn.Linear(3, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 2)
+    )
+
+
+@pytest.fixture
+def net(request):
+    return network(request.param)
+
+
+every_network = pytest.mark.parametrize("net", NETWORKS, indirect=True)
+
+
+@every_network
+def test_lists_input_blocks_and_heads_in_execution_order(net):
+    assert deepaug.layers(net.model, net.batch) == net.layers
+
+
+@every_network
+def test_a_transform_acts_once_at_every_layer_listed(net):
+    for layer in net.layers:
+        with deepaug.attach(net.model, layer, deepaug.Dropout()) as handle:
+            deepaug.targets.call(net.model, net.batch)
+        assert handle.calls == 1, layer
+
+
+@every_network
+def test_leaves_flags_weights_and_hooks_as_they_were(net):
+    first = next(net.model.children())
+    first.eval()  # a frozen part must not be thawed
+    flags = [module.training for module in net.model.modules()]
+    state = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
+    deepaug.layers(net.model, net.batch)
+    assert [module.training for module in net.model.modules()] == flags
+    assert all(torch.equal(state[name], t) for name, t in net.model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.model.modules())
+
+
+def test_flags_and_hooks_are_put_back_when_forward_raises():
+    model = mlp()
+    model[1].eval()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        deepaug.layers(model, torch.ones(2, 99))
+    assert model.training and model[0].training and not model[1].training
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+class Asking(nn.Module):
+    """Records how it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(3, 4)
+
+    def forward(self, a, b=None):
+        self.asked = a, b, self.training, torch.is_grad_enabled()
+        return self.first(a) if b is None else self.first(a) + self.second(b)
+
+
+A, B = torch.ones(2, 3), torch.zeros(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("batch", "listed"),
+    [
+        (A, ["input", "first"]),
+        ((A,), ["input", "first"]),
+        ((A, B), ["input", "first", "second"]),
+        ({"b": B, "a": A}, ["input", "first", "second"]),
+    ],
+    ids=["tensor", "tuple of one", "tuple", "mapping"],
+)
+def test_batch_is_passed_by_its_kind(batch, listed):
+    model = Asking()
+    assert deepaug.layers(model, batch) == listed
+    assert model.asked[0] is A and model.asked[1] is (B if "second" in listed else None)
+
+
+def test_forward_says_how_other_batches_are_passed():
+    model = Asking()
+    listed = deepaug.layers(model, [A, "label"], forward=lambda model, batch: model(batch[0]))
+    assert listed == ["input", "first"]
+
+
+def test_runs_in_eval_mode_without_gradient():
+    model = Asking()
+    deepaug.layers(model, A)
+    assert model.asked[2:] == (False, False)
+
+
+def test_attached_transforms_do_not_act_meanwhile():
+    model = mlp()
+    handle = deepaug.attach(model, "0", deepaug.Dropout())
+    deepaug.layers(model, torch.ones(2, 3))
+    assert handle.calls == 0
+
+
+def test_layers_that_run_twice_or_not_at_all_are_left_out():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shared, self.unused, self.once = (nn.Linear(3, 3) for _ in range(3))
+
+        def forward(self, x):
+            return self.once(self.shared(self.shared(x)))
+
+    assert deepaug.layers(Twice(), A) == ["input", "once"]
+
+
+def test_order_is_that_of_execution_not_of_definition():
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = nn.Linear(4, 2), nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.last(self.first(x))
+
+    assert deepaug.layers(Backwards(), A) == ["input", "first", "last"]
+
+
+def test_integers_have_no_input_to_target():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2))
+    assert deepaug.layers(model, torch.arange(5)) == ["0", "1"]
+
+
+def test_layers_without_features_are_left_out():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool, self.flat = nn.MaxPool1d(2, return_indices=True), nn.Flatten(0)
+
+        def forward(self, x):
+            pooled, _ = self.pool(x)
+            return self.flat(pooled)  # one axis: no features
+
+    assert deepaug.layers(Odd(), torch.ones(2, 4)) == ["input", "pool"]
+
+
+def test_output_that_attach_would_refuse_is_left_out():
+    """The tensor must come first in a tuple."""
+    model = Packed(lambda x: ("extra", x), lambda packed: packed[1])
+    assert deepaug.layers(model, A) == ["input", "inward", "outward"]
+
+
+@pytest.mark.parametrize("compile_", ["whole", "in place", "a layer"])
+def test_compiled_model_has_the_names_of_the_plain_one(compile_):
+    model = mlp()
+    names = deepaug.layers(model, A)
+    if compile_ == "whole":
+        compiled = torch.compile(model, backend="eager")
+    else:
+        (model if compile_ == "in place" else model[1]).compile(backend="eager")
+        compiled = model
+    compiled(A)
+    assert deepaug.layers(compiled, A) == names
+    for name in names:
+        with deepaug.attach(compiled, name, deepaug.Dropout()) as handle:
+            compiled(A)
+        assert handle.calls == 1, name

@@ -1,0 +1,474 @@
+"""Training: one trial in, the same outcome out, and every setting of it takes effect."""
+
+import json
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from deepaug import augmentation, records, sweep, training
+from deepaug.contrastive import nt_xent
+from deepaug.modalities import vision
+from deepaug.trial import PROTOCOL, derive
+
+TRANSFORMS = list(training.TRANSFORMS)
+CPU = torch.device("cpu")
+
+
+def run(checkpoint=None, tick=lambda share: None, **changes):
+    return training.run(tiny.trial(**changes), "cpu", checkpoint=checkpoint, tick=tick)
+
+
+def arm(layer="stage2", transform="dropout", strength=0.5, **changes):
+    return {"layer": layer, "transform": transform, "strength": strength, **changes}
+
+
+def result(outcome):
+    """What two runs of one trial must have in common: all that is recorded but the times."""
+    others = ("training_seconds", "samples_per_second", "encoder")
+    return {n: v for n, v in vars(outcome).items() if n not in others}
+
+
+def losses(outcome):
+    return [point["loss"] for point in outcome.curve]
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return run()
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The baseline of four epochs, for trainings that are not."""
+    return run(epochs=4)
+
+
+# Arms that come out alike on any processor. Dropout of elements draws from the processor's own
+# library, and with p = 0.5 components of nearly equal variance that change places matter.
+GOLDEN_PROTOCOL = 2
+GOLDEN = {
+    "baseline": ({}, [4.27231, 4.16192], 41.75, 43.5),
+    "dropout-feature": (arm(transform="dropout-feature"), [4.60542, 4.37411], 36.5, 39.25),
+    "pca": (arm(transform="pca", strength=0.2), [4.35986, 4.31703], 42.25, 38.5),
+    "pca-truncate": (arm(transform="pca-truncate"), [4.33647, 4.17026], 39.75, 38.25),
+    "supervised": ({"objective": "supervised"}, [2.40046, 2.13691], 36.0, 42.25),
+}
+
+
+@pytest.mark.parametrize(("changes", "loss", "knn", "probe"), GOLDEN.values(), ids=GOLDEN)
+def test_golden_trial(changes, loss, knn, probe):
+    """Tolerances leave room for another processor or torch, not for another training."""
+    assert PROTOCOL == GOLDEN_PROTOCOL, "a new protocol: record its golden values here"
+    outcome = run(**changes)
+    validation = outcome.metrics["validation"]
+    advice = (
+        "training or evaluation changed what a trial measures: raise PROTOCOL in deepaug/trial.py, "
+        "then record the new values here"
+    )
+    assert losses(outcome) == pytest.approx(loss, abs=4e-3), advice
+    assert validation["knn"] == pytest.approx(knn, abs=1.5), advice
+    assert validation["probe"] == pytest.approx(probe, abs=2.5), advice
+
+
+@pytest.mark.parametrize("changes", [{}, arm(), arm(transform="pca"), {"objective": "supervised"}])
+def test_two_runs_give_the_same_record(tmp_path, changes):
+    trial = tiny.trial(**changes)
+    texts = []
+    for name in ("one", "other"):
+        torch.manual_seed(len(name))  # what was drawn before does not matter
+        store = records.Store(tmp_path, name)
+        sweep.compute(trial, store, "cpu")
+        record = store.read(trial)
+        texts.append(json.dumps({n: v for n, v in record.items() if n not in records.TIMES}))
+    assert texts[0] == texts[1]
+
+
+def test_another_seed_gives_another_outcome(baseline):
+    assert losses(run(seed=1)) != losses(baseline)
+
+
+def plain_simclr(trial):
+    """SimCLR in plain PyTorch: neither Fabric nor a hook."""
+    task = vision.prepare(trial, CPU)
+    network = training.build(trial, task)
+    optimizer = torch.optim.SGD(
+        network.parameters(), trial.learning_rate, momentum=0.9, weight_decay=trial.weight_decay
+    )
+    total = trial.epochs * (len(task) // trial.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+    curve = []
+    for epoch in range(trial.epochs):
+        network.train()
+        order = torch.Generator().manual_seed(derive(trial.seed, "order", epoch))
+        seen = []
+        for index in task.batches(order):
+            first, second = task.views(epoch)(index)
+            loss = nt_xent(network(first), network(second), trial.temperature)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            seen.append(loss.item())
+        curve.append(sum(seen) / len(seen))
+    network.eval()
+    with torch.no_grad():
+        return curve, task.evaluate(network.encoder, final=True)
+
+
+def test_the_baseline_is_plain_simclr(baseline):
+    curve, metrics = plain_simclr(tiny.trial())
+    assert losses(baseline) == pytest.approx(curve, abs=2e-5)  # of rounding to five digits
+    assert baseline.metrics["test"]["knn"] == pytest.approx(metrics["test"]["knn"], abs=0.2)
+
+
+def test_the_baseline_attaches_nothing(baseline, monkeypatch):
+    monkeypatch.setattr(augmentation, "attach", None)
+    assert result(run()) == result(baseline)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_strength_zero_is_the_baseline_bit_for_bit(baseline, transform):
+    assert result(run(**arm(transform=transform, strength=0.0))) == result(baseline)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_each_transform_trains_and_takes_effect(baseline, transform):
+    outcome = run(**arm(transform=transform))
+    assert outcome.status == "ok"
+    assert losses(outcome) != losses(baseline) and outcome.metrics != baseline.metrics
+
+
+@pytest.mark.parametrize("layer", ["input", "stem", "stage1", "stage3", "stage4", "pooled"])
+def test_each_layer_takes_effect(baseline, layer):
+    others = run(**arm(layer=layer)), run(**arm())
+    assert others[0].status == "ok"
+    assert losses(others[0]) not in (losses(baseline), losses(others[1]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"samples": 250},
+        {"objective": "supervised"},
+        {"encoder": "resnet18"},
+        {"width": 8},
+        {"view_size": 12},
+        {"view_strength": 0.5},
+        {"epochs": 3},
+        {"batch_size": 40},
+        {"optimizer": "adam"},
+        {"optimizer": "adamw"},
+        {"learning_rate": 0.01},
+        {"schedule": "linear"},
+        {"schedule": "constant"},
+        {"weight_decay": 0.1},
+        {"temperature": 0.1},
+        {"precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_each_setting_takes_effect(baseline, changes):
+    outcome = run(**changes)
+    assert outcome.status == "ok"
+    assert losses(outcome) != losses(baseline)
+
+
+def test_training_learns(baseline):
+    outcome = run(epochs=8)
+    assert losses(outcome)[-1] < losses(outcome)[0] - 0.1
+    assert (
+        outcome.metrics["validation"]["knn"]
+        > run(objective="untrained", epochs=0).metrics["validation"]["knn"]
+    )
+
+
+# Objectives
+
+
+def initial(**changes):
+    trial = tiny.trial(**changes)
+    return training.build(trial, vision.prepare(trial, CPU))
+
+
+def moved(outcome):
+    """Parts of the encoder whose parameters training changed."""
+    before = dict(initial().encoder.named_parameters())
+    return {
+        name.partition(".")[0]
+        for name, parameter in outcome.encoder.named_parameters()
+        if not torch.equal(parameter, before[name])
+    }
+
+
+def test_untrained_encoder_is_evaluated_as_it_was_built():
+    outcome = run(objective="untrained", epochs=0)
+    assert outcome.status == "ok" and outcome.curve == [] and outcome.training_seconds == 0
+    assert moved(outcome) == set()
+    assert outcome.metrics["test"].keys() == {"knn", "probe"}
+
+
+def test_the_supervised_twin_has_a_classifier_for_a_head():
+    twin = initial(objective="supervised")
+    assert isinstance(twin.head, nn.Linear) and twin.head.out_features == 10
+    curve = losses(run(objective="supervised", epochs=8))
+    assert curve[-1] < curve[0] - 0.1
+
+
+@pytest.mark.parametrize("changes", [{}, arm(layer="pooled"), {"objective": "supervised"}])
+def test_features_of_the_last_epoch_are_evaluated_without_the_transform(changes):
+    outcome = run(**changes)
+    task = vision.prepare(tiny.trial(), CPU)
+    with torch.no_grad():
+        assert outcome.metrics == task.evaluate(outcome.encoder.eval(), final=True)
+
+
+# Stop-gradient, and which view is transformed
+
+
+STEPS = 2 * 4  # epochs, batches
+STAGES = ["stem", "stage1", "stage2", "stage3", "stage4"]
+
+
+@pytest.mark.parametrize("target", ["stem", "stage2", "stage4", "pooled"])
+@pytest.mark.parametrize("objective", ["contrastive", "supervised"])
+def test_stop_gradient_in_both_views_leaves_the_layers_below_as_they_were(target, objective):
+    outcome = run(**arm(layer=target, stop_gradient="both", objective=objective))
+    below = len(STAGES) if target == "pooled" else STAGES.index(target) + 1
+    assert moved(outcome) == set(STAGES[below:])
+
+
+@pytest.mark.parametrize("stop_gradient", ["none", "one"])
+def test_otherwise_every_layer_learns(stop_gradient):
+    assert moved(run(**arm(stop_gradient=stop_gradient))) == set(STAGES)
+
+
+@pytest.fixture
+def flows(monkeypatch):
+    """Whether a gradient flows out of the target, call by call."""
+    found = []
+
+    class Watched(augmentation.Dropout):
+        def transform(self, x, mask, groups):
+            found.append(x.requires_grad)
+            return super().transform(x, mask, groups)
+
+    monkeypatch.setitem(training.TRANSFORMS, "dropout", Watched)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stop_gradient", "views"),
+    [("none", [True, True]), ("one", [False, True]), ("both", [False, False])],
+)
+@pytest.mark.parametrize("objective", ["contrastive", "supervised"])
+def test_stop_gradient_is_that_of_the_first_view_or_both(flows, stop_gradient, views, objective):
+    run(**arm(stop_gradient=stop_gradient, objective=objective))
+    assert flows == STEPS * views
+
+
+def test_a_view_that_is_left_alone_cannot_stop_the_gradient():
+    """Its transform is paused, and with it the stop-gradient that the trial asks for."""
+    with pytest.raises(ValueError, match="stop_gradient"):
+        tiny.trial(**arm(stop_gradient="both", transformed="one"))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The random numbers that a transform draws, call by call."""
+    draws = []
+
+    class Watched(augmentation.Dropout):
+        def transform(self, x, mask, groups):
+            draws.append(torch.rand(3))
+            return super().transform(x, mask, groups)
+
+    monkeypatch.setitem(training.TRANSFORMS, "dropout", Watched)
+    return draws
+
+
+def views_of(draws):
+    return torch.stack(draws).view(STEPS, -1, 3)
+
+
+def test_the_two_views_have_masks_of_their_own(drawn):
+    run(**arm())
+    masks = views_of(drawn)
+    assert masks.shape[1] == 2 and len(masks.view(-1, 3).unique(dim=0)) == 2 * STEPS
+
+
+def test_the_same_mask_is_the_first_views(drawn):
+    run(**arm())
+    first = views_of(drawn)[:, 0]
+    drawn.clear()
+    run(**arm(transformed="same"))
+    masks = views_of(drawn)
+    assert torch.equal(masks[:, 0], masks[:, 1])
+    assert torch.equal(masks[0, 0], first[0]) and len(masks[:, 0].unique(dim=0)) == STEPS
+
+
+def test_one_transformed_view_draws_once(drawn):
+    run(**arm(transformed="one"))
+    assert views_of(drawn).shape[1] == 1
+
+
+def test_the_transform_draws_the_same_numbers_whatever_the_model(drawn):
+    """And other ones in every epoch."""
+    run(**arm(layer="stage3"))
+    one = views_of(drawn)
+    drawn.clear()
+    run(**arm(layer="stage3", learning_rate=0.01, temperature=0.1))
+    assert torch.equal(views_of(drawn), one)
+    assert not torch.equal(one[0], one[STEPS // 2])
+
+
+# Epochs: the schedule, the curve, the checkpoint
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """The learning rate of each step, and after the last one."""
+    found, make = [], training._optimizer
+
+    def watched(trial, network):
+        optimizer = make(trial, network)
+        optimizer.register_step_pre_hook(lambda o, *_: found.append(o.param_groups[0]["lr"]))
+        found.append(optimizer)
+        return optimizer
+
+    monkeypatch.setattr(training, "_optimizer", watched)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half", "end"), [("cosine", 0.5, 0.0), ("linear", 0.5, 0.0), ("constant", 1, 1)]
+)
+def test_schedule_starts_at_the_rate_and_ends_at_zero(rates, schedule, half, end):
+    run(schedule=schedule)
+    optimizer, *steps = rates
+    rate = tiny.trial().learning_rate
+    assert len(steps) == STEPS and steps[0] == pytest.approx(rate)
+    assert steps[STEPS // 2] == pytest.approx(half * rate)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(end * rate, abs=1e-9)
+    assert steps == sorted(steps, reverse=True)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 50, 51, 120, 200, 400])
+def test_the_curve_is_short_and_ends_at_the_last_epoch(monkeypatch, epochs):
+    monkeypatch.setattr(training._Training, "_epoch", lambda self, epoch: float(epoch))
+    monkeypatch.setattr(
+        vision.ImageTask, "evaluate", lambda self, embed, final: {"validation": {"knn": 50.0}}
+    )
+    curve = run(epochs=epochs).curve
+    counted = [point["epoch"] for point in curve]
+    assert counted == sorted(set(counted)) and counted[-1] == epochs
+    assert len(curve) <= 50
+    assert all(point["loss"] == point["epoch"] - 1 for point in curve)
+    quarters = (round(epochs * q / 4) for q in (1, 2, 3))
+    nearest = {min(counted, key=lambda epoch: abs(epoch - quarter)) for quarter in quarters}
+    assert {point["epoch"] for point in curve if "knn" in point} == nearest - {epochs}
+
+
+def test_the_test_set_is_read_once_after_the_last_epoch(monkeypatch):
+    calls, evaluate = [], vision.ImageTask.evaluate
+
+    def watched(self, embed, final):
+        calls.append("test" if final else "validation")
+        return evaluate(self, embed, final)
+
+    monkeypatch.setattr(vision.ImageTask, "evaluate", watched)
+    run(epochs=4, tick=lambda share: calls.append(share))
+    assert calls[-2:] == [1.0, "test"] and calls.count("test") == 1
+
+
+def test_evaluation_during_training_changes_nothing(undisturbed, monkeypatch):
+    evaluate = vision.ImageTask.evaluate
+    nothing = {"validation": {"knn": 0.0}}
+    monkeypatch.setattr(
+        vision.ImageTask,
+        "evaluate",
+        lambda self, embed, final: evaluate(self, embed, final) if final else nothing,
+    )
+    assert run(epochs=4).metrics == undisturbed.metrics
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupt(checkpoint, epochs, **changes):
+    """Train until `epochs` are done, then stop as a kill would."""
+
+    def tick(share):
+        if round(share * 4) == epochs:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(checkpoint, tick, epochs=4, **changes)
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """A checkpoint after every epoch."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        arm(transform="pca"),
+        arm(transformed="same", stop_gradient="one", objective="supervised"),
+        {"optimizer": "adamw", "schedule": "linear", "precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_a_resumed_training_is_an_undisturbed_one_bit_for_bit(tmp_path, often, changes):
+    checkpoint, ticks = tmp_path / "trial.ckpt", []
+    interrupt(checkpoint, epochs=3, **changes)
+    assert list(tiny.tree(tmp_path)) == ["trial.ckpt"]
+    outcome = run(checkpoint, ticks.append, epochs=4, **changes)
+    assert ticks == [0.75, 1.0]  # two epochs were in the checkpoint; the third was lost
+    assert result(outcome) == result(run(epochs=4, **changes))
+    assert tiny.tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_costs_its_epochs_alone(tmp_path, often, undisturbed, content):
+    checkpoint, ticks = tmp_path / "trial.ckpt", []
+    interrupt(checkpoint, epochs=3)
+    if content is None:  # cut short
+        content = checkpoint.read_bytes()[:2000]
+    checkpoint.write_bytes(content)
+    outcome = run(checkpoint, ticks.append, epochs=4)
+    assert ticks == [0.25, 0.5, 0.75, 1.0]
+    assert result(outcome) == result(undisturbed)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"width": 8}])
+def test_another_trials_checkpoint_is_not_resumed(tmp_path, often, undisturbed, other):
+    checkpoint = tmp_path / "trial.ckpt"
+    interrupt(checkpoint, epochs=3, **other)
+    assert result(run(checkpoint, epochs=4)) == result(undisturbed)
+
+
+def test_another_codes_checkpoint_is_not_resumed(tmp_path, often, monkeypatch):
+    """Half a training by one code and half by another is a training by neither."""
+    checkpoint, ticks = tmp_path / "trial.ckpt", []
+    interrupt(checkpoint, epochs=3)
+    monkeypatch.setattr(records, "source_digest", lambda: "another")
+    run(checkpoint, ticks.append, epochs=4)
+    assert ticks[0] == 0.25
+
+
+@pytest.mark.parametrize("changes", [{}, {"objective": "supervised"}, arm(transform="pca")])
+def test_divergence_is_an_outcome(changes):
+    outcome = run(learning_rate=1e30, **changes)
+    assert (outcome.status, outcome.metrics) == ("diverged", {})
+    assert all(loss == loss and abs(loss) < float("inf") for loss in losses(outcome))
+
+
+def test_a_diverged_training_leaves_no_checkpoint(tmp_path, often):
+    run(tmp_path / "trial.ckpt", learning_rate=1e30, epochs=4)
+    assert tiny.tree(tmp_path) == {}

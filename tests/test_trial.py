@@ -1,0 +1,207 @@
+"""A trial's key, the errors of its fields, and the seeds it derives."""
+
+import dataclasses
+import itertools
+import json
+import math
+from dataclasses import dataclass
+
+import pytest
+import tiny
+
+from deepaug.trial import PROTOCOL, Trial, derive
+
+ARM = {"layer": "stem", "transform": "dropout", "strength": 0.5}
+# Another value than ARM's or the default for every field. There is one modality to choose so far.
+OTHER = {
+    "data": "cifar10",
+    "samples": 500,
+    "objective": "supervised",
+    "encoder": "resnet10",
+    "width": 32,
+    "view_size": 16,
+    "view_strength": 0.5,
+    "epochs": 10,
+    "batch_size": 64,
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "schedule": "linear",
+    "weight_decay": 0.0,
+    "temperature": 0.1,
+    "layer": "stage4",
+    "transform": "pca",
+    "strength": 0.2,
+    "stop_gradient": "one",
+    "transformed": "same",
+    "seed": 1,
+    "precision": "bfloat16",
+    "threads": 2,
+    "protocol": PROTOCOL + 1,
+}
+
+
+def refusal(**fields) -> str:
+    with pytest.raises(ValueError) as caught:
+        Trial.from_dict(fields)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_keys_are_stable():
+    """Records are found by these: a change orphans every one of them."""
+    assert Trial(protocol=1).key == "6d76d6a408f17555"
+    assert Trial(protocol=1, **ARM, seed=7, learning_rate=1e-3).key == "12cbeaa7f94eb667"
+
+
+def test_key_ignores_the_order_of_fields():
+    fields = Trial(**ARM).to_dict()
+    assert Trial.from_dict(dict(reversed(fields.items()))).key == Trial(**ARM).key
+
+
+def test_key_ignores_whether_a_float_was_written_as_an_int():
+    assert Trial(temperature=1).key == Trial(temperature=1.0).key
+
+
+def test_every_field_is_tried():
+    assert {f.name for f in dataclasses.fields(Trial)} == {"modality", *OTHER}
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_key_changes_with(field):
+    assert Trial(**{**ARM, field: OTHER[field]}).key != Trial(**ARM).key
+
+
+def test_canonical_form_holds_what_differs_from_the_defaults():
+    assert json.loads(Trial().canonical) == {"protocol": PROTOCOL}
+    assert json.loads(Trial(seed=3).canonical) == {"protocol": PROTOCOL, "seed": 3}
+
+
+def test_a_field_added_later_keeps_old_keys():
+    @dataclass(frozen=True)
+    class Later(Trial):
+        warm_up: int = 0
+
+    assert Later(**ARM).key == Trial(**ARM).key
+    assert Later(**ARM, warm_up=5).key != Trial(**ARM).key
+
+
+def test_survives_json():
+    trial = Trial(**ARM, learning_rate=1e-3)
+    assert Trial.from_dict(json.loads(json.dumps(trial.to_dict()))) == trial
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", "1e-3"),  # what YAML makes of 1e-3
+        ("learning_rate", True),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        pytest.param("learning_rate", 10**400, id="learning_rate-huge"),
+        ("learning_rate", None),
+        ("epochs", 2.5),
+        ("epochs", 2.0),
+        ("epochs", True),
+        ("epochs", "2"),
+        ("layer", None),
+        ("data", 5),
+        ("data", ["mnist-5k"]),
+    ],
+)
+def test_wrong_type_is_refused(field, value):
+    assert field in refusal(**{field: value})
+
+
+def test_a_float_in_quotes_gets_the_hint_about_yaml():
+    assert "1.0e-3, not 1e-3" in refusal(learning_rate="1e-3")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("width", 0),
+        ("width", -1),
+        ("view_size", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("temperature", -0.5),
+        ("threads", 0),
+        ("samples", -1),
+        ("view_strength", -0.1),
+        ("weight_decay", -1e-4),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("epochs", 0),  # of a trained encoder
+        ("strength", -0.1),
+        ("strength", 1.0),
+        ("strength", math.nan),
+        ("strength", "high"),
+    ],
+)
+def test_value_out_of_range_is_refused(field, value):
+    assert field in refusal(**{**ARM, field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "nearest"),
+    [
+        ("layer", "stage5", "stage4"),
+        ("layer", "layer4", "stage4"),
+        ("transform", "dropuot", "dropout"),
+        ("encoder", "resnet19", "resnet18"),
+        ("modality", "visoin", "vision"),
+        ("objective", "contrast", "contrastive"),
+        ("optimizer", "adamW", "adamw"),
+        ("schedule", "cosin", "cosine"),
+        ("precision", "float16", "bfloat16"),
+        ("stop_gradient", "on", "one"),
+        ("transformed", "bothe", "both"),
+    ],
+)
+def test_unknown_choice_is_answered_with_the_nearest(field, value, nearest):
+    message = refusal(**{**ARM, field: value})
+    assert field in message and repr(value) in message and repr(nearest) in message
+
+
+def test_unknown_field_is_answered_with_the_nearest():
+    message = refusal(learning_rat=0.1)
+    assert "'learning_rat'" in message and "'learning_rate'" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"layer": "stem"}, "transform"),
+        ({"transform": "pca"}, "layer"),
+        ({"strength": 0.5}, "strength"),
+        ({"stop_gradient": "one"}, "stop_gradient"),
+        ({"transformed": "same"}, "transformed"),
+        ({"objective": "untrained"}, "epochs"),
+        ({"samples": 100, "batch_size": 101}, "batch_size"),
+    ],
+)
+def test_contradiction_is_refused(fields, named):
+    assert named in refusal(**fields)
+
+
+def test_a_batch_may_be_all_the_data():
+    assert Trial(samples=100, batch_size=100).batch_size == 100
+
+
+def test_purposes_seeds_and_steps_derive_distinct_streams():
+    purposes = ("initialisation", "subset", "order", "views", "transform")
+    every = [derive(*of) for of in itertools.product(range(20), purposes, range(20))]
+    assert len(set(every)) == len(every)
+    assert all(0 <= seed < 2**63 for seed in every)
+
+
+def test_derived_seeds_are_stable():
+    """Another stream would unpair what is recorded from what is yet to run."""
+    assert derive(0, "views") == 6152487358802696575
+    assert derive(100, "transform", 7) == 4361012579457015605
+
+
+def test_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiny.trial().seed = 1
