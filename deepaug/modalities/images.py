@@ -97,8 +97,6 @@ def load(name: str, side: int) -> ImageSet:
         digest.update(split.labels.numpy().tobytes())
     train, validation = _split(train, test_share=0.1)
     recipe = {"mnist-5k": DIGITS, "fashion-mnist": CLOTHES}.get(name, COLOUR)
-    if train.images.shape[1] == 1 and recipe is COLOUR:
-        recipe = CLOTHES
     return ImageSet(name, train, validation, test, classes, recipe, digest.hexdigest()[:16])
 
 
