@@ -112,7 +112,9 @@ def effects(table: pd.DataFrame, metric: str) -> Styler:
         row["gain [95 % interval]"] = str(_effect(values)) if len(values) else "–"
         rows.append(row)
     style = pd.DataFrame(rows).style.hide(axis="index").format({"mean": "{:.2f}"})
-    return style.set_properties(**{"text-align": "left", "white-space": "nowrap"})
+    return style.set_properties(
+        **{"text-align": "left", "white-space": "nowrap", "padding-right": "1em"}
+    )
 
 
 def _effect(values: pd.Series) -> Effect:

@@ -184,5 +184,5 @@ def test_pairs_needed_are_those_there_are_where_these_suffice():
 
 
 def test_pairs_needed_cannot_be_told_from_one_pair():
-    with pytest.raises(ValueError, match="2 or more"):
+    with pytest.raises(ValueError, match="two pairs"):
         pairs_needed(paired_effect([61.0], [60.0]))
