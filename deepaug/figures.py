@@ -106,11 +106,16 @@ def effects(table: pd.DataFrame, metric: str) -> Styler:
     gained = gains(table, metric)
     rows = []
     for arm, runs in table.groupby("arm", sort=False):
-        row = {"arm": arm, "mean": runs[metric].mean(), "runs": len(runs)}
-        row["diverged"] = int((runs["status"] == "diverged").sum())
         values = gained.loc[gained["arm"] == arm, "gain"]
-        row["gain [95 % interval]"] = str(_effect(values)) if len(values) else "–"
-        rows.append(row)
+        rows.append(
+            {
+                "arm": arm,
+                "mean": runs[metric].mean(),
+                "gain [95 % interval]": str(_effect(values)) if len(values) else "–",
+                "runs": len(runs),
+                "diverged": int((runs["status"] == "diverged").sum()),
+            }
+        )
     style = pd.DataFrame(rows).style.hide(axis="index").format({"mean": "{:.2f}"})
     return style.set_properties(
         **{"text-align": "left", "white-space": "nowrap", "padding-right": "1em"}
@@ -247,9 +252,9 @@ def conditions(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> str:
         values = sorted({getattr(trial, name) for trial in trials})
         # 0 samples are all there are; 0 epochs are those of the untrained network.
         told = [f"{v:,}" if isinstance(v, int) else v for v in values if v != 0 or name == "seed"]
-        return " or ".join(told) or "all"
+        return ", ".join(told) or "all"
 
-    devices = " or ".join(sorted({record["device"] for record in runs.values()}))
+    devices = ", ".join(sorted({record["device"] for record in runs.values()}))
     return (
         f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')} of "
         f"width {every('width')}, view size {every('view_size')}, {every('epochs')} epochs; seeds "
