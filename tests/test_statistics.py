@@ -80,7 +80,8 @@ def test_effect_is_written_with_sign_interval_and_number():
 
 
 def interval(low, high):
-    return Effect((low + high) / 2, low, high, 10, p_value=0.04 if low * high > 0 else 0.5)
+    """Significant by its p-value, so that the bounds decide."""
+    return Effect((low + high) / 2, low, high, 10, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,7 @@ def test_verdict_at_its_borders(low, high, expected):
 def test_supported_takes_the_p_adjusted_within_the_family():
     assert verdict(interval(0.6, 3.0), adjusted_p=0.049) == "supported"
     assert verdict(interval(0.6, 3.0), adjusted_p=0.05) == "inconclusive"
+    assert verdict(interval(-3.0, -0.6), adjusted_p=0.049) == "opposed"
     assert verdict(interval(-3.0, -0.6), adjusted_p=0.05) == "inconclusive"
 
 
@@ -118,29 +120,6 @@ def test_an_arm_that_diverged_too_often_supports_nothing():
 def test_negligible_depends_on_delta():
     assert verdict(interval(-0.8, 0.9)) == "inconclusive"
     assert verdict(interval(-0.8, 0.9), delta=1.0) == "negligible"
-
-
-@pytest.mark.parametrize(
-    ("gain", "adjusted_p", "expected"),
-    [
-        (1, 0.049, "supported"),
-        (1, 0.05, "inconclusive"),
-        (-1, 0.049, "opposed"),
-        (-1, 0.05, "inconclusive"),
-    ],
-)
-def test_verdict_needs_the_p_value_adjusted_for_its_family(gain, adjusted_p, expected):
-    low, high = sorted((gain * 0.1, gain * 3.0))
-    assert verdict(interval(low, high), adjusted_p=adjusted_p) == expected
-
-
-@pytest.mark.parametrize(
-    ("gain", "diverged", "expected"),
-    [(1, 0.2, "supported"), (1, 0.3, "inconclusive"), (-1, 0.3, "opposed")],
-)
-def test_an_arm_that_often_diverged_supports_nothing(gain, diverged, expected):
-    low, high = sorted((gain * 0.1, gain * 3.0))
-    assert verdict(interval(low, high), diverged=diverged) == expected
 
 
 @pytest.mark.parametrize(
