@@ -7,8 +7,9 @@ with Transformations in Activation Space", arXiv 2303.14537. The abstract names 
 PCA at a targeted layer, optionally with a stop-gradient); what it leaves open is chosen here and
 said in each docstring.
 
-All randomness comes from torch's global generators, as with `torch.nn.Dropout`, so that
-`torch.manual_seed`, `fork_rng` and activation checkpointing treat a transform like any other layer.
+Randomness comes from torch's global generators, as with `torch.nn.Dropout`, so that
+`torch.manual_seed`, `fork_rng` and activation checkpointing treat a transform like any other layer;
+`Handle.seed` gives a transform a stream of its own.
 """
 
 import contextlib
@@ -222,7 +223,8 @@ class Handle:
         self._arguments: tuple[tuple, dict] | None = None
         self._registrations: list = []
         self._paused = self._repeating = self._switched = False
-        self._drawn_from: tuple[torch.device, Tensor] | None = None
+        self._stream: int | Tensor | None = None  # the seed of an own stream, then its state
+        self._drawn_from: Tensor | None = None  # the generator's state before the last draw
 
     def remove(self) -> None:
         """Take the transform off the model. A second call does nothing."""
@@ -262,6 +264,14 @@ class Handle:
         finally:
             self._repeating = before
 
+    def seed(self, seed: int) -> None:
+        """Draw from an own stream from here on, not from torch's global generator.
+
+        What the network draws itself, for its own dropout, is then the same with the transform
+        and without.
+        """
+        self._stream = int(seed)
+
     # Eager inside compiled models: there the state above would be frozen at compilation.
     @torch.compiler.disable
     def _apply(self, x: Tensor) -> Tensor:
@@ -269,15 +279,22 @@ class Handle:
             x = x.detach()
         rows = {"mask": self._rows(self._mask), "groups": self._rows(self._groups)}
         self.calls += 1
-        if not self._repeating:
-            self._drawn_from = x.device, _random_state(x.device)
-            return self.transform(x, self.dim, **rows)
-        now = x.device, _random_state(x.device)
-        _set_random_state(*self._drawn_from)
+        if self._stream is not None and _recomputing():
+            raise RuntimeError("seed() does not work with activation checkpointing")
+        if isinstance(self._stream, int):
+            self._stream = torch.Generator(x.device).manual_seed(self._stream).get_state()
+        now = _random_state(x.device)
+        start = self._drawn_from if self._repeating else self._stream
+        if start is not None:
+            _set_random_state(x.device, start)
+        self._drawn_from = now if start is None else start
         try:
             return self.transform(x, self.dim, **rows)
         finally:
-            _set_random_state(*now)
+            if self._stream is not None and not self._repeating:
+                self._stream = _random_state(x.device)
+            if start is not None:
+                _set_random_state(x.device, now)
 
     def _rows(self, of: Callable | None) -> Tensor | None:
         if of is None:

@@ -5,12 +5,11 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import deepaug
-from deepaug import records, studies
+from deepaug import modalities, records, studies
 from deepaug.validation import one_of
 
 
@@ -67,7 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         help="quick (default), cpu, gpu or a YAML file",
     )
     grid.add_argument(
-        "--data", default=None, metavar="NAME|FOLDER", help="another data set than the profile's"
+        "--data", default=None, metavar="NAME|PATH", help="another data set than the profile's"
+    )
+    grid.add_argument(
+        "--pairs", default=None, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
+    )
+    grid.add_argument(
+        "--of",
+        nargs="+",
+        metavar="PART",
+        help="these modalities or data sets alone, of a study that has several",
     )
 
     run = commands.add_parser("run", parents=[grid], help="compute the records that are missing")
@@ -88,7 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_show)
 
     data = commands.add_parser("data", help="fetch or check a data set")
-    data.add_argument("name", metavar="NAME", help="a data set, or a folder of images")
+    data.add_argument(
+        "name", metavar="NAME", help="a data set, a folder of images, a text file or a TU set"
+    )
+    data.add_argument("--modality", choices=modalities.NAMES, help="where the name leaves it open")
     data.set_defaults(command=_data)
 
     notebook = commands.add_parser(
@@ -125,7 +136,7 @@ def _positive(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    study = studies.load(options.study, options.profile, options.results, data=options.data)
+    study = _study(options)
     entries = study.entries()
     for stage in options.stage or ():
         one_of(f"stage of {study.name} at {study.profile}", stage, study.stages)
@@ -138,21 +149,29 @@ def _run(options: argparse.Namespace) -> None:
     # A stage that waits for the choice of an earlier one is settled once that one is recorded.
     for name in options.stage or study.stages:
         entries = study.stage_entries(name)
-        if not entries:
-            print(f"{name}: waits for all records of {study.stages[name].chosen_from}")
-            continue
         if options.only:
             entries = [e for e in entries if e.trial.key in options.only]
-        missing = {e.trial.key for e in entries if study.store.read(e.trial) is None}
-        trials = len({e.trial.key for e in entries})
+        trials = {e.trial.key: e for e in entries}
+        missing = sum(study.store.read(e.trial) is None for e in trials.values())
         if missing:
             conditions = _conditions(entries, options)
-            print(f"{name}: {len(missing)} of {trials} trials to run; {conditions}", flush=True)
+            print(f"{name}: {missing} of {len(trials)} trials to run; {conditions}", flush=True)
             new = sweep.run(entries, study.store, options.workers, options.accelerator)
             recorded += len(new)
-        elif trials:
-            print(f"{name}: {trials} of {trials} recorded")
+        elif trials or not options.only:
+            print(f"{name}: {study.progress(name)}")
     print(f"{recorded} new records in {study.store.folder}")
+
+
+def _study(options: argparse.Namespace) -> studies.Study:
+    return studies.load(
+        options.study,
+        options.profile,
+        options.results,
+        data=options.data,
+        pairs=options.pairs,
+        only=options.of,
+    )
 
 
 def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> str:
@@ -174,12 +193,12 @@ def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> st
 
 
 def _list(options: argparse.Namespace) -> None:
-    study = studies.load(options.study, options.profile, options.results, data=options.data)
+    study = _study(options)
     rows = [
         {
             "key": e.trial.key,
             "stage": e.stage,
-            "arm": e.arm,
+            "arm": e.name,
             "seed": e.trial.seed,
             "recorded": study.store.read(e.trial) is not None,
         }
@@ -188,18 +207,12 @@ def _list(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(rows, indent=1))
         return
+    width = max((len(row["arm"]) for row in rows), default=0)
     for row in rows:
         state = "recorded" if row["recorded"] else "missing"
-        print(f"{row['key']}  {row['stage']:8} {row['arm']:32} seed {row['seed']:<4} {state}")
-    totals, done = (
-        Counter(r["stage"] for r in rows),
-        Counter(r["stage"] for r in rows if r["recorded"]),
-    )
-    for name, stage in study.stages.items():
-        if totals[name]:
-            print(f"{name}: {done[name]} of {totals[name]} recorded")
-        else:
-            print(f"{name}: waits for all records of {stage.chosen_from}")
+        print(f"{row['key']}  {row['stage']:8} {row['arm']:{width}} seed {row['seed']:<4} {state}")
+    for name in study.stages:
+        print(f"{name}: {study.progress(name)}")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -222,12 +235,8 @@ def _readable(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from deepaug.modalities import images
-
-    found = images.load(options.name, side=1024)
-    sizes = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
-    shape = "×".join(map(str, found.train.images.shape[1:]))
-    print(f"{found.name}: {sizes}; {len(found.classes)} classes; {shape}; digest {found.digest}")
+    modality = options.modality or modalities.of_data(options.name)
+    print(modalities.load(modality).describe(options.name))
 
 
 def _notebook(options: argparse.Namespace) -> None:

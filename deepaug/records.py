@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from deepaug import modalities
 from deepaug.trial import PROTOCOL, Trial
 
 PACKAGE = Path(__file__).parent
@@ -44,6 +45,7 @@ class Store:
 
     def __init__(self, root: Path, profile: str):
         self.folder = Path(root) / profile
+        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     def path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -55,7 +57,11 @@ class Store:
         """The trial's record, or None; a damaged one is set aside with a message."""
         path = self.path(trial.key)
         try:
-            return read_record(path)
+            state = path.stat()
+            stamp = state.st_mtime_ns, state.st_size
+            if self._read.get(trial.key, (None,))[0] != stamp:
+                self._read[trial.key] = stamp, read_record(path)
+            return self._read[trial.key][1]
         except FileNotFoundError:
             return None
         except RecordError as error:
@@ -186,10 +192,11 @@ def revision() -> str | None:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Versions of what a result may depend on."""
+def versions(modality: str) -> dict[str, str]:
+    """Versions of what a result of this modality may depend on."""
     found = {"python": sys.version.split()[0], "protocol": str(PROTOCOL)}
-    for package in ("torch", "torchvision", "lightning", "numpy", "scikit-learn"):
+    common = ("torch", "lightning", "numpy", "scikit-learn")
+    for package in (*common, *modalities.packages(modality)):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from deepaug import modalities, records
-from deepaug.trial import TRANSFORMS, Trial
+from deepaug.trial import CHOICES, TRANSFORMS, Trial
 from deepaug.validation import one_of, share
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -16,13 +16,22 @@ STAGES = ("quick", "scale", "pilot", "screen", "confirm", "longer")
 CONTROLS: dict[str, dict[str, Any]] = {
     "untrained": {"objective": "untrained", "epochs": 0},
     "no-augmentation": {"view_strength": 0.0},
+    "bag-of-words": {"objective": "untrained", "epochs": 0, "encoder": "bag-of-words"},
+    "tf-idf": {"objective": "untrained", "epochs": 0, "encoder": "tf-idf"},
+    "counts": {"objective": "untrained", "epochs": 0, "encoder": "counts"},
 }
-# Controls of an arm already chosen: what of its gain is augmentation, what any noise of that norm.
+# What an arm is held against: each isolates one ingredient of it.
 ARM_CONTROLS: dict[str, Callable[[Trial], Trial]] = {
     "same-mask": lambda arm: replace(arm, transformed="same"),
     "noise": lambda arm: replace(
         arm, transform="noise-centred" if arm.transform.startswith("pca") else "noise"
     ),
+    "alone": lambda arm: replace(arm, view_strength=0.0),
+    "at-input": lambda arm: replace(arm, layer=modalities.layers(arm.modality, arm.encoder)[0]),
+    "one-view": lambda arm: replace(arm, transformed="one"),
+    "detached": lambda arm: replace(arm, stop_gradient="both"),
+    "detached-one": lambda arm: replace(arm, stop_gradient="one"),
+    "one-view-detached": lambda arm: replace(arm, transformed="one", stop_gradient="one"),
 }
 
 
@@ -32,14 +41,33 @@ class Stage:
 
     seeds: tuple[int, ...] = ()
     trial: dict[str, Any] = field(default_factory=dict)  # settings of all its trials
+    objectives: tuple[str, ...] = ()  # train each arm by each of these; none: by the study's own
     controls: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()  # "all" for every layer of the encoder
+    layers: tuple[str, ...] | dict[str, tuple[str, ...]] = ()  # of all, or by modality; or "all"
     transforms: tuple[str, ...] = ()
     strengths: tuple[float, ...] = ()
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the baseline
     tune: dict[str, tuple] = field(default_factory=dict)  # a factorial of baselines
     chosen_from: str = ""  # the stage whose records choose one arm per transform and the baseline
-    arm_controls: tuple[str, ...] = ()  # of each chosen arm
+    everywhere: bool = False  # the chosen transforms and strengths at all other layers, too
+    arm_controls: tuple[str, ...] = ()  # of each arm that has a transform
+
+    def layers_of(self, base: Trial) -> tuple[str, ...]:
+        """The targets of this stage in the encoder of `base`."""
+        named = self.layers
+        if isinstance(named, dict):
+            named = named.get(base.modality, ())
+        everywhere = modalities.layers(base.modality, base.encoder)
+        return everywhere if named == ("all",) else named
+
+
+@dataclass(frozen=True)
+class Base:
+    """The plain trial that a study's arms are changes of; a study has one or several."""
+
+    label: str  # "" where the study has but one
+    trial: Trial
+    origin: "Study | None" = None  # the study it is taken from, which chooses the arms
 
 
 @dataclass(frozen=True)
@@ -47,8 +75,16 @@ class Entry:
     """A trial at its place in a study."""
 
     stage: str
+    base: str
+    objective: str  # of the twins the arm belongs to; random initialisation belongs to both
     arm: str
     trial: Trial
+
+    @property
+    def name(self) -> str:
+        """The arm, told apart from those of the study's other bases and objectives."""
+        twin = "supervised" if self.objective == "supervised" else ""
+        return " ".join(filter(None, (self.base, twin, self.arm)))
 
 
 @dataclass(frozen=True)
@@ -57,33 +93,60 @@ class Study:
 
     name: str
     profile: str
-    base: Trial
+    bases: tuple[Base, ...]
     stages: dict[str, Stage]
     store: records.Store
+
+    @property
+    def base(self) -> Trial:
+        """The base; of several the first."""
+        return self.bases[0].trial
 
     def entries(self) -> list[Entry]:
         """All trials that are settled; stages that wait for a choice have none yet."""
         return [entry for name in self.stages for entry in self.stage_entries(name)]
 
     def stage_entries(self, name: str) -> list[Entry]:
+        """The trials of a stage, but for bases whose choice is not recorded yet."""
         stage = self.stages[name]
-        base = replace(self.base, **stage.trial)
-        if stage.chosen_from:
-            choice = self.choice(stage.chosen_from)
-            arms = [] if choice is None else list(_chosen_arms(stage, base, choice))
-        else:
-            arms = list(_arms(stage, base))
+        arms = [
+            (base.label, objective, arm, trial)
+            for base in self.bases
+            for objective in stage.objectives or (base.trial.objective,)
+            for arm, trial in self._arms(stage, replace(base, trial=_own(base, stage, objective)))
+        ]
         return [
-            Entry(name, arm, replace(trial, seed=seed))
+            Entry(name, label, objective, arm, replace(trial, seed=seed))
             for seed in stage.seeds
-            for arm, trial in arms
+            for label, objective, arm, trial in arms
         ]
 
+    def waits_for(self, name: str) -> list[str]:
+        """Stages, as "screen" or "screen of vision", that must be recorded before this one."""
+        stage = self.stages[name]
+        if not stage.chosen_from:
+            return []
+        waiting = [b for b in self.bases if self._choosing(b).choice(stage.chosen_from) is None]
+        names = (f"{stage.chosen_from} of {b.origin.name}" if b.origin else "" for b in waiting)
+        return list(dict.fromkeys(name or stage.chosen_from for name in names))
+
+    def progress(self, name: str) -> str:
+        """How far a stage is, as "3 of 8 recorded" or what it waits for."""
+        keys = {entry.trial.key for entry in self.stage_entries(name)}
+        done = len(keys) - len(self.missing(name))
+        waiting = "waits for all records of " + ", ".join(self.waits_for(name))
+        if not keys:
+            return waiting
+        return f"{done} of {len(keys)} recorded" + ("; " + waiting) * bool(self.waits_for(name))
+
     def choice(self, stage: str) -> "Choice | None":
-        """What the records of a stage choose, by validation alone; None until all are there."""
+        """What the records of a stage choose, by validation alone; None until all are there.
+
+        The mean is over seeds and, where the study has several data sets, over these.
+        """
         primary = modalities.PRIMARY[self.base.modality]
         scores: dict[str, list[float]] = {}
-        trials: dict[str, Trial] = {}
+        changes: dict[str, dict[str, Any]] = {}
         for entry in self.stage_entries(stage):
             record = self.store.read(entry.trial)
             if record is None:
@@ -91,18 +154,20 @@ class Study:
             diverged = record["status"] == "diverged"
             score = float("-inf") if diverged else record["metrics"]["validation"][primary]
             scores.setdefault(entry.arm, []).append(score)
-            trials[entry.arm] = entry.trial
+            base = next(b for b in self.bases if b.label == entry.base)
+            changes[entry.arm] = _difference(entry.trial, _own(base, self.stages[stage]))
         means = {arm: fmean(values) for arm, values in scores.items()}
         best: dict[str, str] = {}
-        for arm, trial in trials.items():
+        for arm, change in changes.items():
+            transform = change.get("transform", "none")
             if arm in self.stages[stage].controls or means[arm] == float("-inf"):
                 continue
-            if trial.transform not in best or means[arm] > means[best[trial.transform]]:
-                best[trial.transform] = arm
+            if transform not in best or means[arm] > means[best[transform]]:
+                best[transform] = arm
         if "none" not in best:
             raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
         baseline = best.pop("none")
-        return Choice(trials[baseline], {t: trials[arm] for t, arm in best.items()})
+        return Choice(changes[baseline], {t: changes[arm] for t, arm in best.items()})
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
@@ -110,49 +175,86 @@ class Study:
         todo = {e.trial.key: e for e in entries if self.store.read(e.trial) is None}
         return list(todo.values())
 
-    def recorded(self) -> list[tuple[Entry, dict[str, Any]]]:
-        """Entries that have a record, with it."""
-        found = ((entry, self.store.read(entry.trial)) for entry in self.entries())
+    def recorded(self, stage: str | None = None) -> list[tuple[Entry, dict[str, Any]]]:
+        """Entries, of one stage or all, that have a record, with it."""
+        entries = self.entries() if stage is None else self.stage_entries(stage)
+        found = ((entry, self.store.read(entry.trial)) for entry in entries)
         return [(entry, record) for entry, record in found if record is not None]
+
+    def _choosing(self, base: Base) -> "Study":
+        return base.origin or self
+
+    def _arms(self, stage: Stage, base: Base) -> Iterator[tuple[str, Trial]]:
+        """Name and trial of each arm of a base, without its seeds."""
+        plain, tuned = base.trial, base.trial
+        arms: list[Trial] = []
+        elsewhere: list[Trial] = []
+        if stage.chosen_from:
+            choice = self._choosing(base).choice(stage.chosen_from)
+            if choice is None:
+                return
+            arms = [replace(plain, **change) for change in choice.arms.values()]
+            if stage.everywhere:
+                layers = modalities.layers(plain.modality, plain.encoder)
+                elsewhere = [
+                    replace(arm, layer=layer)
+                    for arm in arms
+                    for layer in layers
+                    if layer != arm.layer
+                ]
+            if base.origin is None:
+                tuned = replace(plain, **choice.baseline)
+        else:
+            grid = itertools.product(stage.layers_of(plain), stage.transforms, stage.strengths)
+            arms = [replace(plain, layer=la, transform=t, strength=p) for la, t, p in grid]
+        yield "baseline", tuned
+        # Derived studies hold an arm against what differs from it in the transform alone.
+        if stage.chosen_from and base.origin is None:
+            yield "baseline untuned", plain
+        for control in stage.controls:
+            if control in _CONTROL_OF and _CONTROL_OF[control] != plain.modality:
+                continue
+            yield control, replace(tuned, **CONTROLS[control])
+        for name, change in stage.variants.items():
+            yield name, replace(plain, **change)
+        for values in itertools.product(*stage.tune.values()) if stage.tune else ():
+            change = dict(zip(stage.tune, values, strict=True))
+            if (trial := replace(plain, **change)) != plain:
+                told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in change.items())
+                yield f"tune {' '.join(told)}", trial
+        for arm in arms:
+            yield arm_name(arm), arm
+            for control in stage.arm_controls:
+                yield f"{arm_name(arm)} {control}", ARM_CONTROLS[control](arm)
+        for arm in elsewhere:
+            yield arm_name(arm), arm
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The tuned baseline and the chosen arm of each transform, of any one seed."""
+    """What the tuned baseline and each transform's chosen arm change in a study's base."""
 
-    baseline: Trial
-    arms: dict[str, Trial]
-
-
-def _arms(stage: Stage, base: Trial) -> Iterator[tuple[str, Trial]]:
-    yield "baseline", base
-    for control in stage.controls:
-        yield control, replace(base, **CONTROLS[control])
-    for name, changes in stage.variants.items():
-        yield name, replace(base, **changes)
-    for values in itertools.product(*stage.tune.values()) if stage.tune else ():
-        changes = dict(zip(stage.tune, values, strict=True))
-        if (trial := replace(base, **changes)) != base:
-            told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in changes.items())
-            yield f"tune {' '.join(told)}", trial
-    everywhere = modalities.layers(base.modality, base.encoder)
-    layers = everywhere if stage.layers == ("all",) else stage.layers
-    for layer, transform, strength in itertools.product(layers, stage.transforms, stage.strengths):
-        arm = replace(base, layer=layer, transform=transform, strength=strength)
-        yield arm_name(arm), arm
+    baseline: dict[str, Any]
+    arms: dict[str, dict[str, Any]]
 
 
-def _chosen_arms(stage: Stage, base: Trial, choice: Choice) -> Iterator[tuple[str, Trial]]:
-    tuned = replace(choice.baseline, **stage.trial)
-    yield "baseline", tuned
-    yield "baseline untuned", base  # differs from the chosen arms in their transform alone
-    for control in stage.controls:
-        yield control, replace(tuned, **CONTROLS[control])
-    for trial in choice.arms.values():
-        arm = replace(trial, **stage.trial)
-        yield arm_name(arm), arm
-        for control in stage.arm_controls:
-            yield f"{arm_name(arm)} {control}", ARM_CONTROLS[control](arm)
+# Controls that exist in one modality alone are passed over in the others.
+_CONTROL_OF = {
+    control: modality
+    for modality in modalities.NAMES
+    for control in CONTROLS
+    if control in modalities.encoders(modality)
+}
+
+
+def _own(base: Base, stage: Stage, objective: str | None = None) -> Trial:
+    """The base's trial with the settings of a stage."""
+    return replace(base.trial, **stage.trial, objective=objective or base.trial.objective)
+
+
+def _difference(trial: Trial, base: Trial) -> dict[str, Any]:
+    fields = (n for n in Trial.__dataclass_fields__ if n != "seed")
+    return {n: value for n in fields if (value := getattr(trial, n)) != getattr(base, n)}
 
 
 def arm_name(trial: Trial) -> str:
@@ -165,6 +267,8 @@ def load(
     root: Path | None = None,
     *,
     data: str | None = None,
+    pairs: str | None = None,
+    only: list[str] | None = None,
     layers: list[str] | None = None,
     transforms: list[str] | None = None,
     strengths: list[float] | None = None,
@@ -176,7 +280,9 @@ def load(
         name: the study, one of the profile's.
         profile: "quick", "cpu", "gpu" or the path of a YAML file.
         root: the folder of all records; by default `$DEEPAUG_RESULTS` or results/.
-        data: another data set, by name or folder.
+        data: another data set, by name or path, in place of the study's own.
+        pairs: other scored sentence pairs to evaluate text on.
+        only: of a study of several modalities or data sets, these alone.
         layers, transforms, strengths, seeds: other targets, transforms, p and seeds, in all stages
             that have any.
 
@@ -186,10 +292,11 @@ def load(
     label, content = _read_profile(profile)
     one_of(f"study in profile {label}", name, content["studies"])
     spec = content["studies"][name]
-    settings = {**content.get("trial", {}), **spec.get("trial", {})}
-    if data is not None:
-        settings["data"] = data
-    base = Trial.from_dict(settings)
+    store = records.Store(root or records.default_root(), label)
+    bases = _bases(name, profile, root, content, {"data": data, "pairs": pairs})
+    for wanted in _list_of("only", only, str) or ():
+        one_of(f"part of study {name}", wanted, [w for base in bases for w in _parts(base)])
+    bases = tuple(b for b in bases if only is None or set(_parts(b)) & set(only))
     grid = {
         "layers": _list_of("layers", layers, str),
         "transforms": _list_of("transforms", transforms, str),
@@ -200,17 +307,54 @@ def load(
     for stage_name, stage_spec in spec["stages"].items():
         stage = _stage(f"{label}: {name}: {stage_name}", stage_spec)
         changes = {n: v for n, v in grid.items() if v is not None and getattr(stage, n)}
-        stages[stage_name] = _check(replace(stage, **changes), base)
-    study = Study(name, label, base, stages, records.Store(root or records.default_root(), label))
+        stages[stage_name] = _check(replace(stage, **changes), bases)
+    study = Study(name, label, bases, stages, store)
     for stage_name, stage in stages.items():
         # Every trial is valid before any of them runs.
-        replace(base, **stage.trial)
-        if stage.chosen_from:
-            settled = [n for n, s in stages.items() if not s.chosen_from and n != stage_name]
-            one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, settled)
-        else:
+        for base in bases:
+            _own(base, stage)
+            if stage.chosen_from:
+                chooser = (base.origin or study).stages
+                settled = [n for n, s in chooser.items() if not s.chosen_from]
+                one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, settled)
+        if not stage.chosen_from:
             study.stage_entries(stage_name)
     return study
+
+
+def _bases(
+    name: str, profile: str, root: Path | None, content: dict[str, Any], given: dict[str, Any]
+) -> tuple[Base, ...]:
+    """The bases a study's specification names: its own, or those `of` other studies."""
+    spec = content["studies"][name]
+    given = {field: value for field, value in given.items() if value is not None}
+    if "of" not in spec:
+        settings = {**content.get("trial", {}), **spec.get("trial", {})}
+        several = {} if "data" in given else spec.get("bases", {})
+        changes = several or {"": {}}
+        return tuple(
+            Base(label, Trial.from_dict({**settings, **change, **given}))
+            for label, change in changes.items()
+        )
+    if given:
+        raise ValueError(
+            f"study {name} has the data of {', '.join(spec['of'])}; "
+            f"{' and '.join(given)} can be given for those studies, not for this one"
+        )
+    found = []
+    for other, change in spec["of"].items():
+        one_of(f"study that {name} is of", other, [n for n in content["studies"] if n != name])
+        origin = load(other, profile, root)
+        for base in origin.bases:
+            label = " ".join(filter(None, (other, base.label)))
+            trial = Trial.from_dict({**base.trial.to_dict(), **change})
+            found.append(Base(label, trial, origin))
+    return tuple(found)
+
+
+def _parts(base: Base) -> list[str]:
+    """What `only` may call a base."""
+    return list(dict.fromkeys(filter(None, (base.label, base.trial.modality))))
 
 
 def rules() -> dict[str, Any]:
@@ -248,18 +392,24 @@ def _stage(where: str, spec: Any) -> Stage:
             raise ValueError(f"profile {where}: {key} must be given, and not as null")
     kinds = {
         "seeds": int,
+        "objectives": str,
         "controls": str,
         "transforms": str,
         "strengths": float,
         "arm_controls": str,
     }
-    if spec.get("layers") == "all":
-        spec["layers"] = ("all",)
-    else:
-        kinds["layers"] = str
+    layers = spec.get("layers", [])
+    if isinstance(layers, dict):
+        for modality in layers:
+            one_of(f"modality in profile {where}: layers", modality, modalities.NAMES)
+        spec["layers"] = {m: _layers(f"{where}: layers: {m}", given) for m, given in layers.items()}
+    elif layers:
+        spec["layers"] = _layers(f"{where}: layers", layers)
     for key, kind in kinds.items():
         if key in spec:
             spec[key] = _list_of(f"profile {where}: {key}", spec[key], kind)
+    if not isinstance(spec.get("everywhere", False), bool):
+        raise ValueError(f"profile {where}: everywhere must be true or false")
     for key in ("trial", "variants", "tune"):
         if not isinstance(spec.get(key, {}), dict):
             raise ValueError(f"profile {where}: {key} must be a mapping, not {spec[key]!r}")
@@ -279,13 +429,21 @@ def _stage(where: str, spec: Any) -> Stage:
     return stage
 
 
-def _check(stage: Stage, base: Trial) -> Stage:
-    for layer in stage.layers:
-        one_of("layer", layer, ("all", *modalities.layers(base.modality, base.encoder)))
+def _layers(where: str, given: Any) -> tuple[str, ...]:
+    return ("all",) if given == "all" else _list_of(f"profile {where}", given, str)
+
+
+def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
+    for base in (b.trial for b in bases):
+        for layer in stage.layers_of(base):
+            allowed = ("all", *modalities.layers(base.modality, base.encoder))
+            one_of("layer", layer, allowed, f"of {base.encoder}")
     for transform in stage.transforms:
         one_of("transform", transform, TRANSFORMS)
     for strength in stage.strengths:
         share("strengths", strength)
+    for objective in stage.objectives:
+        one_of("objective", objective, CHOICES["objective"])
     for control in stage.controls:
         one_of("control", control, CONTROLS)
     for control in stage.arm_controls:
@@ -325,7 +483,13 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
         if not isinstance(spec, dict) or not isinstance(spec.get("stages"), dict):
             raise ValueError(f"profile {path}: study {name!r} needs a mapping 'stages'")
         for key in spec:
-            one_of(f"key in profile {path.name}: {name}", key, ("trial", "stages"))
+            one_of(f"key in profile {path.name}: {name}", key, ("trial", "bases", "of", "stages"))
+        for key in ("bases", "of"):
+            parts = spec.get(key, {})
+            if not isinstance(parts, dict) or not all(isinstance(p, dict) for p in parts.values()):
+                raise ValueError(f"profile {path}: {name}: {key} must be a mapping of mappings")
+        if "of" in spec and len(spec) > 2:
+            raise ValueError(f"profile {path}: {name}: of takes the place of trial and bases")
         for where in (content, spec):
             if not isinstance(where.get("trial", {}), dict):
                 raise ValueError(f"profile {path}: trial must be a mapping, not {where['trial']!r}")

@@ -127,7 +127,7 @@ def compute(
         "samples_per_second": round(outcome.samples_per_second, 1),
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "device": outcome.device,
-        "versions": records.versions(),
+        "versions": records.versions(trial.modality),
         "data_digest": outcome.data_digest,
         **code,
     }

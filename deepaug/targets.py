@@ -76,6 +76,40 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
     return (["input"] if takes_floats else []) + listed
 
 
+def below(model: nn.Module, layer: str, example: Any) -> list[nn.Parameter]:
+    """Parameters that act before the output of `layer` is there, those of the layer included.
+
+    They get gradient through the target alone, in a network without a path around it. Empty for
+    "input". The model runs once, in `eval()` mode and without gradient.
+    """
+    if layer == "input":
+        return []
+    found: dict[nn.Parameter, None] = {}
+    reached = False
+
+    def note(module: nn.Module, *_) -> None:
+        if not reached:
+            found.update(dict.fromkeys(module.parameters(recurse=False)))
+
+    def reach(*_) -> None:
+        nonlocal reached
+        reached = True
+
+    training = {module: module.training for module in model.modules()}
+    hooks = [module.register_forward_hook(note) for module in model.modules()]
+    hooks.append(dict(model.named_modules())[layer].register_forward_hook(reach))
+    try:
+        model.eval()
+        with torch.no_grad():
+            call(model, example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, flag in training.items():
+            module.training = flag
+    return list(found)
+
+
 def _walk(module: nn.Module, prefix: str, ran: Counter) -> Iterator[str]:
     """Names below `module`, outermost first, opening containers and chains of repeated blocks."""
     children = [(f"{prefix}{name}", child) for name, child in module.named_children()]

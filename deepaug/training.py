@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepaug import augmentation, modalities, records
-from deepaug.contrastive import ProjectionHead, nt_xent
-from deepaug.targets import call
+from deepaug.contrastive import nt_xent
+from deepaug.targets import below, call
 from deepaug.trial import Trial, derive
 
 TRANSFORMS: dict[str, Callable[[float], augmentation.Transform]] = {
@@ -39,18 +39,35 @@ class Task(Protocol):
     """What a modality prepares for one trial: data on the device, encoder, views, evaluation."""
 
     digest: str  # of the data set
-    classes: int
-    primary: str  # the metric the verdicts are about
-    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` for this encoder
+    classes: int  # 0 where there are no labels
+    target: str  # what `trial.layer` is called among the encoder's modules, or "input"
+    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` at this target
     mask: Callable[..., Tensor] | None
     groups: Callable[..., Tensor] | None
 
-    def __len__(self) -> int: ...
-    def encoder(self) -> nn.Module: ...
-    def batches(self, generator: torch.Generator) -> list[Tensor]: ...
-    def views(self, epoch: int) -> Callable[[Tensor], tuple[Any, Any]]: ...
-    def labels(self, index: Tensor) -> Tensor: ...
-    def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]: ...
+    def encoder(self) -> nn.Module:
+        """A module from a view to features (n, f), with f as its attribute `features`."""
+
+    def head(self) -> nn.Module:
+        """The projection head of contrastive training, on the encoder's features."""
+
+    def batches(self, generator: torch.Generator) -> list[Tensor]:
+        """The training samples' indices for one epoch, in batches and an order drawn."""
+
+    def views(self, epoch: int) -> Callable[[Tensor], tuple[Any, Any]]:
+        """A function from a batch's indices to its two views, as `deepaug.targets.call` takes them.
+
+        What happens to a sample depends on seed, epoch and sample alone.
+        """
+
+    def labels(self, index: Tensor) -> Tensor:
+        """Classes (n,) on the device; -100 for a sample without one."""
+
+    def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]:
+        """split -> metric -> value, "validation" and, if `final`, "test".
+
+        In mid-training (`final` false) a metric that takes long may be left out.
+        """
 
 
 @dataclass
@@ -92,10 +109,8 @@ def build(trial: Trial, task: Task) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(trial.seed, "initialisation"))
         encoder = task.encoder()
-        if trial.objective == "supervised":
-            head = nn.Linear(encoder.features, task.classes)
-        else:
-            head = ProjectionHead(encoder.features)
+        supervised = trial.objective == "supervised"
+        head = nn.Linear(encoder.features, task.classes) if supervised else task.head()
         return Network(encoder, head)
 
 
@@ -134,7 +149,7 @@ def run(
         encoder=training.encoder.eval(),
     )
     if outcome.training_seconds:
-        seen = training.progress.epoch * training.steps * trial.batch_size
+        seen = training.progress.epoch * training.samples
         outcome.samples_per_second = seen / outcome.training_seconds
     if training.handle is not None:
         training.handle.remove()
@@ -146,18 +161,20 @@ def run(
 class _Training:
     def __init__(self, trial: Trial, task: Task, fabric: Fabric, network: Network):
         self.trial, self.task, self.fabric = trial, task, fabric
-        self.steps = len(task) // trial.batch_size
-        self.total = max(1, trial.epochs * self.steps)
+        batches = task.batches(torch.Generator())
+        self.samples = sum(map(len, batches))  # in an epoch
+        self.total = max(1, trial.epochs * len(batches))  # steps
         optimizer = _optimizer(trial, network)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.encoder = network.encoder
         self.progress = Progress()
         self.handle = None
+        self.below: list[nn.Parameter] | None = None  # parameters whose gradient passes the target
         if trial.layer != "none":
             self.handle = augmentation.attach(
                 self.encoder,
-                trial.layer,
+                task.target,
                 TRANSFORMS[trial.transform](trial.strength),
                 dim=task.dim,
                 mask=task.mask,
@@ -191,9 +208,13 @@ class _Training:
             last = progress.epoch == trial.epochs
             if progress.epoch in points:
                 point = {"epoch": progress.epoch, "loss": round(loss, 5)}
+                if self.below:
+                    point["gradient_below"] = float(f"{self._gradient_below():.4g}")
                 if progress.epoch in quarters and not last:
-                    metrics = self.task.evaluate(self.embed, final=False)
-                    point[self.task.primary] = round(metrics["validation"][self.task.primary], 3)
+                    primary = modalities.PRIMARY[trial.modality]
+                    metrics = self.task.evaluate(self.embed, final=False)["validation"]
+                    if primary in metrics:
+                        point[primary] = round(metrics[primary], 3)
                 progress.curve.append(point)
             tick(progress.epoch / trial.epochs)
             if checkpoint and not last and time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -204,8 +225,11 @@ class _Training:
     def _epoch(self, epoch: int) -> float:
         """One pass over the training subset; the mean loss."""
         trial, task = self.trial, self.task
-        # Seeded anew each epoch, so that a resumed run goes on as an undisturbed one would.
-        torch.manual_seed(derive(trial.seed, "transform", epoch))
+        # Seeded anew each epoch, so that a resumed run goes on as an undisturbed one would. The
+        # transform has a stream of its own: the network's own dropout is the same in every arm.
+        torch.manual_seed(derive(trial.seed, "dropout", epoch))
+        if self.handle is not None:
+            self.handle.seed(derive(trial.seed, "transform", epoch))
         order = torch.Generator().manual_seed(derive(trial.seed, "order", epoch))
         views = task.views(epoch)
         loss_of = self._supervised if trial.objective == "supervised" else self._contrastive
@@ -213,7 +237,10 @@ class _Training:
         total = torch.zeros((), device=self.fabric.device)
         batches = task.batches(order)
         for index in batches:
-            loss = loss_of(index, *views(index))
+            first, second = views(index)
+            if self.handle is not None and self.below is None:
+                self.below = below(self.encoder, task.target, first)
+            loss = loss_of(index, first, second)
             self.optimizer.zero_grad(set_to_none=True)
             self.fabric.backward(loss)
             self.optimizer.step()
@@ -234,8 +261,15 @@ class _Training:
         labels, losses = self.task.labels(index), []
         for number, view in enumerate((first, second)):
             with self._transforming(view=number):
-                losses.append(F.cross_entropy(self.network(view).float(), labels))
+                # The mean over what has a label; a batch without any teaches nothing.
+                total = F.cross_entropy(self.network(view).float(), labels, reduction="sum")
+                losses.append(total / (labels >= 0).sum().clamp_min(1))
         return sum(losses) / 2
+
+    def _gradient_below(self) -> float:
+        """Norm of the last step's gradient in the layers up to the target; 0 if it was stopped."""
+        norms = [p.grad.norm() for p in self.below if p.grad is not None]
+        return torch.stack(norms).norm().item() if norms else 0.0
 
     @contextlib.contextmanager
     def _transforming(self, view: int) -> Iterator[None]:

@@ -35,11 +35,15 @@ class Trial:
     """One training run. Raises ValueError, in one line, for a field of wrong type or value."""
 
     modality: str = "vision"
-    data: str = "mnist-5k"  # a data set by name, or a folder
+    data: str = "mnist-5k"  # a data set by name, or a path
+    pairs: str = "none"  # scored sentence pairs that evaluate text: "sts", "lee" or a TSV file
     samples: int = 0  # size of the training subset drawn by the seed; 0: all
+    held_out: float = 0.0  # share of the graphs that the seed keeps from training, to evaluate on
     objective: str = "contrastive"
     encoder: str = "resnet18"
     width: int = 64  # features of the first stage (vision), of each layer (text, graphs)
+    pooling: str = "mean"  # of positions into one feature vector
+    views: str = "standard"  # the family of input augmentation
     view_size: int = 32  # pixels along a side, tokens in a sentence
     view_strength: float = 1.0  # of the input augmentation: 1 is the recipe's, 0 none
     epochs: int = 200
@@ -71,10 +75,13 @@ class Trial:
                 bound = "> 0" if name in POSITIVE else ">= 0"
                 raise ValueError(f"{name} must be {bound}, not {value!r}")
         share("strength", self.strength)
+        share("held_out", self.held_out)
         # Seeds are hashed, never used as they are; this bound only keeps them readable.
         if self.seed >= 2**31:
             raise ValueError(f"seed must be below 2147483648, not {self.seed}")
-        one_of("encoder", self.encoder, modalities.encoders(self.modality))
+        one_of("views", self.views, modalities.views(self.modality), f"of {self.modality}")
+        one_of("pooling", self.pooling, modalities.poolings(self.modality), f"of {self.modality}")
+        self._check_data()
         self._check_target()
         if self.samples and self.batch_size > self.samples:
             raise ValueError(
@@ -88,7 +95,22 @@ class Trial:
                 "epochs must be > 0; or, for random initialisation, objective untrained"
             )
 
+    def _check_data(self) -> None:
+        if (self.pairs == "none") == (self.modality == "text"):
+            raise ValueError(
+                f"pairs {self.pairs!r} do not go with {self.modality}: text, and text alone, needs "
+                f"pairs: 'sts', 'lee' or a TSV file"
+            )
+        if self.held_out and self.modality != "graphs":
+            raise ValueError(f"held_out is for graphs; {self.modality} has splits of its own")
+
     def _check_target(self) -> None:
+        if not modalities.from_hub(self.modality, self.encoder):
+            one_of("encoder", self.encoder, modalities.encoders(self.modality))
+            if not modalities.layers(self.modality, self.encoder) and self.objective != "untrained":
+                raise ValueError(
+                    f"encoder {self.encoder!r} has nothing to train; objective untrained"
+                )
         if self.layer != "none":
             allowed = modalities.layers(self.modality, self.encoder)
             one_of("layer", self.layer, allowed, f"of {self.encoder}")
@@ -134,7 +156,10 @@ class Trial:
 
 
 def derive(seed: int, purpose: str, step: int = 0) -> int:
-    """A 63-bit seed for one purpose ("initialisation", "subset", "order", "views", "transform").
+    """A 63-bit seed for one purpose.
+
+    Purposes are "initialisation", "subset", "order", "views", "transform" and "dropout" (the
+    network's own).
 
     Two trials that share `seed` share every stream but those their own settings change, which is
     what makes their difference a paired one.

@@ -5,6 +5,10 @@ import math
 from collections.abc import Iterable
 
 
+class DataError(ValueError):
+    """A data set that is missing, damaged or too small; the message says what to do."""
+
+
 def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> str:
     """Return `given` if `allowed` has it; otherwise raise a ValueError that names the nearest."""
     allowed = [str(choice) for choice in allowed]

@@ -11,7 +11,8 @@ from PIL import Image
 
 from deepaug import cli
 from deepaug.modalities import images, vision
-from deepaug.modalities.images import COLOUR, DIGITS, DataError
+from deepaug.modalities.images import COLOUR, DIGITS
+from deepaug.validation import DataError
 
 SPLITS = ("train", "validation", "test")
 

@@ -122,7 +122,9 @@ def test_scale_keeps_the_rules(profile, tmp_path):
 
 
 def test_controls_of_the_rules_are_those_of_the_studies():
-    assert set(RULES["controls"]) == {*studies.CONTROLS, *studies.ARM_CONTROLS}
+    effects = {*RULES["claims"]["C7"]["effects"], "alone", "at-input"}  # the last two are C3b's
+    controls = {*RULES["controls"], *RULES["references"], *effects}
+    assert controls == {*studies.CONTROLS, *studies.ARM_CONTROLS}
 
 
 def test_interval_is_that_of_the_rules():

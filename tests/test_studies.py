@@ -110,7 +110,8 @@ def test_confirm_is_ten_seeds_of_what_the_screen_chose(profile, tmp_path):
     assert study.stage_entries("confirm") == study.stage_entries("longer") == []
     fill(study, "screen", scattered)
     confirm, longer = (study.stage_entries(stage) for stage in ("confirm", "longer"))
-    chosen = [studies.arm_name(t) for t in study.choice("screen").arms.values()]
+    choice = study.choice("screen")
+    chosen = [studies.arm_name(replace(study.base, **arm)) for arm in choice.arms.values()]
     of_arms = {f"{arm}{control}" for arm in chosen for control in ("", " same-mask", " noise")}
     arms = seeds_by_arm(confirm)
     baselines = {"baseline", "baseline untuned"}
@@ -150,7 +151,7 @@ def study(tmp_path):
 
 
 def names_of(choice):
-    return choice.baseline.temperature, {t: arm.layer for t, arm in choice.arms.items()}
+    return choice.baseline.get("temperature"), {t: a["layer"] for t, a in choice.arms.items()}
 
 
 def test_nothing_is_chosen_until_the_screen_is_complete(study):
@@ -178,8 +179,8 @@ def test_the_best_mean_validation_metric_is_chosen(study):
         return max(arms, key=lambda arm: fmean(scores[arm]))
 
     choice = study.choice("screen")
-    assert replace(choice.baseline, seed=0) == best("none")
-    assert {t: replace(arm, seed=0) for t, arm in choice.arms.items()} == {
+    assert replace(study.base, **choice.baseline) == best("none")
+    assert {t: replace(study.base, **arm) for t, arm in choice.arms.items()} == {
         t: best(t) for t in TRANSFORMS
     }
 
@@ -225,7 +226,7 @@ def test_a_screen_without_a_baseline_that_trains_is_told(study):
 
 def test_controls_are_not_the_tuned_baseline(study):
     fill(study, "screen", lambda e: 99 if e.arm in (UNTRAINED, NO_AUGMENTATION) else 50)
-    baseline = study.choice("screen").baseline
+    baseline = replace(study.base, **study.choice("screen").baseline)
     assert baseline.objective == "contrastive" and baseline.view_strength == 1
 
 

@@ -13,8 +13,8 @@ import pytest
 import tiny
 
 from deepaug import records, studies, sweep
-from deepaug.modalities.images import DataError
 from deepaug.studies import Entry
+from deepaug.validation import DataError
 
 ROOT = Path(__file__).parents[1]
 STAGE = {"seeds": [0, 1], "layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
@@ -79,8 +79,8 @@ def test_a_worker_without_its_data_ends_the_sweep_and_its_workers(tmp_path):
     study = load(tmp_path)
     earlier = study.entries()[0]
     study.store.write(tiny.record(earlier.trial))
-    bad = Entry("quick", "bad", tiny.trial(data=str(tmp_path / "images")))
-    long = Entry("quick", "long", tiny.trial(epochs=100_000))
+    bad = Entry("quick", "", "contrastive", "bad", tiny.trial(data=str(tmp_path / "images")))
+    long = Entry("quick", "", "contrastive", "long", tiny.trial(epochs=100_000))
     with pytest.raises(DataError) as caught:
         sweep.run([earlier, bad, long], study.store, workers=2, accelerator="cpu")
     assert "\n" not in str(caught.value) and str(tmp_path / "images") in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_record_names_the_code_that_training_began_with(study, monkeypatch):
 
 def test_a_diverged_trial_is_recorded_and_not_run_again(study, tmp_path):
     trial = tiny.trial(learning_rate=1e30)
-    entries = [Entry("quick", "baseline", trial)]
+    entries = [Entry("quick", "", "contrastive", "baseline", trial)]
     (record,) = sweep.run(entries, study.store, accelerator="cpu")
     assert record["status"] == "diverged" and record["metrics"] == {}
     assert sweep.run(entries, study.store, accelerator="cpu") == []
@@ -137,7 +137,7 @@ def test_recorded_trials_are_not_run_again(study, computed):
 
 def test_a_trial_of_two_stages_is_run_once(study, computed):
     (entry, *_) = study.entries()
-    sweep.run([entry, Entry("pilot", "another name", entry.trial)], study.store)
+    sweep.run([entry, Entry("pilot", "", "contrastive", "another name", entry.trial)], study.store)
     assert computed == [entry.trial]
 
 

@@ -30,6 +30,12 @@ def result(outcome):
     return {n: v for n, v in vars(outcome).items() if n not in others}
 
 
+def plain(outcome):
+    """The result without what is noted of a target's gradient alone."""
+    curve = [{k: v for k, v in p.items() if k != "gradient_below"} for p in outcome.curve]
+    return {**result(outcome), "curve": curve}
+
+
 def losses(outcome):
     return [point["loss"] for point in outcome.curve]
 
@@ -130,7 +136,7 @@ def test_the_baseline_attaches_nothing(baseline, monkeypatch):
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_strength_zero_is_the_baseline_bit_for_bit(baseline, transform):
-    assert result(run(**arm(transform=transform, strength=0.0))) == result(baseline)
+    assert plain(run(**arm(transform=transform, strength=0.0))) == plain(baseline)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)

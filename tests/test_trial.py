@@ -12,7 +12,17 @@ import tiny
 from deepaug.trial import PROTOCOL, Trial, derive
 
 ARM = {"layer": "stem", "transform": "dropout", "strength": 0.5}
-# Another value than ARM's or the default for every field. There is one modality to choose so far.
+GRAPHS = {"modality": "graphs", "encoder": "gin3"}
+TEXT = {"modality": "text", "encoder": "bert4", "pairs": "sts"}
+# Fields that vision leaves no choice of: where to try them, and another value.
+OTHER_ELSEWHERE = {
+    "modality": (GRAPHS, "vision"),
+    "pairs": (TEXT, "lee"),
+    "held_out": (GRAPHS, 0.2),
+    "pooling": (GRAPHS, "sum"),
+    "views": (GRAPHS, "nodes"),
+}
+# Another value than ARM's or the default for every other field.
 OTHER = {
     "data": "cifar10",
     "samples": 500,
@@ -64,12 +74,37 @@ def test_key_ignores_whether_a_float_was_written_as_an_int():
 
 
 def test_every_field_is_tried():
-    assert {f.name for f in dataclasses.fields(Trial)} == {"modality", *OTHER}
+    assert {f.name for f in dataclasses.fields(Trial)} == {*OTHER_ELSEWHERE, *OTHER}
 
 
 @pytest.mark.parametrize("field", OTHER)
 def test_key_changes_with(field):
     assert Trial(**{**ARM, field: OTHER[field]}).key != Trial(**ARM).key
+
+
+@pytest.mark.parametrize("field", ["pairs", "held_out", "pooling", "views"])
+def test_key_changes_with_what_vision_does_not_have(field):
+    base, value = OTHER_ELSEWHERE[field]
+    assert Trial(**{**base, field: value}).key != Trial(**base).key
+
+
+def test_text_and_text_alone_needs_pairs():
+    assert "'sts', 'lee' or a TSV file" in refusal(modality="text", encoder="bert4")
+    assert "'sts', 'lee' or a TSV file" in refusal(pairs="sts")
+
+
+def test_images_and_text_have_splits_of_their_own():
+    assert "held_out" in refusal(held_out=0.2)
+
+
+def test_word_counts_have_nothing_to_train():
+    assert "nothing to train" in refusal(**{**TEXT, "encoder": "tf-idf"})
+    Trial(**{**TEXT, "encoder": "tf-idf", "objective": "untrained", "epochs": 0})
+
+
+@pytest.mark.parametrize("field", ["views", "pooling"])
+def test_names_are_those_of_the_modality(field):
+    assert "of vision" in refusal(**{field: OTHER_ELSEWHERE[field][1]})
 
 
 def test_canonical_form_holds_what_differs_from_the_defaults():

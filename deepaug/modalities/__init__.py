@@ -1,30 +1,138 @@
 """What the harness knows of each modality before its libraries are imported.
 
-A modality is a module here with `prepare(trial, device) -> Task`; `deepaug.training.Task` says what
-a task offers. The tables below let trials be checked and listed without importing torch.
+A modality is a module here with `prepare(trial, device) -> Task` and `describe(data, trial)`;
+`deepaug.training.Task` says what a task offers. The table below lets trials be checked and listed
+without importing torch.
 """
 
 import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
-_ENCODERS = {
-    "vision": ("resnet10", "resnet18"),
+from deepaug.validation import one_of
+
+
+@dataclass(frozen=True)
+class Modality:
+    """The names a trial of this modality may use."""
+
+    data: tuple[str, ...]  # data sets with a name of their own; others are paths, or TU sets
+    encoders: dict[
+        str, tuple[str, ...]
+    ]  # encoder -> layers it can be targeted at, from the input on
+    views: tuple[str, ...]  # families of input augmentation
+    poolings: tuple[str, ...]  # how positions become one feature vector
+    primary: str  # the metric the verdicts are about
+    packages: tuple[str, ...]  # whose versions a result may depend on
+
+
+def _bert(blocks: int) -> tuple[str, ...]:
+    return ("embeddings", *(f"block{number + 1}" for number in range(blocks)), "pooled")
+
+
+_RESNET = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")
+_GIN = ("input", "layer1", "layer2", "layer3", "readout")
+_TABLE = {
+    "vision": Modality(
+        data=("mnist-5k", "cifar10-jpeg", "cifar10", "cifar100", "fashion-mnist", "stl10"),
+        encoders={"resnet10": _RESNET, "resnet18": _RESNET},
+        views=("standard",),
+        poolings=("mean",),
+        primary="knn",
+        packages=("torchvision",),
+    ),
+    "text": Modality(
+        data=("lee", "wordnet-brown", "wordnet", "brown"),
+        encoders={
+            "bert2": _bert(2),
+            "bert4": _bert(4),
+            "bert6": _bert(6),
+            "bert12": _bert(12),
+            "bag-of-words": (),
+            "tf-idf": (),
+        },
+        views=("standard", "deletion"),
+        poolings=("mean", "cls"),
+        primary="spearman",
+        packages=("transformers", "tokenizers", "nltk", "gensim"),
+    ),
+    "graphs": Modality(
+        data=("MUTAG", "PROTEINS", "NCI109"),
+        encoders={"gin3": _GIN, "counts": ()},
+        views=("standard", "original", "nodes", "edges", "attributes", "subgraphs"),
+        poolings=("mean", "sum"),
+        primary="svc",
+        packages=("torch-geometric",),
+    ),
 }
-_LAYERS = {
-    "vision": ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled"),
-}
-NAMES = tuple(_ENCODERS)
-PRIMARY = {"vision": "knn"}  # the metric a modality's verdicts are about
+NAMES = tuple(_TABLE)
+PRIMARY = {name: modality.primary for name, modality in _TABLE.items()}
+
+
+def data(modality: str) -> tuple[str, ...]:
+    """Names of the data sets of a modality."""
+    return _TABLE[modality].data
+
+
+def of_data(name: str) -> str:
+    """The modality that a data set is of: one with a name, a folder of images, a text file, TU.
+
+    Raises ValueError for what could be any.
+    """
+    for modality in NAMES:
+        if name in data(modality):
+            return modality
+    if Path(name).is_dir():
+        return "vision"
+    if Path(name).is_file():
+        return "text"
+    if (data_root() / "tu" / name).is_dir():
+        return "graphs"
+    names = [known for modality in NAMES for known in data(modality)]
+    one_of("data set", name, names, "or a path, or with --modality graphs another TU set")
+
+
+def views(modality: str) -> tuple[str, ...]:
+    """Names of the input augmentations of a modality."""
+    return _TABLE[modality].views
+
+
+def poolings(modality: str) -> tuple[str, ...]:
+    """Ways of a modality to pool positions into one feature vector."""
+    return _TABLE[modality].poolings
+
+
+def packages(modality: str) -> tuple[str, ...]:
+    """Packages whose versions a result of this modality may depend on."""
+    return _TABLE[modality].packages
 
 
 def encoders(modality: str) -> tuple[str, ...]:
-    """Names of the encoders of a modality."""
-    return _ENCODERS[modality]
+    """Names of the encoders of a modality; text also takes a model of the Hugging Face hub."""
+    return tuple(_TABLE[modality].encoders)
+
+
+def from_hub(modality: str, encoder: str) -> bool:
+    """Whether an encoder is a model of the Hugging Face hub, named as owner/name."""
+    return modality == "text" and "/" in encoder
 
 
 def layers(modality: str, encoder: str) -> tuple[str, ...]:
-    """Names of the layers an encoder can be targeted at, from the input on."""
-    return _LAYERS[modality]
+    """Names of the layers an encoder can be targeted at, from the input on.
+
+    None for features that no training changes, such as word counts. Raises ValueError for a model
+    of the hub that is not to be had.
+    """
+    if from_hub(modality, encoder):
+        return _bert(load(modality).hub_blocks(encoder))
+    return _TABLE[modality].encoders[encoder]
+
+
+def data_root() -> Path:
+    """Where data are looked for: `$DEEPAUG_DATA`, by default ~/.cache/deepaug."""
+    return Path(os.environ.get("DEEPAUG_DATA", Path.home() / ".cache" / "deepaug"))
 
 
 def load(modality: str) -> ModuleType:

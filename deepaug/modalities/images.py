@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from deepaug.validation import one_of
+from deepaug import modalities
+from deepaug.validation import DataError, one_of
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,6 @@ class ImageSet:
     digest: str  # sha256 of all pixels and labels, 16 digits
 
 
-class DataError(ValueError):
-    """A data set that is missing, damaged or too small; the message says what to do."""
-
-
 @functools.lru_cache(maxsize=2)
 def load(name: str, side: int) -> ImageSet:
     """The image set `name`, shrunk to at most twice `side` pixels so that crops do not alias."""
@@ -77,7 +74,7 @@ def load(name: str, side: int) -> ImageSet:
     elif name == "mnist-5k":
         train, test, classes = _mnist_5k()
     elif name == "cifar10-jpeg":
-        folder = _root() / "cifar10"
+        folder = modalities.data_root() / "cifar10"
         if not folder.is_dir():
             raise DataError(
                 f"data set 'cifar10-jpeg' not found; looked in {folder}; set DEEPAUG_DATA to the "
@@ -98,10 +95,6 @@ def load(name: str, side: int) -> ImageSet:
     train, validation = _split(train, test_share=0.1)
     recipe = {"mnist-5k": DIGITS, "fashion-mnist": CLOTHES}.get(name, COLOUR)
     return ImageSet(name, train, validation, test, classes, recipe, digest.hexdigest()[:16])
-
-
-def _root() -> Path:
-    return Path(os.environ.get("DEEPAUG_DATA", Path.home() / ".cache" / "deepaug"))
 
 
 def _split(split: Split, test_share: float) -> tuple[Split, Split]:
@@ -147,7 +140,7 @@ _TORCHVISION = {
     "fashion-mnist": ("FashionMNIST", {"train": True}, {"train": False}),
     "stl10": ("STL10", {"split": "train"}, {"split": "test"}),
 }
-NAMES = ("mnist-5k", "cifar10-jpeg", *_TORCHVISION)
+NAMES = modalities.data("vision")
 
 
 def _from_torchvision(name: str) -> tuple[Split, Split, tuple[str, ...]]:
@@ -158,11 +151,12 @@ def _from_torchvision(name: str) -> tuple[Split, Split, tuple[str, ...]]:
     for arguments in splits:
         try:
             # Verifies what is there by checksum and downloads only what is absent.
-            half = getattr(datasets, kind)(str(_root()), download=True, **arguments)
+            half = getattr(datasets, kind)(str(modalities.data_root()), download=True, **arguments)
         except (OSError, RuntimeError) as error:
             raise DataError(
-                f"data set {name!r} is missing or damaged in {_root()} and could not be "
-                f"downloaded ({str(error).splitlines()[0]}); put torchvision's {kind} files there"
+                f"data set {name!r} is missing or damaged in {modalities.data_root()} and could "
+                f"not be downloaded ({str(error).splitlines()[0]}); put torchvision's {kind} files "
+                f"there"
             ) from None
         pixels = torch.as_tensor(np.asarray(half.data))
         if pixels.ndim == 3:

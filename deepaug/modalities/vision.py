@@ -9,9 +9,11 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from deepaug import evaluation
-from deepaug.modalities import PRIMARY, images
+from deepaug.contrastive import ProjectionHead
+from deepaug.modalities import images
 from deepaug.modalities.images import Recipe, Split
 from deepaug.trial import Trial, derive
+from deepaug.validation import DataError
 
 
 class ResNet(nn.Module):
@@ -56,7 +58,6 @@ def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential
 class ImageTask:
     """An image set prepared for one trial; see `deepaug.training.Task`."""
 
-    primary = PRIMARY["vision"]
     dim = mask = groups = None  # rows are pixels and all of them count
 
     def __init__(self, trial: Trial, device: torch.device):
@@ -64,18 +65,18 @@ class ImageTask:
         available = len(data.train)
         wanted = trial.samples or available
         if wanted > available:
-            raise images.DataError(
+            raise DataError(
                 f"samples {wanted} is more than the {available} that {trial.data!r} has to train on"
             )
         if trial.batch_size > wanted:
-            raise images.DataError(
+            raise DataError(
                 f"batch_size {trial.batch_size} is larger than the data ({wanted} samples of "
                 f"{trial.data!r}); lower batch_size"
             )
         subset = torch.randperm(
             available, generator=torch.Generator().manual_seed(derive(trial.seed, "subset"))
         )[:wanted]
-        self.trial, self.device = trial, device
+        self.trial, self.device, self.target = trial, device, trial.layer
         self.digest, self.classes, self.recipe = data.digest, len(data.classes), data.recipe
         self.train = data.train.take(subset).to(device)
         self.validation, self.test = data.validation.to(device), data.test.to(device)
@@ -91,6 +92,9 @@ class ImageTask:
         blocks = {"resnet10": 1, "resnet18": 2}[self.trial.encoder]
         model = ResNet(blocks, self.trial.width, self.train.images.shape[1])
         return model.to(memory_format=torch.channels_last)
+
+    def head(self) -> ProjectionHead:
+        return ProjectionHead(8 * self.trial.width)
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         """Shuffled full batches of indices; the remainder is left for another epoch's order."""
@@ -166,6 +170,14 @@ class ImageTask:
 
 def prepare(trial: Trial, device: torch.device) -> ImageTask:
     return ImageTask(trial, device)
+
+
+def describe(data: str, side: int = 1024) -> str:
+    """One line on an image set, fetched if need be; images larger than 2·side are shrunk."""
+    found = images.load(data, side)
+    sizes = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
+    shape = "×".join(map(str, found.train.images.shape[1:]))
+    return f"{found.name}: {sizes}; {len(found.classes)} classes; {shape}; digest {found.digest}"
 
 
 DRAWS = 15  # uniform numbers that decide one view: 4 crop, 1 flip, 9 jitter, 1 grey
