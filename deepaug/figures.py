@@ -1,6 +1,6 @@
 """One figure grammar for the book: the same colours, axes and order on every page."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
@@ -15,6 +17,8 @@ from deepaug.statistics import Effect, paired_effect
 
 if TYPE_CHECKING:
     from deepaug.studies import Entry
+
+    Recorded = Iterable[tuple[Entry, dict[str, Any]]]
 
 # Wong's colour-blind-safe palette; a transform has its colour on every page.
 COLOURS = {
@@ -28,6 +32,14 @@ COLOURS = {
     "noise": "#009E73",
     "noise-centred": "#009E73",
 }
+METRICS = {
+    "knn": "kNN accuracy, %",
+    "probe": "probe accuracy, %",
+    "spearman": "Spearman × 100",
+    "svc": "SVC accuracy, %",
+}
+# Twins side by side: line, and whether the dots are filled.
+TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
 INTERVAL_FROM = 3  # seeds; the interval of two is too wide to draw on the scale of the effects
 
 
@@ -52,11 +64,15 @@ def use_style() -> None:
     )
 
 
-def frame(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> pd.DataFrame:
+def frame(recorded: "Recorded") -> pd.DataFrame:
     """One row for each recorded trial: its place in the study and its validation metrics."""
     rows = [
         {
             "stage": entry.stage,
+            "base": entry.base,
+            "modality": entry.trial.modality,
+            "data": entry.trial.data,
+            "objective": entry.objective,
             "arm": entry.arm,
             "layer": entry.trial.layer,
             "transform": entry.trial.transform,
@@ -73,50 +89,64 @@ def frame(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def gains(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Each arm's difference to the baseline in points, by seed, within one stage of one study.
+def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.DataFrame:
+    """Each arm's difference to another in points, by seed, within one stage of one study.
 
-    A diverged run counts at its seed's random-initialisation score. Runs on another device or in
-    another precision than the baseline's are not paired, nor are seeds without a baseline.
-    Raises ValueError for a diverged run whose random initialisation is not recorded.
+    Twins and data sets are paired with their own. A diverged run counts at its seed's
+    random-initialisation score. Runs on another device or in another precision are not paired, nor
+    are seeds that lack the other arm. Raises ValueError for a diverged run whose random
+    initialisation is not recorded.
     """
-    by_seed = {(run.arm, run.seed): run for run in table.itertuples()}
+    by_seed = {(r.base, r.objective, r.arm, r.seed): r for r in table.itertuples()}
 
     def score(run) -> float:
         if run.status != "diverged":
             return getattr(run, metric)
-        if ("untrained", run.seed) not in by_seed:
+        untrained = by_seed.get((run.base, run.objective, "untrained", run.seed))
+        if untrained is None:
             raise ValueError(f"seed {run.seed} of {run.arm!r} diverged; record its 'untrained' too")
-        return getattr(by_seed["untrained", run.seed], metric)
+        return getattr(untrained, metric)
 
     rows = []
-    for (arm, seed), run in by_seed.items():
-        baseline = by_seed.get(("baseline", seed))
-        if arm == "baseline" or baseline is None:
+    for (base, objective, arm, seed), run in by_seed.items():
+        other = by_seed.get((base, objective, against, seed))
+        if arm == against or other is None:
             continue
-        if (run.device, run.precision) == (baseline.device, baseline.precision):
-            gain = score(run) - score(baseline)
-            rows.append((arm, run.layer, run.transform, run.strength, seed, gain))
-    columns = ["arm", "layer", "transform", "strength", "seed", "gain"]
+        if (run.device, run.precision) == (other.device, other.precision):
+            gain = score(run) - score(other)
+            place = (base, objective, arm, run.layer, run.transform, run.strength, seed)
+            rows.append((*place, gain))
+    columns = ["base", "objective", "arm", "layer", "transform", "strength", "seed", "gain"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def effects(table: pd.DataFrame, metric: str) -> Styler:
+def effects(table: pd.DataFrame, metric: str, against: str = "baseline") -> Styler:
     """Arms by rows: mean metric, number of runs and of diverged ones, gain with its interval."""
-    gained = gains(table, metric)
+    gained = gains(table, metric, against)
     rows = []
-    for arm, runs in table.groupby("arm", sort=False):
-        values = gained.loc[gained["arm"] == arm, "gain"]
+    for (base, objective, arm), runs in table.groupby(["base", "objective", "arm"], sort=False):
+        of_arm = (gained["base"] == base) & (gained["objective"] == objective)
+        values = gained.loc[of_arm & (gained["arm"] == arm), "gain"]
         rows.append(
             {
+                "of": base,
+                "training": objective,
                 "arm": arm,
                 "mean": runs[metric].mean(),
-                "gain [95 % interval]": str(_effect(values)) if len(values) else "–",
+                f"over {against} [95 % interval]": str(_effect(values)) if len(values) else "–",
                 "runs": len(runs),
                 "diverged": int((runs["status"] == "diverged").sum()),
             }
         )
-    style = pd.DataFrame(rows).style.hide(axis="index").format({"mean": "{:.2f}"})
+    told = pd.DataFrame(rows)
+    # What is the same in all rows is said above the table.
+    told = told.drop(columns=[n for n in ("of", "training") if told[n].nunique() == 1])
+    return plain(told).format({"mean": "{:.2f}"})
+
+
+def plain(table: pd.DataFrame) -> Styler:
+    """A table as the pages show it: no index, left-aligned, on one line."""
+    style = table.style.hide(axis="index")
     return style.set_properties(
         **{"text-align": "left", "white-space": "nowrap", "padding-right": "1em"}
     )
@@ -126,49 +156,127 @@ def _effect(values: pd.Series) -> Effect:
     return paired_effect(values, np.zeros(len(values)))
 
 
+def panels(number: int, height: float = 4.0) -> tuple[Figure, np.ndarray]:
+    """Panels of full width below each other, on one scale, so that a phone shows them."""
+    return plt.subplots(
+        number,
+        1,
+        figsize=(6.4, height * number + 0.4),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+
+
 def gain_by_depth(
     ax: Axes, table: pd.DataFrame, metric: str, layers: Iterable[str], title: str
 ) -> None:
     """Gain over the baseline against the target's depth: every seed a dot, means joined.
 
-    Bars are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the dots.
+    Colour tells the transform; of twins the contrastive one is solid, the supervised one dashed and
+    hollow. Bars are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the
+    dots.
     """
     gained = gains(table, metric)
+    gained = gained[gained["transform"] != "none"]
     layers = [layer for layer in layers if layer in set(gained["layer"])]
-    gained = gained[gained["layer"].isin(layers)]
-    arms = list(gained.groupby(["transform", "strength"], sort=False))
-    for number, ((transform, strength), runs) in enumerate(arms):
+    twins = gained["objective"].nunique() > 1
+    arms = list(gained.groupby(["objective", "transform", "strength"], sort=False))
+    for number, ((objective, transform, strength), runs) in enumerate(arms):
         colour = COLOURS[transform]
         # Strengths of one transform differ by line; arms stand side by side at their layer.
         strengths = sorted(gained.loc[gained["transform"] == transform, "strength"].unique())
-        line = ("-", "--", ":", "-.")[strengths.index(strength) % 4]
+        line, filled = ("-", "--", ":", "-.")[strengths.index(strength) % 4], True
+        if twins:
+            line, filled = TWINS[objective]
+        label = f"{transform} {strength:g}" + (f", {objective}" if twins else "")
         shift = (number - (len(arms) - 1) / 2) * 0.5 / max(len(arms), 1)
         at = np.array([layers.index(layer) for layer in runs["layer"]]) + shift
-        ax.plot(at, runs["gain"], "o", color=colour, alpha=0.45, markersize=5, zorder=2)
-        by_layer = [
+        _dots(ax, at, runs["gain"], colour, filled)
+        by_layer = sorted(
             (layers.index(layer) + shift, _effect(group["gain"]))
             for layer, group in runs.groupby("layer", sort=False)
-        ]
-        by_layer.sort(key=lambda pair: pair[0])
-        ax.plot(
-            [x for x, _ in by_layer],
-            [e.mean for _, e in by_layer],
-            line,
-            color=colour,
-            linewidth=2,
-            label=f"{transform} {strength:g}",
-            zorder=3,
         )
+        means = [effect.mean for _, effect in by_layer]
+        ax.plot([x for x, _ in by_layer], means, line, color=colour, lw=2, label=label, zorder=3)
         for x, effect in by_layer:
             if effect.n >= INTERVAL_FROM:
                 ax.plot([x, x], [effect.low, effect.high], color=colour, linewidth=1.5, zorder=3)
     ax.axhline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
-    least, most = min(0, gained["gain"].min()), max(0, gained["gain"].max())
-    margin = 0.15 * (most - least) or 1
-    ax.set_ylim(least - margin, most + margin)
+    drawn = [line.get_ydata() for other in _sharing_y(ax) for line in other.lines if _is_dots(line)]
+    _fit(ax.set_ylim, pd.Series(np.concatenate([np.zeros(1), *drawn])))
     ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     ax.set(title=title, xlabel="target, from shallow to deep", ylabel="gain over baseline, points")
-    ax.legend(loc="best")
+    if twins:  # four lines leave no free corner
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.34), ncols=2)
+    else:
+        ax.legend(loc="best")
+
+
+def forest(
+    ax: Axes, table: pd.DataFrame, metric: str, title: str, against: str = "baseline"
+) -> None:
+    """One row for each arm: its difference to another, every seed a dot, the mean a bar.
+
+    Lines are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the dots.
+    """
+    gained = gains(table, metric, against)
+    arms = list(dict.fromkeys(gained["arm"]))
+    for row, arm in enumerate(arms):
+        runs = gained[gained["arm"] == arm]
+        transform = runs["transform"].iloc[0]
+        colour = COLOURS.get(arm if transform == "none" else transform, COLOURS["baseline"])
+        _dots(ax, runs["gain"], [row] * len(runs), colour)
+        ax.plot(runs["gain"].mean(), row, "|", color=colour, ms=16, mew=2.5, zorder=3)
+        effect = _effect(runs["gain"])
+        if effect.n >= INTERVAL_FROM:
+            ax.plot([effect.low, effect.high], [row, row], color=colour, linewidth=1.5, zorder=2)
+    ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
+    _fit(ax.set_xlim, gained["gain"])
+    ax.set_yticks(range(len(arms)), arms)
+    ax.set_ylim(len(arms) - 0.5, -0.5)
+    ax.set(title=title, xlabel=f"{METRICS[metric]}: difference to {against}, points")
+
+
+def gradient_norms(ax: Axes, recorded: "Recorded", title: str) -> None:
+    """Norm of the gradient below the target against epochs: a line for each arm, over its seeds."""
+    points = [
+        {"arm": entry.arm, **point}
+        for entry, record in recorded
+        for point in record["curve"]
+        if "gradient_below" in point
+    ]
+    table = pd.DataFrame(points, columns=["arm", "epoch", "gradient_below"])
+    for number, (arm, runs) in enumerate(table.groupby("arm", sort=False)):
+        means = runs.groupby("epoch")["gradient_below"].mean()
+        ax.plot(means.index, means, "-o", color=list(COLOURS.values())[number % 8], label=arm, ms=4)
+    # Linear below the smallest norm that is not zero, so that zero has a place.
+    positive = table.loc[table["gradient_below"] > 0, "gradient_below"]
+    ax.set_yscale("symlog", linthresh=positive.min() if len(positive) else 1.0)
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(title=title, xlabel="epoch", ylabel="gradient norm below the target")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _dots(ax: Axes, x, y, colour: str, filled: bool = True) -> None:
+    face = colour if filled else "white"
+    ax.plot(x, y, "o", color=colour, mfc=face, alpha=0.45 if filled else 0.8, ms=5, zorder=2)
+
+
+def _sharing_y(ax: Axes) -> list[Axes]:
+    return ax.get_shared_y_axes().get_siblings(ax)
+
+
+def _is_dots(line: Line2D) -> bool:
+    return line.get_marker() == "o"
+
+
+def _fit(set_limits: Callable, values: pd.Series) -> None:
+    """Limits that hold zero and all values."""
+    least, most = min(0, values.min()), max(0, values.max())
+    margin = 0.15 * (most - least) or 1
+    set_limits(least - margin, most + margin)
 
 
 def scores(ax: Axes, table: pd.DataFrame, metric: str, label: str, title: str) -> None:
@@ -187,7 +295,7 @@ def scores(ax: Axes, table: pd.DataFrame, metric: str, label: str, title: str) -
 
 def learning_curves(
     axes: tuple[Axes, Axes],
-    recorded: Iterable[tuple["Entry", dict[str, Any]]],
+    recorded: "Recorded",
     metric: str,
     label: str,
 ) -> None:
@@ -239,7 +347,7 @@ def _line_of(arm: str, table: pd.DataFrame) -> str:
     return ("-", "--", ":", "-.")[arms.index(arm) % 4]
 
 
-def conditions(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> str:
+def conditions(recorded: "Recorded") -> str:
     """One sentence: data, network, seeds, device, precision and time of these records."""
     recorded = list(recorded)
     if not recorded:
@@ -255,9 +363,11 @@ def conditions(recorded: Iterable[tuple["Entry", dict[str, Any]]]) -> str:
         return ", ".join(told) or "all"
 
     devices = ", ".join(sorted({record["device"] for record in runs.values()}))
+    sizes = {"vision": "views of {} pixels a side", "text": "sentences of up to {} tokens"}
+    size = sizes.get(trials[0].modality, "whole graphs").format(every("view_size"))
     return (
         f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')} of "
-        f"width {every('width')}, view size {every('view_size')}, {every('epochs')} epochs; seeds "
+        f"width {every('width')}, {size}, {every('epochs')} epochs; seeds "
         f"{every('seed')}; {devices}, {every('precision')}, {every('threads')} thread(s) each; "
         f"{minutes:.0f} minutes of runs in all."
     )

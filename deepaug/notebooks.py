@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from deepaug import modalities
 from deepaug.records import PACKAGE
 from deepaug.validation import one_of
 
@@ -91,13 +92,13 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
 
 def _lead_from_here(values: dict[str, Any]) -> None:
     """Make relative paths absolute: a notebook runs in a folder of its own."""
-    from deepaug.modalities import images
-
     if str(values.get("profile", "")).endswith((".yaml", ".yml")):
         values["profile"] = str(Path(values["profile"]).absolute())
-    data = values.get("data")
-    if data is not None and data not in images.NAMES and Path(data).is_dir():
-        values["data"] = str(Path(data).absolute())
+    named = {name for modality in modalities.NAMES for name in modalities.data(modality)}
+    for name in ("data", "pairs"):
+        given = values.get(name)
+        if isinstance(given, str) and given not in named and Path(given).exists():
+            values[name] = str(Path(given).absolute())
 
 
 def _check_values(name: str, values: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ class Stage:
 
     seeds: tuple[int, ...] = ()
     trial: dict[str, Any] = field(default_factory=dict)  # settings of all its trials
+    bases: tuple[str, ...] = ()  # of these bases alone, by label; none: of all
     objectives: tuple[str, ...] = ()  # train each arm by each of these; none: by the study's own
     controls: tuple[str, ...] = ()
     layers: tuple[str, ...] | dict[str, tuple[str, ...]] = ()  # of all, or by modality; or "all"
@@ -96,6 +97,7 @@ class Study:
     bases: tuple[Base, ...]
     stages: dict[str, Stage]
     store: records.Store
+    whole: "Study | None" = None  # with all its bases, where `only` has left some out
 
     @property
     def base(self) -> Trial:
@@ -111,7 +113,7 @@ class Study:
         stage = self.stages[name]
         arms = [
             (base.label, objective, arm, trial)
-            for base in self.bases
+            for base in self._bases(stage)
             for objective in stage.objectives or (base.trial.objective,)
             for arm, trial in self._arms(stage, replace(base, trial=_own(base, stage, objective)))
         ]
@@ -126,9 +128,10 @@ class Study:
         stage = self.stages[name]
         if not stage.chosen_from:
             return []
-        waiting = [b for b in self.bases if self._choosing(b).choice(stage.chosen_from) is None]
-        names = (f"{stage.chosen_from} of {b.origin.name}" if b.origin else "" for b in waiting)
-        return list(dict.fromkeys(name or stage.chosen_from for name in names))
+        chosen_from = stage.chosen_from
+        waiting = [b for b in self._bases(stage) if not self._choosing(b).choice(chosen_from)]
+        names = (f"{chosen_from} of {b.origin.name}" if b.origin else chosen_from for b in waiting)
+        return list(dict.fromkeys(names))
 
     def progress(self, name: str) -> str:
         """How far a stage is, as "3 of 8 recorded" or what it waits for."""
@@ -142,9 +145,11 @@ class Study:
     def choice(self, stage: str) -> "Choice | None":
         """What the records of a stage choose, by validation alone; None until all are there.
 
-        The mean is over seeds and, where the study has several data sets, over these.
+        The mean is over seeds and, where the study has several data sets, over all of these.
         """
-        primary = modalities.PRIMARY[self.base.modality]
+        if self.whole is not None:
+            return self.whole.choice(stage)
+        controls = tuple(f" {control}" for control in self.stages[stage].arm_controls)
         scores: dict[str, list[float]] = {}
         changes: dict[str, dict[str, Any]] = {}
         for entry in self.stage_entries(stage):
@@ -152,15 +157,20 @@ class Study:
             if record is None:
                 return None
             diverged = record["status"] == "diverged"
+            primary = modalities.PRIMARY[entry.trial.modality]
             score = float("-inf") if diverged else record["metrics"]["validation"][primary]
             scores.setdefault(entry.arm, []).append(score)
             base = next(b for b in self.bases if b.label == entry.base)
-            changes[entry.arm] = _difference(entry.trial, _own(base, self.stages[stage]))
+            own = _own(base, self.stages[stage], entry.objective)
+            # A value that one base has of itself may be a change of another.
+            changes.setdefault(entry.arm, {}).update(_difference(entry.trial, own))
         means = {arm: fmean(values) for arm, values in scores.items()}
         best: dict[str, str] = {}
         for arm, change in changes.items():
             transform = change.get("transform", "none")
-            if arm in self.stages[stage].controls or means[arm] == float("-inf"):
+            if arm in self.stages[stage].controls or arm.endswith(controls):
+                continue
+            if means[arm] == float("-inf"):
                 continue
             if transform not in best or means[arm] > means[best[transform]]:
                 best[transform] = arm
@@ -180,6 +190,9 @@ class Study:
         entries = self.entries() if stage is None else self.stage_entries(stage)
         found = ((entry, self.store.read(entry.trial)) for entry in entries)
         return [(entry, record) for entry, record in found if record is not None]
+
+    def _bases(self, stage: Stage) -> list[Base]:
+        return [base for base in self.bases if not stage.bases or base.label in stage.bases]
 
     def _choosing(self, base: Base) -> "Study":
         return base.origin or self
@@ -225,7 +238,8 @@ class Study:
         for arm in arms:
             yield arm_name(arm), arm
             for control in stage.arm_controls:
-                yield f"{arm_name(arm)} {control}", ARM_CONTROLS[control](arm)
+                changed = ARM_CONTROLS[control](arm)
+                yield f"{arm_name(replace(arm, layer=changed.layer))} {control}", changed
         for arm in elsewhere:
             yield arm_name(arm), arm
 
@@ -296,7 +310,7 @@ def load(
     bases = _bases(name, profile, root, content, {"data": data, "pairs": pairs})
     for wanted in _list_of("only", only, str) or ():
         one_of(f"part of study {name}", wanted, [w for base in bases for w in _parts(base)])
-    bases = tuple(b for b in bases if only is None or set(_parts(b)) & set(only))
+    every, bases = bases, tuple(b for b in bases if only is None or set(_parts(b)) & set(only))
     grid = {
         "layers": _list_of("layers", layers, str),
         "transforms": _list_of("transforms", transforms, str),
@@ -307,8 +321,11 @@ def load(
     for stage_name, stage_spec in spec["stages"].items():
         stage = _stage(f"{label}: {name}: {stage_name}", stage_spec)
         changes = {n: v for n, v in grid.items() if v is not None and getattr(stage, n)}
+        for base in stage.bases:
+            one_of(f"base of {name}", base, [b.label for b in every])
         stages[stage_name] = _check(replace(stage, **changes), bases)
-    study = Study(name, label, bases, stages, store)
+    whole = Study(name, label, every, stages, store)
+    study = whole if bases == every else replace(whole, bases=bases, whole=whole)
     for stage_name, stage in stages.items():
         # Every trial is valid before any of them runs.
         for base in bases:
@@ -342,8 +359,9 @@ def _bases(
             f"{' and '.join(given)} can be given for those studies, not for this one"
         )
     found = []
+    studies = content["studies"]
     for other, change in spec["of"].items():
-        one_of(f"study that {name} is of", other, [n for n in content["studies"] if n != name])
+        one_of(f"study that {name} is of", other, [n for n in studies if "of" not in studies[n]])
         origin = load(other, profile, root)
         for base in origin.bases:
             label = " ".join(filter(None, (other, base.label)))
@@ -392,6 +410,7 @@ def _stage(where: str, spec: Any) -> Stage:
             raise ValueError(f"profile {where}: {key} must be given, and not as null")
     kinds = {
         "seeds": int,
+        "bases": str,
         "objectives": str,
         "controls": str,
         "transforms": str,
@@ -403,7 +422,7 @@ def _stage(where: str, spec: Any) -> Stage:
         for modality in layers:
             one_of(f"modality in profile {where}: layers", modality, modalities.NAMES)
         spec["layers"] = {m: _layers(f"{where}: layers: {m}", given) for m, given in layers.items()}
-    elif layers:
+    elif "layers" in spec:
         spec["layers"] = _layers(f"{where}: layers", layers)
     for key, kind in kinds.items():
         if key in spec:
@@ -416,9 +435,10 @@ def _stage(where: str, spec: Any) -> Stage:
     for kind in ("variants", "tune"):
         wanted = dict if kind == "variants" else list
         for key, value in spec.get(kind, {}).items():
-            if not isinstance(value, wanted) or not value:
+            if not isinstance(key, str) or not isinstance(value, wanted) or not value:
                 raise ValueError(
-                    f"profile {where}: {kind}: {key} must be a {wanted.__name__}, not {value!r}"
+                    f"profile {where}: {kind}: {key!r} must be text, with a {wanted.__name__}, "
+                    f"not {value!r}"
                 )
     stage = Stage(**spec)
     grid = [name for name in ("layers", "transforms", "strengths") if getattr(stage, name)]
@@ -430,6 +450,8 @@ def _stage(where: str, spec: Any) -> Stage:
 
 
 def _layers(where: str, given: Any) -> tuple[str, ...]:
+    if given is None:
+        raise ValueError(f"profile {where} must be given, and not as null")
     return ("all",) if given == "all" else _list_of(f"profile {where}", given, str)
 
 
@@ -443,7 +465,9 @@ def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
     for strength in stage.strengths:
         share("strengths", strength)
     for objective in stage.objectives:
-        one_of("objective", objective, CHOICES["objective"])
+        one_of("objective", objective, [o for o in CHOICES["objective"] if o != "untrained"])
+    if "objective" in stage.trial:
+        raise ValueError("what a stage trains by stands under objectives, not under trial")
     for control in stage.controls:
         one_of("control", control, CONTROLS)
     for control in stage.arm_controls:
@@ -486,8 +510,13 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
             one_of(f"key in profile {path.name}: {name}", key, ("trial", "bases", "of", "stages"))
         for key in ("bases", "of"):
             parts = spec.get(key, {})
-            if not isinstance(parts, dict) or not all(isinstance(p, dict) for p in parts.values()):
+            if not isinstance(parts, dict) or (key in spec and not parts):
                 raise ValueError(f"profile {path}: {name}: {key} must be a mapping of mappings")
+            for part, change in parts.items():
+                if not isinstance(part, str) or not isinstance(change, dict):
+                    raise ValueError(
+                        f"profile {path}: {name}: {key}: {part!r} must be text, with a mapping"
+                    )
         if "of" in spec and len(spec) > 2:
             raise ValueError(f"profile {path}: {name}: of takes the place of trial and bases")
         for where in (content, spec):

@@ -36,23 +36,13 @@ from deepaug import notebooks
 
 notebooks.check_injected(In, {"profile", "data", "layers", "transforms", "strengths", "seeds"})  # noqa: F821
 
-import pandas as pd
-from IPython.display import Markdown, display
-from matplotlib import pyplot as plt
+from deepaug import modalities, pages
 
-from deepaug import figures, modalities, studies, sweep
-
-figures.use_style()
-study = studies.load(
+METRICS = modalities.PRIMARY
+page = pages.open_page(
     "vision", profile, data=data, layers=layers, transforms=transforms, strengths=strengths,
     seeds=seeds,
 )
-# Of a larger profile this page runs the pilot at most; its long stages are for `deepaug run`.
-stage = "quick" if "quick" in study.stages else "pilot"
-sweep.run(study.stage_entries(stage), study.store, sweep.local_workers(study.base))
-live = [r for r in study.recorded() if r[0].stage == stage]
-metric = modalities.PRIMARY[study.base.modality]
-targets = modalities.layers(study.base.modality, study.base.encoder)
 
 # %% [markdown]
 # ## The live run
@@ -61,13 +51,10 @@ targets = modalities.layers(study.base.modality, study.base.encoder)
 # evidence.
 
 # %% tags=["remove-input"]
-Markdown(figures.conditions(live))
+pages.show_conditions(page)
 
 # %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline in points against target layer from input to pooled features, for dropout and PCA: a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["remove-input"]
-table = figures.frame(live)
-fig, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-figures.gain_by_depth(ax, table, metric, targets, f"{study.profile}: {study.base.data}")
-plt.show()
+pages.gain_by_depth(page.live, METRICS, page.study.profile)
 
 # %% [markdown]
 # Every seed is a dot, lines join the means, bars are 95 % intervals of the paired differences (three
@@ -75,18 +62,15 @@ plt.show()
 # included:
 
 # %% mystnb={"image": {"alt": "kNN accuracy of every arm of the live run, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
-fig, ax = plt.subplots(figsize=(6.4, 0.8 + 0.3 * table["arm"].nunique()), layout="constrained")
-figures.scores(ax, table, metric, "validation kNN accuracy, %", "")
-plt.show()
+pages.scores(page.live, METRICS)
 
 # %% mystnb={"image": {"alt": "Learning curves against epochs, above training loss and below validation kNN accuracy, for the baseline, training without augmentation and the deepest target."}} tags=["remove-input"]
-fig, axes = plt.subplots(2, 1, figsize=(6.8, 6.4), sharex=True, layout="constrained")
-shown = [r for r in live if r[0].trial.layer in ("none", targets[-1])]
-figures.learning_curves(axes, shown, metric, "validation kNN accuracy, %")
-plt.show()
+deepest = pages.targets(page.study.base)[-1]
+shown = [r for r in page.live if r[0].trial.layer in ("none", deepest)]
+pages.learning_curves(shown, METRICS, page.study.profile)
 
 # %% tags=["remove-input"]
-figures.effects(table, metric)
+pages.show_effects(page, METRICS)
 
 # %% [markdown]
 # ## The recorded runs
@@ -96,52 +80,18 @@ figures.effects(table, metric)
 # comes from the confirm stage, whose rules were committed before it.
 
 # %% tags=["remove-input"]
-recorded = {
-    (name, which): entries
-    for name in ("cpu", "gpu")
-    if name != study.profile
-    for larger in [studies.load("vision", name)]
-    for which in larger.stages
-    if (entries := [r for r in larger.recorded() if r[0].stage == which])
-}
-progress = []
-for name in ("cpu", "gpu"):
-    larger = studies.load("vision", name)
-    for which, spec in larger.stages.items():
-        entries = larger.stage_entries(which)
-        done = sum(larger.store.read(entry.trial) is not None for entry in entries)
-        state = f"{done} of {len(entries)} recorded" if entries else f"waits for the {spec.chosen_from}"
-        progress.append({"profile": name, "stage": which, "records": state})
-pd.DataFrame(progress).style.hide(axis="index").set_properties(**{"text-align": "left"})
+pages.show_progress(page)
 
 # %% tags=["remove-input"]
-rules = studies.rules()["scale"]
-for (name, which), entries in recorded.items():
-    if which in ("scale", "pilot"):
-        display(Markdown(f"**{name}, {which}.** {figures.conditions(entries)}"))
-        display(figures.effects(figures.frame(entries), metric))
-    if which == "scale":
-        needed, aim = (rules["above_random_initialisation"][study.base.modality],
-                       rules["gain_from_doubled_epochs"]["aim_below"])
-        display(Markdown(figures.scale_reached(figures.frame(entries), metric, needed, aim)))
+pages.show_recorded(page, METRICS)
 
 # %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline by target layer in the recorded pilot on CIFAR-10, two seeds as dots, means joined, for dropout and PCA."}} tags=["remove-input"]
-pilots = [(name, entries) for (name, which), entries in recorded.items() if which == "pilot"]
-if pilots:
-    fig, axes = plt.subplots(
-        1, len(pilots), figsize=(6.4 * len(pilots), 4.4), squeeze=False, layout="constrained"
-    )
-    for ax, (name, entries) in zip(axes[0], pilots, strict=True):
-        title = f"{name} pilot: {entries[0][0].trial.data}, no verdict"
-        figures.gain_by_depth(ax, figures.frame(entries), metric, targets, title)
-    plt.show()
+for study, pilot in page.recorded("pilot"):
+    pages.gain_by_depth(pilot, METRICS, f"{study.profile} pilot, no verdict")
 
 # %% mystnb={"image": {"alt": "Training loss and validation kNN accuracy against epochs in the recorded pilot, for the baseline, no augmentation and each target."}} tags=["remove-input"]
-for name, entries in pilots:
-    fig, axes = plt.subplots(2, 1, figsize=(6.8, 6.8), sharex=True, layout="constrained")
-    figures.learning_curves(axes, entries, metric, "validation kNN accuracy, %")
-    fig.suptitle(f"{name} pilot")
-    plt.show()
+for study, pilot in page.recorded("pilot"):
+    pages.learning_curves(pilot, METRICS, f"{study.profile} pilot")
 
 # %% [markdown]
 # Metrics on this page are those of the **validation** split. The test split of anything but

@@ -107,10 +107,12 @@ def test_stages_told_on_the_page_are_those_of_the_rules():
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_seeds_of_the_profile_are_those_of_the_rules(profile, tmp_path):
-    stages = studies.load("vision", profile, tmp_path).stages
-    assert {name: list(stage.seeds) for name, stage in stages.items()} == {
-        name: rule["seeds"] for name, rule in RULES["stages"].items()
-    }
+    for study in studies.names(profile):
+        for name, stage in studies.load(study, profile, tmp_path).stages.items():
+            ruled = RULES["stages"][name]["seeds"]
+            fewer = name == "scale" or study == "stop-gradient"  # C7 is secondary
+            assert list(stage.seeds) == (ruled[: len(stage.seeds)] if fewer else ruled)
+            assert len(stage.seeds) >= (2 if name in ("scale", "pilot", "screen") else 5)
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])

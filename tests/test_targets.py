@@ -1,4 +1,4 @@
-"""`deepaug.layers`: which layers are worth targeting, in execution order."""
+"""`deepaug.layers`: which layers are worth targeting, and what lies below one."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from networks import NETWORKS, Packed, network
 from torch import nn
 
 import deepaug
+from deepaug.targets import below
 
 
 def mlp():
@@ -169,3 +170,113 @@ def test_compiled_model_has_the_names_of_the_plain_one(compile_):
         with deepaug.attach(compiled, name, deepaug.Dropout()) as handle:
             compiled(A)
         assert handle.calls == 1, name
+
+
+# Parameters below a target
+
+
+def names_below(model, layer, batch):
+    """Their names, after a check that each is listed once."""
+    found = below(model, layer, batch)
+    assert len({id(parameter) for parameter in found}) == len(found)
+    ids = {id(parameter) for parameter in found}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in ids}
+
+
+def parameters_of(model, *prefixes):
+    wanted = tuple(f"{prefix}." for prefix in prefixes)
+    return {name for name, _ in model.named_parameters() if name.startswith(wanted)}
+
+
+@pytest.mark.parametrize(
+    ("layer", "parts"),
+    [("0", ["0"]), ("1", ["0", "1"]), ("1.0", ["0", "1.0"]), ("2", ["0", "1", "2"])],
+)
+def test_below_are_the_parameters_up_to_the_target(layer, parts):
+    model = mlp()
+    assert names_below(model, layer, A) == parameters_of(model, *parts)
+
+
+@every_network
+def test_nothing_is_below_the_input(net):
+    assert below(net.model, "input", net.batch) == []
+
+
+def test_below_follows_execution_not_definition():
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first, self.unused = nn.Linear(4, 2), nn.Linear(3, 4), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.last(self.first(x))
+
+    model = Backwards()
+    assert names_below(model, "first", A) == parameters_of(model, "first")
+    assert names_below(model, "last", A) == parameters_of(model, "first", "last")
+
+
+def test_shared_parameters_are_below_once():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2))
+    model[1].weight = model[0].weight  # both below the target
+    model[2].bias = model[0].bias  # below it and after it
+    found = below(model, "1", A)
+    expected = [model[0].weight, model[0].bias, model[1].bias]
+    assert [id(p) for p in found] == [id(p) for p in expected]
+
+
+def test_a_stage_of_a_resnet_has_the_stem_and_earlier_stages_below_it():
+    net = network("resnet")
+    expected = parameters_of(net.model, "conv1", "bn1", "layer1", "layer2", "layer3")
+    assert names_below(net.model, "layer3", net.batch) == expected
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_block_of_bert_has_the_embeddings_and_earlier_blocks_below_it(number):
+    net = network("bert")
+    blocks = [f"encoder.layer.{earlier}" for earlier in range(number + 1)]
+    expected = parameters_of(net.model, "embeddings", *blocks)
+    assert names_below(net.model, f"encoder.layer.{number}", net.batch) == expected
+
+
+@pytest.mark.parametrize("name", ["resnet", "bert"])
+def test_below_are_those_whose_gradient_a_stop_at_the_target_takes(name):
+    net = network(name)
+    target = {"resnet": "layer2", "bert": "encoder.layer.0"}[name]
+    deepaug.attach(net.model, target, deepaug.Dropout(), stop_gradient=True, **net.options)
+    out = deepaug.targets.call(net.model, net.batch)
+    (out if torch.is_tensor(out) else out.pooler_output).square().sum().backward()
+    without = {name for name, p in net.model.named_parameters() if p.grad is None}
+    assert names_below(net.model, target, net.batch) == without
+
+
+@every_network
+def test_below_leaves_flags_weights_hooks_and_randomness_as_they_were(net):
+    next(net.model.children()).eval()
+    flags = [module.training for module in net.model.modules()]
+    tensors = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
+    state = torch.get_rng_state()
+    below(net.model, net.target, net.batch)
+    assert [module.training for module in net.model.modules()] == flags
+    assert all(torch.equal(tensors[name], t) for name, t in net.model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.model.modules())
+    assert all(parameter.grad is None for parameter in net.model.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_below_runs_in_eval_mode_without_gradient_and_past_an_attached_transform():
+    model = Asking()
+    handle = deepaug.attach(model, "first", deepaug.Dropout())
+    below(model, "first", A)
+    assert model.asked[2:] == (False, False) and handle.calls == 0
+    model(A)
+    assert handle.calls == 1  # it is still attached
+
+
+def test_flags_and_hooks_are_put_back_when_the_forward_pass_of_below_raises():
+    model = mlp()
+    model[1].eval()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        below(model, "1", torch.ones(2, 99))
+    assert model.training and model[0].training and not model[1].training
+    assert not any(m._forward_hooks for m in model.modules())

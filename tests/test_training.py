@@ -1,10 +1,12 @@
 """Training: one trial in, the same outcome out, and every setting of it takes effect."""
 
 import json
+import os
 
 import pytest
 import tiny
 import torch
+from lightning.fabric import Fabric
 from torch import nn
 
 from deepaug import augmentation, records, sweep, training
@@ -327,6 +329,198 @@ def test_the_transform_draws_the_same_numbers_whatever_the_model(drawn):
     run(**arm(layer="stage3", learning_rate=0.01, temperature=0.1))
     assert torch.equal(views_of(drawn), one)
     assert not torch.equal(one[0], one[STEPS // 2])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [arm(), arm(transform="pca"), arm(transformed="same"), arm(transform="noise", seed=0)],
+    ids=str,
+)
+def test_the_networks_own_dropout_draws_the_same_numbers_in_every_arm(changes):
+    """What is left of the global generator after each epoch tells of every draw before."""
+    states = {}
+    for name, change in (("baseline", {}), ("arm", changes)):
+        states[name] = []
+        run(tick=lambda share, name=name: states[name].append(torch.get_rng_state()), **change)
+    assert torch.equal(torch.stack(states["arm"]), torch.stack(states["baseline"]))
+
+
+# The gradient below the target
+
+
+def gradients(**changes):
+    """Of trainings that hardly move, so that the networks stay the same."""
+    outcome = run(learning_rate=1e-9, weight_decay=0.0, **changes)
+    return [point["gradient_below"] for point in outcome.curve]
+
+
+def test_the_gradient_below_the_target_shrinks_as_more_of_it_is_stopped():
+    none = gradients(**arm(layer="stage3"))
+    one, both = (gradients(**arm(layer="stage3", stop_gradient=s)) for s in ("one", "both"))
+    assert len(none) == len(one) == len(both) == 2
+    assert both == [0.0, 0.0]
+    assert all(0 < some < all_ for some, all_ in zip(one, none, strict=True))
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "supervised"])
+@pytest.mark.parametrize(
+    ("changes", "flows"),
+    [
+        ({}, True),
+        ({"stop_gradient": "one"}, True),
+        ({"stop_gradient": "both"}, False),
+        ({"transformed": "same", "stop_gradient": "both"}, False),
+        ({"transformed": "one"}, True),
+        ({"transformed": "one", "stop_gradient": "one"}, True),
+    ],
+    ids=str,
+)
+def test_the_gradient_below_is_zero_where_none_flows(changes, flows, objective):
+    found = gradients(**arm(objective=objective, **changes))
+    assert all(norm > 0 for norm in found) if flows else found == [0.0, 0.0]
+
+
+def test_the_gradient_below_is_that_of_the_last_step(monkeypatch):
+    norms, step = [], torch.optim.SGD.step
+
+    def watched(self, *args):
+        stem = [p for p in self.param_groups[0]["params"] if p.grad is not None][:3]
+        norms.append(torch.stack([p.grad.norm() for p in stem]).norm().item())
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    outcome = run(**arm(layer="stem"))
+    stem = dict(initial().encoder.stem.named_parameters())
+    assert len(stem) == 3  # a convolution and its normalisation
+    expected = [norms[STEPS // 2 - 1], norms[STEPS - 1]]
+    assert [p["gradient_below"] for p in outcome.curve] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{}, arm(layer="input"), {"objective": "supervised"}])
+def test_nothing_is_noted_of_a_gradient_below_nothing(changes):
+    assert all("gradient_below" not in point for point in run(**changes).curve)
+
+
+# Samples without a label
+
+
+def harness(**changes):
+    """A training as `run` sets it up, and its first batch."""
+    trial = tiny.trial(objective="supervised", **changes)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    task = vision.prepare(trial, CPU)
+    training_ = training._Training(trial, task, fabric, training.build(trial, task))
+    training_.network.train()
+    index = task.batches(torch.Generator().manual_seed(1))[0]
+    return training_, index, *task.views(0)(index)
+
+
+def unlabelled(monkeypatch, which):
+    """Take the label from samples, those that `which` says of their places in the batch."""
+    labels = vision.ImageTask.labels
+
+    def some(self, index):
+        without = torch.tensor([which(place) for place in range(len(index))])
+        return labels(self, index).masked_fill(without, -100)
+
+    monkeypatch.setattr(vision.ImageTask, "labels", some)
+
+
+def test_the_supervised_loss_is_the_mean_cross_entropy_of_both_views():
+    trained, index, *views = harness()
+    loss = trained._supervised(index, *views)
+    labels = trained.task.labels(index)
+    expected = [nn.functional.cross_entropy(trained.network(view), labels) for view in views]
+    assert loss.item() == pytest.approx(sum(expected).item() / 2, rel=1e-6)
+
+
+def test_samples_without_a_label_do_not_count(monkeypatch):
+    unlabelled(monkeypatch, lambda place: place % 5 > 0)
+    trained, index, *views = harness()
+    loss = trained._supervised(index, *views)
+    labels = trained.task.labels(index)
+    known = labels >= 0
+    assert known.sum() == len(index) / 5
+    logits = [trained.network(view)[known] for view in views]
+    expected = [nn.functional.cross_entropy(z, labels[known]) for z in logits]
+    assert loss.item() == pytest.approx(sum(expected).item() / 2, rel=1e-6)
+
+
+def test_a_batch_without_labels_teaches_nothing(monkeypatch):
+    unlabelled(monkeypatch, lambda place: True)
+    trained, index, *views = harness()
+    loss = trained._supervised(index, *views)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not parameter.grad.any() for parameter in trained.network.parameters())
+
+
+def test_training_without_labels_leaves_the_encoder_as_it_was(monkeypatch):
+    unlabelled(monkeypatch, lambda place: True)
+    outcome = run(objective="supervised", weight_decay=0.0)
+    assert outcome.status == "ok" and losses(outcome) == [0.0, 0.0]
+    assert moved(outcome) == set()
+
+
+def test_training_with_few_labels_is_finite_and_learns(monkeypatch):
+    unlabelled(monkeypatch, lambda place: place > 2)
+    outcome = run(objective="supervised", precision="bfloat16")
+    assert outcome.status == "ok" and losses(outcome)[0] > 1
+    assert moved(outcome) == set(STAGES)
+
+
+# Records, read again and again while trials are recorded
+
+
+@pytest.fixture
+def store(tmp_path):
+    return records.Store(tmp_path, "quick")
+
+
+def scored(trial, knn):
+    metrics = {split: {"knn": knn, "probe": 40.0} for split in ("validation", "test")}
+    return tiny.record(trial, metrics=metrics)
+
+
+@pytest.mark.parametrize("knn", [61.0, 6.125], ids=["of one length", "of another length"])
+def test_a_record_that_changed_is_read_anew(store, knn):
+    trial = tiny.trial()
+    for value in (60.0, knn):
+        another = records.Store(store.folder.parent, "quick")
+        another.write(scored(trial, value))
+        moment = int(value * 1e9)  # not two in one tick of the file system's clock
+        os.utime(store.path(trial.key), ns=(moment, moment))
+        assert store.read(trial)["metrics"]["validation"]["knn"] == value
+        assert store.read(trial) == another.read(trial)
+
+
+def test_a_record_as_it_was_is_not_read_again(store, monkeypatch):
+    trial, reads, read = tiny.trial(), [], records.read_record
+    monkeypatch.setattr(records, "read_record", lambda path: reads.append(path) or read(path))
+    store.write(tiny.record(trial))
+    assert store.read(trial) == store.read(trial) == tiny.record(trial)
+    assert reads == [store.path(trial.key)]
+
+
+def test_damage_after_a_record_was_read_is_noticed(store, capsys):
+    trial = tiny.trial()
+    store.write(tiny.record(trial))
+    assert store.read(trial) is not None
+    path = store.path(trial.key)
+    path.write_text(path.read_text()[:-40])
+    assert store.read(trial) is None and store.read(trial) is None
+    assert capsys.readouterr().err.count("set aside") == 1
+    assert list(tiny.tree(store.folder)) == [f"{trial.key}.damaged"]
+    store.write(tiny.record(trial))
+    assert store.read(trial) == tiny.record(trial)
+
+
+def test_a_record_that_was_deleted_is_missing(store):
+    trial = tiny.trial()
+    store.write(tiny.record(trial))
+    assert store.read(trial) is not None
+    store.path(trial.key).unlink()
+    assert store.read(trial) is None
 
 
 # Epochs: the schedule, the curve, the checkpoint

@@ -1,0 +1,421 @@
+"""Text: unsupervised SimCSE on a small BERT, STS correlation and topic probe on frozen features."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a sweep has one worker a core
+
+import numpy as np
+import tokenizers
+import torch
+import transformers
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepaug import evaluation, modalities
+from deepaug.modalities import corpora
+from deepaug.modalities.corpora import Corpus, Scored
+from deepaug.trial import Trial, derive
+from deepaug.validation import DataError
+
+VOCABULARY = 8000
+DROPOUT = 0.1  # of the network itself, and share of tokens deleted, at view strength 1
+BANK = 5000  # labelled sentences that the probe learns from
+WINDOW = 50  # batches among which sentences are sorted by length
+EVALUATION_BATCH = 256
+COUNTED = ("bag-of-words", "tf-idf")
+
+
+class Pooling(nn.Module):
+    """Token features (n, t, f) and mask (n, t) to sentence features (n, f): mean, or [CLS]'s."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        if self.kind == "cls":
+            return hidden[:, 0]
+        mask = attention_mask.bool().unsqueeze(-1)
+        return hidden.masked_fill(~mask, 0).sum(1) / mask.sum(1)
+
+
+class SentenceEncoder(nn.Module):
+    """A Hugging Face model and pooling: token ids and mask, (n, t) each, to features (n, f)."""
+
+    def __init__(self, bert: nn.Module, pooling: str):
+        super().__init__()
+        self.features = bert.config.hidden_size
+        self.bert, self.pooled = bert, Pooling(pooling)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.pooled(hidden, attention_mask)
+
+
+class Counted(nn.Module):
+    """In an encoder's place where words are counted and nothing is trained; never called."""
+
+    features = 1
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sentences as token ids (n, t), int32, padded behind `lengths` (n,), [CLS] and [SEP] among."""
+
+    ids: Tensor
+    lengths: Tensor
+
+    def batch(self, index: Tensor) -> dict[str, Tensor]:
+        """What the encoder takes, padded to the longest of these sentences."""
+        return _view(self.ids[index], self.lengths[index])
+
+
+def _view(ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    longest = int(lengths.max())
+    mask = torch.arange(longest, device=ids.device) < lengths.unsqueeze(1)
+    return {"input_ids": ids[:, :longest].long(), "attention_mask": mask.long()}
+
+
+class TextTask:
+    """A corpus and scored pairs prepared for one trial; see `deepaug.training.Task`."""
+
+    dim = groups = None  # features are the last axis, samples the first
+
+    def __init__(self, trial: Trial, device: torch.device):
+        self.corpus, self.pairs = corpora.load(trial.data), corpora.pairs(trial.pairs)
+        _check(trial, self.corpus)
+        available = self.corpus.train
+        order = torch.Generator().manual_seed(derive(trial.seed, "subset"))
+        subset = available[torch.randperm(len(available), generator=order)]
+        self.subset = subset[: trial.samples or len(available)]
+        self.trial, self.device = trial, device
+        self.classes = len(self.corpus.classes)
+        self.digest = corpora.digest((self.corpus.digest, self.pairs.digest))
+        self.from_hub = modalities.from_hub("text", trial.encoder)
+        if trial.encoder in COUNTED:
+            self.vectorizer = _vectorizer(trial.encoder, trial.data)
+            self.length = torch.zeros(len(self.subset), dtype=torch.int64)
+        else:
+            load = _hub_tokenizer if self.from_hub else _tokenizer
+            self.tokenizer = load(trial.encoder if self.from_hub else trial.data)
+            self.config = _hub_config(trial.encoder) if self.from_hub else self._config()
+            self.train = self._tokens([self.corpus.sentences[i] for i in self.subset.tolist()])
+            self.length = self.train.lengths.cpu()
+        self.mask = None if trial.layer == "pooled" else lambda attention_mask, **_: attention_mask
+        self.target = _module_name(trial.layer, self.config) if trial.layer != "none" else "none"
+
+    def __len__(self) -> int:
+        return len(self.subset)
+
+    def _config(self) -> transformers.BertConfig:
+        width = self.trial.width
+        return transformers.BertConfig(
+            hidden_size=width,
+            num_hidden_layers=int(self.trial.encoder.removeprefix("bert")),
+            num_attention_heads=max(1, width // 64),
+            intermediate_size=4 * width,
+            max_position_embeddings=self.trial.view_size,
+            vocab_size=len(self.tokenizer),
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+
+    def encoder(self) -> SentenceEncoder | Counted:
+        if self.trial.encoder in COUNTED:
+            return Counted()
+        if self.from_hub:
+            bert = _of_hub(transformers.AutoModel, self.trial.encoder, use_safetensors=True)
+        else:
+            bert = transformers.BertModel(self.config, add_pooling_layer=False)
+        for module in bert.modules():
+            if isinstance(module, nn.Dropout):
+                # Dropout is SimCSE's augmentation; with another it would add to that one.
+                standard = self.trial.views == "standard"
+                module.p = DROPOUT * self.trial.view_strength if standard else 0.0
+        return SentenceEncoder(bert, self.trial.pooling)
+
+    def head(self) -> nn.Module:
+        """SimCSE's: one layer with tanh (Gao et al. 2021, arXiv 2104.08821), for the loss alone."""
+        features = 1 if self.trial.encoder in COUNTED else self.config.hidden_size
+        return nn.Sequential(nn.Linear(features, features), nn.Tanh())
+
+    def batches(self, generator: torch.Generator) -> list[Tensor]:
+        """Shuffled full batches of sentences of like length; the remainder is left out.
+
+        Sorted by length within windows of 50 batches, so that little is padding.
+        """
+        size = self.trial.batch_size
+        order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
+        windows = [w[self.length[w].argsort(stable=True)] for w in order.split(WINDOW * size)]
+        batches = torch.cat(windows).split(size)
+        return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def views(self, epoch: int) -> Callable[[Tensor], tuple[dict, dict]]:
+        """A function from indices (n,) to two views of those sentences.
+
+        "standard": the same tokens twice, for the network's own dropout to tell apart. "deletion":
+        each view without a tenth (at view strength 1) of its tokens, drawn for each.
+        """
+        if self.trial.views == "standard":
+
+            def same(index: Tensor) -> tuple[dict, dict]:
+                view = self.train.batch(index.to(self.device))
+                return view, view
+
+            return same
+        generator = torch.Generator().manual_seed(derive(self.trial.seed, "views", epoch))
+        draws = torch.rand(2, *self.train.ids.shape, generator=generator).to(self.device)
+
+        def both(index: Tensor) -> tuple[dict, dict]:
+            index = index.to(self.device)
+            ids, lengths = self.train.ids[index], self.train.lengths[index]
+            p = DROPOUT * self.trial.view_strength
+            first, second = (_view(*delete(ids, lengths, draw[index], p)) for draw in draws)
+            return first, second
+
+        return both
+
+    def labels(self, index: Tensor) -> Tensor:
+        return self.corpus.labels[self.subset[index]].to(self.device)
+
+    def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]:
+        """100 × Spearman's rank correlation of cosine similarity and score by split.
+
+        If `final`, also those of the test split and, where the corpus has labels, the accuracy of
+        a linear probe on the held-out sentences, in per cent.
+        """
+        splits = ("validation", "test") if final else ("validation",)
+        scored = {split: self.pairs.splits[split] for split in splits}
+        texts = {t for m in scored.values() for s in m.values() for t in (*s.first, *s.second)}
+        texts = sorted(texts)
+        features = self._features(embed, texts)
+        row = {text: i for i, text in enumerate(texts)}
+        metrics = {
+            split: {metric: _spearman(features, row, s) for metric, s in parts.items()}
+            for split, parts in scored.items()
+        }
+        if final and self.classes:
+            for split, accuracy in self._probe(embed).items():
+                metrics[split]["probe"] = accuracy
+        return metrics
+
+    def _probe(self, embed: Callable[[Any], Tensor]) -> dict[str, float]:
+        corpus, labelled = self.corpus, self.subset[self.corpus.labels[self.subset] >= 0]
+        parts = {"bank": labelled[:BANK], "validation": corpus.validation, "test": corpus.test}
+        if len(corpus.labels[parts["bank"]].unique()) < 2:
+            raise DataError(
+                f"{len(self)} samples of {corpus.name!r} have fewer than two of its "
+                f"{self.classes} labels; raise samples"
+            )
+        queries = {
+            name: (
+                self._features(embed, [corpus.sentences[i] for i in index.tolist()]),
+                corpus.labels[index],
+            )
+            for name, index in parts.items()
+        }
+        bank, labels = queries.pop("bank")
+        if self.trial.encoder in COUNTED:
+            return _sparse_probe(bank, labels, queries, self.trial.threads)
+        return evaluation.linear_probe(bank, labels, queries, self.trial.threads)
+
+    def _features(self, embed: Callable[[Any], Tensor], sentences: list[str]):
+        """Features (n, f): float32 on the CPU, or a sparse matrix where words are counted."""
+        if self.trial.encoder in COUNTED:
+            return self.vectorizer.transform(sentences)
+        tokens = self._tokens(sentences)
+        order = tokens.lengths.argsort(stable=True)
+        parts = [embed(tokens.batch(i)).cpu() for i in order.split(EVALUATION_BATCH)]
+        features = torch.cat(parts)
+        return torch.empty_like(features).index_copy_(0, order.cpu(), features)
+
+    def _tokens(self, sentences: list[str]) -> Tokens:
+        """Tokens of sentences, on the device; what is too long for the views is cut off."""
+        ids = self.tokenizer(sentences, truncation=True, max_length=self.trial.view_size).input_ids
+        rows = [torch.tensor(row, dtype=torch.int32) for row in ids]
+        padding = self.tokenizer.pad_token_id or 0
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
+        lengths = torch.tensor([len(row) for row in rows])
+        return Tokens(padded.to(self.device), lengths.to(self.device))
+
+
+def prepare(trial: Trial, device: torch.device) -> TextTask:
+    return TextTask(trial, device)
+
+
+def describe(data: str) -> str:
+    """One line on a corpus, fetched if need be."""
+    found = corpora.load(data)
+    parts = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
+    return f"{found.name}: {parts} sentences; {len(found.classes)} classes; digest {found.digest}"
+
+
+def _check(trial: Trial, corpus: Corpus) -> None:
+    available = len(corpus.train)
+    if trial.samples > available:
+        raise DataError(
+            f"samples {trial.samples} is more than the {available} sentences that {trial.data!r} "
+            f"has to train on"
+        )
+    if trial.batch_size > (trial.samples or available):
+        raise DataError(
+            f"batch_size {trial.batch_size} is larger than the data ({trial.samples or available} "
+            f"sentences of {trial.data!r}); lower batch_size"
+        )
+    if trial.objective == "supervised" and not corpus.classes:
+        raise DataError(
+            f"data {trial.data!r} has no labels; the supervised objective needs some, such as "
+            f"wordnet"
+        )
+    if trial.view_size < 3:
+        raise ValueError(
+            f"view_size must be at least 3 tokens, [CLS] and [SEP] among them, not "
+            f"{trial.view_size}"
+        )
+    if trial.view_strength * DROPOUT >= 1:
+        raise ValueError(
+            f"view_strength must be below {1 / DROPOUT:g} for text (it times {DROPOUT} is a "
+            f"probability), not {trial.view_strength}"
+        )
+    if trial.encoder.startswith("bert") and trial.width > 127 and trial.width % 64:
+        raise ValueError(
+            f"width of {trial.encoder} must be a multiple of 64 or less than 128, not {trial.width}"
+        )
+
+
+def delete(ids: Tensor, lengths: Tensor, draw: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """Token ids (n, t) without each token for which `draw` (n, t) is below `p`, and new lengths.
+
+    The first and the last token ([CLS], [SEP]) stay, and of the others at least one.
+    """
+    position = torch.arange(ids.shape[1], device=ids.device)
+    words = (position > 0) & (position < lengths.unsqueeze(1) - 1)
+    last_to_go = draw.masked_fill(~words, -1).argmax(1, keepdim=True)
+    kept = (position < lengths.unsqueeze(1)) & ((draw >= p) | ~words | (position == last_to_go))
+    order = (~kept).byte().argsort(dim=1, stable=True)
+    return ids.gather(1, order), kept.sum(1)
+
+
+def _spearman(features, row: dict[str, int], scored: Scored) -> float:
+    from scipy.stats import spearmanr
+
+    first, second = (features[[row[t] for t in side]] for side in (scored.first, scored.second))
+    similarity = _cosine(first, second)
+    if not np.ptp(similarity) > 0:  # no pair told from another, or not a number
+        return 0.0
+    return 100 * float(spearmanr(similarity, scored.scores).statistic)
+
+
+def _cosine(first, second) -> np.ndarray:
+    """Cosine similarities (n,) of the rows of two matrices, both dense or both sparse."""
+    if isinstance(first, Tensor):
+        return F.cosine_similarity(first.double(), second.double()).numpy()
+    from sklearn.preprocessing import normalize
+
+    return np.asarray(normalize(first).multiply(normalize(second)).sum(1)).ravel()
+
+
+def _sparse_probe(bank, labels: Tensor, queries: dict, threads: int) -> dict[str, float]:
+    """As `evaluation.linear_probe`, on rows of length 1 instead of standardised features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits
+
+    best = None
+    with threadpool_limits(threads):
+        for c in (1, 10, 100):
+            probe = LogisticRegression(C=c, max_iter=200).fit(normalize(bank), labels.numpy())
+            accuracies = {
+                split: 100 * probe.score(normalize(x), y.numpy())
+                for split, (x, y) in queries.items()
+            }
+            if best is None or accuracies["validation"] > best["validation"]:
+                best = accuracies
+    return best
+
+
+@functools.lru_cache(maxsize=2)
+def _vectorizer(encoder: str, data: str):
+    """Word counts, or scikit-learn's TF-IDF, over the words of the whole corpus."""
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    kind = {"bag-of-words": CountVectorizer, "tf-idf": TfidfVectorizer}[encoder]
+    return kind(dtype=np.float32).fit(corpora.load(data).sentences)
+
+
+@functools.lru_cache(maxsize=2)
+def _tokenizer(data: str) -> transformers.PreTrainedTokenizerFast:
+    """Byte-pair encoding learnt from the whole corpus, in lower case; no labels enter.
+
+    WordPiece would be BERT's own, but the `tokenizers` library trains another vocabulary each time.
+    """
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+    tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(split=False)]
+    )
+    tokenizer.train_from_iterator(
+        corpora.load(data).sentences,
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            min_frequency=2,
+            limit_alphabet=500,
+            special_tokens=list(special),
+            show_progress=False,
+        ),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    names = {f"{name.strip('[]').lower()}_token": name for name in special}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def hub_blocks(name: str) -> int:
+    """How many blocks a model of the Hugging Face hub has."""
+    return _hub_config(name).num_hidden_layers
+
+
+@functools.lru_cache(maxsize=2)
+def _hub_config(name: str) -> transformers.PretrainedConfig:
+    return _of_hub(transformers.AutoConfig, name)
+
+
+@functools.lru_cache(maxsize=2)
+def _hub_tokenizer(name: str) -> transformers.PreTrainedTokenizerBase:
+    return _of_hub(transformers.AutoTokenizer, name)
+
+
+def _of_hub(kind: Any, name: str, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"encoder {name!r} is not to be had from the Hugging Face hub "
+            f"({str(error).strip().splitlines()[0]}); check its name and the network, or use one "
+            f"of {modalities.encoders('text')}"
+        ) from None
+
+
+def _module_name(layer: str, config: transformers.PretrainedConfig) -> str:
+    """What a layer as trials name it is called within a `SentenceEncoder` of this architecture."""
+    if layer == "pooled":
+        return layer
+    if layer == "embeddings":
+        return "bert.embeddings"
+    with torch.device("meta"):
+        bert = transformers.AutoModel.from_config(config)
+    blocks = [
+        name
+        for name, module in bert.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers
+    ]
+    if len(blocks) != 1:
+        raise ValueError(f"layers of a {config.model_type} are not laid out as BERT's")
+    return f"bert.{blocks[0]}.{int(layer.removeprefix('block')) - 1}"

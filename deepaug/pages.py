@@ -1,0 +1,174 @@
+"""What the pages of experiments share: a live run, and recorded runs of larger profiles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib import pyplot as plt
+
+from deepaug import figures, modalities, studies, sweep
+from deepaug.studies import Entry, Study
+from deepaug.trial import Trial
+
+LARGER = ("cpu", "gpu")
+Recorded = list[tuple[Entry, dict[str, Any]]]
+# Recorded stages that a page may show; only verdict code looks at those that judge.
+SHOWN = ("scale", "pilot")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A study as one page of the book shows it."""
+
+    study: Study
+    stage: str  # the one that runs while the page is built
+    live: Recorded
+    larger: list[Study]  # read, never run
+
+    def recorded(self, stage: str) -> Iterator[tuple[Study, Recorded]]:
+        """Larger studies with records of a stage, and these."""
+        for study in self.larger:
+            if stage in study.stages and (found := study.recorded(stage)):
+                yield study, found
+
+
+def open_page(name: str, profile: str = "quick", **grid) -> Page:
+    """Run the small stage of a study where its records are missing, and find the larger ones.
+
+    Of a larger profile the page runs the pilot at most; long stages are for `deepaug run`.
+
+    Args:
+        grid: as in `deepaug.studies.load`.
+    """
+    figures.use_style()
+    study = studies.load(name, profile, **grid)
+    stage = "quick" if "quick" in study.stages else "pilot"
+    sweep.run(study.stage_entries(stage), study.store, sweep.local_workers(study.base))
+    larger = [
+        studies.load(name, other)
+        for other in LARGER
+        if other != study.profile and name in studies.names(other)
+    ]
+    return Page(study, stage, study.recorded(stage), larger)
+
+
+def targets(trial: Trial) -> tuple[str, ...]:
+    """The layers of a trial's encoder, from the input on."""
+    return modalities.layers(trial.modality, trial.encoder)
+
+
+def by_base(recorded: Recorded) -> dict[str, Recorded]:
+    """Records by the modality or data set they are of, in the study's order."""
+    parts: dict[str, Recorded] = {}
+    for entry, record in recorded:
+        parts.setdefault(entry.base, []).append((entry, record))
+    return parts
+
+
+def gain_by_depth(recorded: Recorded, metrics: dict[str, str], title: str) -> None:
+    """Gain against depth, a panel for each modality or data set, all on one scale.
+
+    Args:
+        metrics: modality -> the metric of the gains.
+    """
+    parts = by_base(recorded)
+    _, axes = figures.panels(len(parts))
+    for ax, (label, part) in zip(axes.flat, parts.items(), strict=True):
+        trial = part[0][0].trial
+        metric = metrics[trial.modality]
+        told = f"{title}: {label or trial.data} ({figures.METRICS[metric]})"
+        figures.gain_by_depth(ax, figures.frame(part), metric, targets(trial), told)
+    plt.show()
+
+
+def scores(recorded: Recorded, metrics: dict[str, str]) -> None:
+    """The metric of each arm, a figure for each modality or data set."""
+    for label, part in by_base(recorded).items():
+        metric = metrics[part[0][0].trial.modality]
+        table = figures.frame(part)
+        _, ax = plt.subplots(figsize=_rows(table), layout="constrained")
+        figures.scores(ax, table, metric, f"validation {figures.METRICS[metric]}", label)
+        plt.show()
+
+
+def differences(recorded: Recorded, metrics: dict[str, str], title: str) -> None:
+    """The difference of each arm to the baseline, a figure for each modality or data set."""
+    for label, part in by_base(recorded).items():
+        table = figures.frame(part)
+        _, ax = plt.subplots(figsize=_rows(table), layout="constrained")
+        figures.forest(ax, table, metrics[part[0][0].trial.modality], f"{title}: {label}")
+        plt.show()
+
+
+def learning_curves(recorded: Recorded, metrics: dict[str, str], title: str) -> None:
+    """Training loss and validation metric by epoch, a figure for each modality or data set."""
+    for label, part in by_base(recorded).items():
+        trial = part[0][0].trial
+        metric = metrics[trial.modality]
+        fig, axes = plt.subplots(2, 1, figsize=(6.8, 6.6), sharex=True, layout="constrained")
+        figures.learning_curves(axes, part, metric, f"validation {figures.METRICS[metric]}")
+        fig.suptitle(f"{title}: {label or trial.data}")
+        plt.show()
+
+
+def gradient_norms(recorded: Recorded, title: str) -> None:
+    """The gradient norm below the target by epoch, a figure for each modality or data set."""
+    for label, part in by_base(recorded).items():
+        _, ax = plt.subplots(figsize=(6.8, 3.4), layout="constrained")
+        figures.gradient_norms(ax, part, f"{title}: {label}")
+        plt.show()
+
+
+def _rows(table: pd.DataFrame) -> tuple[float, float]:
+    """Size in inches of a figure with a row for each arm."""
+    return 6.8, 1.0 + 0.34 * table["arm"].nunique()
+
+
+def show_conditions(page: Page) -> None:
+    """On what the live run was computed."""
+    for label, part in by_base(page.live).items():
+        display(Markdown(" ".join([f"**{label}.**" * bool(label), figures.conditions(part)])))
+
+
+def show_effects(page: Page, metrics: dict[str, str]) -> None:
+    """The effects of the live run, a table for each modality or data set."""
+    for label, part in by_base(page.live).items():
+        if label:
+            display(Markdown(f"**{label}**"))
+        display(figures.effects(figures.frame(part), metrics[part[0][0].trial.modality]))
+
+
+def show_progress(page: Page) -> None:
+    """A table of what is recorded of the larger profiles."""
+    rows = [
+        {"profile": study.profile, "stage": stage, "records": study.progress(stage)}
+        for study in page.larger
+        for stage in study.stages
+    ]
+    display(figures.plain(pd.DataFrame(rows)))
+
+
+def show_recorded(page: Page, metrics: dict[str, str], against: str = "baseline") -> None:
+    """Conditions and effects of every recorded stage that judges nothing, part by part.
+
+    Args:
+        metrics: modality -> the metric of the effects.
+    """
+    rules = studies.rules()["scale"]
+    aim = rules["gain_from_doubled_epochs"]["aim_below"]
+    for stage in SHOWN:
+        for study, found in page.recorded(stage):
+            for label, part in by_base(found).items():
+                modality = part[0][0].trial.modality
+                where = " ".join(filter(None, (f"{study.profile}, {stage}", label)))
+                display(Markdown(f"**{where}.** {figures.conditions(part)}"))
+                table = figures.frame(part)
+                if metrics[modality] not in table:
+                    continue
+                display(figures.effects(table, metrics[modality], against))
+                if stage == "scale":
+                    needed = rules["above_random_initialisation"][modality]
+                    told = figures.scale_reached(table, metrics[modality], needed, aim)
+                    display(Markdown(told))

@@ -1,0 +1,90 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Augment the input or a deep layer?
+#
+# | | |
+# |---|---|
+# | **Claim under test** | C3: targeting deeper layers outperforms augmenting the input |
+# | **Trains** | the deep transform *alone*, with inputs left whole; the same transform *at the input*; against input augmentation alone (the baseline) |
+# | **Measures** | the primary metric of each modality, in points over the baseline with the same seed ([protocol](../protocol.md)) |
+# | **Needs** | `quick`: nothing; larger profiles as the pages of the modalities |
+# | **Takes** | `quick`: about a minute on two cores |
+#
+# The first half of the claim, that gains grow with depth (C3a), reads off the figures of gain against
+# depth on the pages of [images](vision.ipynb), [text](text.ipynb) and [graphs](graphs.ipynb). This page
+# asks the second half (C3b). "Input augmentation" is what each field uses: crops and colours of images,
+# dropped nodes and edges of graphs; SimCSE's is the network's own dropout, for want of a better one, and
+# the same with *deleted words* stands beside it. To run this page with other settings, see
+# [Rerun a page](../rerun.md).
+
+# %% tags=["parameters"]
+profile = "quick"  # quick, cpu, gpu or a YAML file
+only = None  # modalities or data sets alone, such as ["vision"]
+transforms = None  # such as ["dropout", "pca-truncate"]
+strengths = None  # p, such as [0.2, 0.5]
+seeds = None  # such as [0, 1, 2]
+
+# %% tags=["remove-stderr"]
+from deepaug import notebooks
+
+notebooks.check_injected(In, {"profile", "only", "transforms", "strengths", "seeds"})  # noqa: F821
+
+from deepaug import modalities, pages
+
+METRICS = modalities.PRIMARY
+page = pages.open_page(
+    "input-or-deep", profile, only=only, transforms=transforms, strengths=strengths, seeds=seeds
+)
+
+# %% [markdown]
+# | arm | input augmentation | transform |
+# |---|---|---|
+# | baseline | yes | none |
+# | no-augmentation | none | none |
+# | *layer transform p* | yes | at the layer |
+# | … alone | none | at the layer |
+# | … at-input | yes | at the input (text: the embeddings) |
+
+# %% [markdown]
+# ## The live run
+#
+# Computed when this page was built. It shows how the experiment works; a run this small is never
+# evidence.
+
+# %% tags=["remove-input"]
+pages.show_conditions(page)
+
+# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone, one row for each arm and one figure for each modality: no augmentation, the deep transform with and without input augmentation, the transform at the input; a dot for each seed."}} tags=["remove-input"]
+pages.differences(page.live, METRICS, page.study.profile)
+
+# %% [markdown]
+# ## The recorded runs
+#
+# Larger runs are read from the repository's `results/`, never started from this page. A **pilot**
+# has two seeds and a few arms: it shows that the machine runs and judges nothing. The verdict on
+# C3 comes from the confirm stage, at the transforms and strengths that each modality's screen chose.
+
+# %% tags=["remove-input"]
+pages.show_progress(page)
+
+# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]
+for study, pilot in page.recorded("pilot"):
+    pages.differences(pilot, METRICS, f"{study.profile} pilot, no verdict")
+
+# %% tags=["remove-input"]
+pages.show_recorded(page, METRICS)
+
+# %% [markdown]
+# Metrics of arms on this page are those of **validation**. What is a test metric of anything but
+# baselines is read by the verdict code alone, once, after the confirm stage.
