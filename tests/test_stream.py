@@ -164,6 +164,7 @@ def test_repeated_repeats_the_last_draw_and_the_stream_goes_on(transform):
         got.append(model(X))
         with handle.repeated():
             twice = model(X), model(X)
+            model(X[:5])  # a smaller batch draws less
         assert all(torch.equal(again, got[-1]) for again in twice)
     assert torch.equal(torch.stack(got), undisturbed)
 

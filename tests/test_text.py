@@ -454,9 +454,9 @@ def test_the_test_split_waits_for_the_end(prepared, built):
 
 
 def test_the_probe_learns_from_training_sentences_alone(prepared, monkeypatch):
+    monkeypatch.setattr(text, "BANK", 50)
     task, asked = prepared(samples=120), []
     monkeypatch.setattr(text.evaluation, "linear_probe", lambda *a: asked.append(a) or {})
-    monkeypatch.setattr(text, "BANK", 50)
     task._probe(lambda view: torch.zeros(len(view["input_ids"]), 2))
     bank, labels, queries, threads = asked[0]
     assert len(bank) == 50 and torch.equal(labels, task.corpus.labels[task.subset[:50]])
@@ -514,6 +514,7 @@ def test_counts_of_sentences_without_a_known_word_are_alike_nothing():
         ({"view_size": 2}, "view_size"),
         ({"view_strength": 10.0}, "view_strength"),
         ({"width": 200}, "multiple of 64"),
+        ({"samples": 1, "batch_size": 1}, "two of its 3 labels"),
         ({"pairs": "nowhere.tsv"}, "nowhere.tsv"),
         ({"data": "nowhere.txt"}, "nowhere.txt"),
     ],
@@ -553,6 +554,12 @@ def test_a_model_of_the_hub_keeps_its_weights_and_takes_our_dropout(built, hub):
     kept = transformers.AutoModel.from_pretrained(hub).state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in encoder.bert.state_dict().items())
     assert dropouts(encoder) == {0.2}
+
+
+def test_a_model_of_the_hub_takes_no_more_tokens_than_it_says(prepared, hub, monkeypatch):
+    monkeypatch.setattr(text._hub_tokenizer(hub), "model_max_length", 10)
+    with pytest.raises(ValueError, match="view_size 12"):
+        prepared(encoder=hub)
 
 
 def test_a_model_that_is_not_to_be_had_is_refused_in_a_line(trial, files):

@@ -1,6 +1,6 @@
 """What the harness knows of each modality before its libraries are imported.
 
-A modality is a module here with `prepare(trial, device) -> Task` and `describe(data, trial)`;
+A modality is a module here with `prepare(trial, device) -> Task` and `describe(data)`;
 `deepaug.training.Task` says what a task offers. The table below lets trials be checked and listed
 without importing torch.
 """
@@ -67,6 +67,8 @@ _TABLE = {
         packages=("torch-geometric",),
     ),
 }
+# Blocks of models of the hub that profiles name: listing their trials takes no network.
+_HUB = {"google-bert/bert-base-uncased": _bert(12)}
 NAMES = tuple(_TABLE)
 PRIMARY = {name: modality.primary for name, modality in _TABLE.items()}
 
@@ -126,7 +128,7 @@ def layers(modality: str, encoder: str) -> tuple[str, ...]:
     of the hub that is not to be had.
     """
     if from_hub(modality, encoder):
-        return _bert(load(modality).hub_blocks(encoder))
+        return _HUB.get(encoder) or _bert(load(modality).hub_blocks(encoder))
     return _TABLE[modality].encoders[encoder]
 
 

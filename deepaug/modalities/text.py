@@ -95,6 +95,13 @@ class TextTask:
         self.subset = subset[: trial.samples or len(available)]
         self.trial, self.device = trial, device
         self.classes = len(self.corpus.classes)
+        labels = self.corpus.labels[self.subset]
+        self.bank = self.subset[labels >= 0][:BANK]
+        if self.classes and len(self.corpus.labels[self.bank].unique()) < 2:
+            raise DataError(
+                f"the {len(self)} samples of {trial.data!r} do not have two of its "
+                f"{self.classes} labels; raise samples"
+            )
         self.digest = corpora.digest((self.corpus.digest, self.pairs.digest))
         self.from_hub = modalities.from_hub("text", trial.encoder)
         if trial.encoder in COUNTED:
@@ -104,6 +111,11 @@ class TextTask:
             load = _hub_tokenizer if self.from_hub else _tokenizer
             self.tokenizer = load(trial.encoder if self.from_hub else trial.data)
             self.config = _hub_config(trial.encoder) if self.from_hub else self._config()
+            if trial.view_size > self.tokenizer.model_max_length:
+                raise ValueError(
+                    f"view_size {trial.view_size} is more tokens than {trial.encoder!r} takes "
+                    f"({self.tokenizer.model_max_length})"
+                )
             self.train = self._tokens([self.corpus.sentences[i] for i in self.subset.tolist()])
             self.length = self.train.lengths.cpu()
         self.mask = None if trial.layer == "pooled" else lambda attention_mask, **_: attention_mask
@@ -204,13 +216,8 @@ class TextTask:
         return metrics
 
     def _probe(self, embed: Callable[[Any], Tensor]) -> dict[str, float]:
-        corpus, labelled = self.corpus, self.subset[self.corpus.labels[self.subset] >= 0]
-        parts = {"bank": labelled[:BANK], "validation": corpus.validation, "test": corpus.test}
-        if len(corpus.labels[parts["bank"]].unique()) < 2:
-            raise DataError(
-                f"{len(self)} samples of {corpus.name!r} have fewer than two of its "
-                f"{self.classes} labels; raise samples"
-            )
+        corpus = self.corpus
+        parts = {"bank": self.bank, "validation": corpus.validation, "test": corpus.test}
         queries = {
             name: (
                 self._features(embed, [corpus.sentences[i] for i in index.tolist()]),
