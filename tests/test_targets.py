@@ -216,6 +216,19 @@ def test_below_follows_execution_not_definition():
     assert names_below(model, "last", A) == parameters_of(model, "first", "last")
 
 
+def test_parts_that_do_not_run_are_not_below():
+    class Partly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    model = nn.Sequential(Partly(), nn.Linear(3, 2))
+    assert names_below(model, "1", A) == parameters_of(model, "0.used", "1")
+
+
 def test_shared_parameters_are_below_once():
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2))
     model[1].weight = model[0].weight  # both below the target
