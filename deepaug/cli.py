@@ -10,6 +10,7 @@ from typing import Any
 
 import deepaug
 from deepaug import modalities, records, studies
+from deepaug.trial import Trial
 from deepaug.validation import one_of
 
 
@@ -227,8 +228,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _readable(record: dict[str, Any]) -> dict[str, Any]:
     """A record without the test metrics of a non-baseline trial: only verdict code reads those."""
-    trial = record["trial"]
-    if record["metrics"] and (trial["layer"] != "none" or trial["view_strength"] == 0):
+    if record["metrics"] and records.judged(Trial.from_dict(record["trial"])):
         note = "read by the verdict code alone"
         record = {**record, "metrics": {**record["metrics"], "test": note}}
     return record

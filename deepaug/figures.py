@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
+from deepaug import records
 from deepaug.statistics import Effect, paired_effect
 
 if TYPE_CHECKING:
@@ -64,8 +65,14 @@ def use_style() -> None:
     )
 
 
-def frame(recorded: "Recorded") -> pd.DataFrame:
-    """One row for each recorded trial: its place in the study and its validation metrics."""
+def frame(recorded: "Recorded", split: str = "validation") -> pd.DataFrame:
+    """One row for each recorded trial: its place in the study and its metrics on a split.
+
+    Raises ValueError for the test split of a trial with a transform: verdict code alone reads it.
+    """
+    recorded = list(recorded)
+    if split == "test" and any(records.judged(entry.trial) for entry, _ in recorded):
+        raise ValueError("test metrics of arms are read by the verdict code alone")
     rows = [
         {
             "stage": entry.stage,
@@ -82,7 +89,7 @@ def frame(recorded: "Recorded") -> pd.DataFrame:
             "device": record["device"],
             "precision": entry.trial.precision,
             "seconds": record["seconds"],
-            **record["metrics"].get("validation", {}),
+            **record["metrics"].get(split, {}),
         }
         for entry, record in recorded
     ]
@@ -120,8 +127,14 @@ def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.Dat
     return pd.DataFrame(rows, columns=columns)
 
 
-def effects(table: pd.DataFrame, metric: str, against: str = "baseline") -> Styler:
-    """Arms by rows: mean metric, number of runs and of diverged ones, gain with its interval."""
+def effects(
+    table: pd.DataFrame, metric: str, against: str = "baseline", also: Iterable[str] = ()
+) -> Styler:
+    """Arms by rows: mean metric, number of runs and of diverged ones, gain with its interval.
+
+    Args:
+        also: further metrics to give the mean of.
+    """
     gained = gains(table, metric, against)
     rows = []
     for (base, objective, arm), runs in table.groupby(["base", "objective", "arm"], sort=False):
@@ -133,6 +146,7 @@ def effects(table: pd.DataFrame, metric: str, against: str = "baseline") -> Styl
                 "training": objective,
                 "arm": arm,
                 "mean": runs[metric].mean(),
+                **{name: runs[name].mean() for name in also},
                 f"over {against} [95 % interval]": str(_effect(values)) if len(values) else "–",
                 "runs": len(runs),
                 "diverged": int((runs["status"] == "diverged").sum()),
@@ -141,7 +155,7 @@ def effects(table: pd.DataFrame, metric: str, against: str = "baseline") -> Styl
     told = pd.DataFrame(rows)
     # What is the same in all rows is said above the table.
     told = told.drop(columns=[n for n in ("of", "training") if told[n].nunique() == 1])
-    return plain(told).format({"mean": "{:.2f}"})
+    return plain(told).format({name: "{:.2f}" for name in ("mean", *also)})
 
 
 def plain(table: pd.DataFrame) -> Styler:

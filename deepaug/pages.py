@@ -1,5 +1,6 @@
 """What the pages of experiments share: a live run, and recorded runs of larger profiles."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
 from deepaug import figures, modalities, studies, sweep
+from deepaug.records import judged
 from deepaug.studies import Entry, Study
 from deepaug.trial import Trial
 
@@ -172,3 +174,66 @@ def show_recorded(page: Page, metrics: dict[str, str], against: str = "baseline"
                     needed = rules["above_random_initialisation"][modality]
                     told = figures.scale_reached(table, metrics[modality], needed, aim)
                     display(Markdown(told))
+
+
+def show_references(page: Page, metric: str, also: tuple[str, ...] = ()) -> None:
+    """Test metrics of baselines, and of what is not trained, over all seeds recorded.
+
+    Args:
+        also: further metrics of the table.
+    """
+    for study in page.larger:
+        if found := _untransformed(study):
+            for label, part in by_base(found).items():
+                display(Markdown(f"**{study.profile}, test: {label or part[0][0].trial.data}**"))
+                table = figures.frame(part, "test")
+                display(figures.effects(table, metric, also=[m for m in also if m in table]))
+
+
+def show_published(page: Page, metric: str, published: dict[str, dict[str, float]]) -> None:
+    """How the recorded baseline stands to its published figures.
+
+    Args:
+        published: data set -> "mean", "deviation" and number of "seeds", as published.
+    """
+    rows = []
+    for study in page.larger:
+        for part in by_base(_untransformed(study)).values():
+            table = figures.frame(part, "test")
+            theirs = published.get(table["data"].iloc[0])
+            ours = table.loc[table["arm"] == "baseline", metric]
+            if theirs is None or len(ours) < 2:
+                continue
+            error = standard_error(ours.std(), len(ours))
+            both = math.hypot(error, standard_error(theirs["deviation"], theirs["seeds"]))
+            difference = ours.mean() - theirs["mean"]
+            rows.append(
+                {
+                    "profile": study.profile,
+                    "data": table["data"].iloc[0],
+                    "ours ± deviation": f"{ours.mean():.2f} ± {ours.std():.2f} (n = {len(ours)})",
+                    "published": f"{theirs['mean']:.2f} ± {theirs['deviation']:.2f}",
+                    "difference": f"{difference:+.2f}",
+                    "two standard errors": f"{2 * both:.2f}",
+                    "within": "yes" if abs(difference) <= 2 * both else "**no**",
+                }
+            )
+    if rows:
+        display(figures.plain(pd.DataFrame(rows)))
+
+
+def standard_error(deviation: float, n: int) -> float:
+    """Of a mean over n values of that standard deviation."""
+    return deviation / math.sqrt(n)
+
+
+def _untransformed(study: Study) -> Recorded:
+    """Records of baselines, variants and references; each seed once, whatever the stages."""
+    found = {
+        (entry.base, entry.arm, entry.trial.seed): (entry, record)
+        for stage in study.stages
+        if stage in (*SHOWN, "screen")
+        for entry, record in study.recorded(stage)
+        if not judged(entry.trial) and not entry.arm.startswith("tune ")
+    }
+    return list(found.values())

@@ -129,6 +129,11 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def judged(trial: Trial) -> bool:
+    """Whether a verdict is about this trial: its test metrics are read by verdict code alone."""
+    return trial.layer != "none" or trial.view_strength == 0
+
+
 def check(record: Any) -> None:
     """Raise ValueError unless `record` is whole, finite, and its key that of its trial."""
     if not isinstance(record, dict):

@@ -61,10 +61,9 @@ pages.show_conditions(page)
 pages.gain_by_depth(page.live, METRICS, page.study.profile)
 
 # %% [markdown]
-# SimCSE's two views are the same sentence: they differ by the network's own dropout of 0.1 alone, which
-# is the baseline here, and what deeper or stronger transforms must beat. Without it ("no-augmentation")
-# the two views are equal. Bag of words and TF-IDF, which train nothing, stand beside; a small network
-# that starts from nothing may lose to them.
+# The baseline's two views are the sentence with some of its words deleted, each view its own. Without
+# that ("no-augmentation") the two views are equal. Bag of words and TF-IDF, which train nothing, stand
+# beside; a small network that starts from nothing may lose to them.
 
 # %% mystnb={"image": {"alt": "Spearman correlation of every arm of the live run, one row for each arm, a dot for each seed and a bar for the mean, with the untrained network and what is not trained at all."}} tags=["remove-input"]
 pages.scores(page.live, METRICS)
@@ -93,6 +92,13 @@ pages.show_progress(page)
 
 # %% tags=["remove-input"]
 pages.show_recorded(page, METRICS)
+
+# %% [markdown]
+# Test figures of the baseline and of what it must be held against: the same network untrained, SimCSE's own
+# views, words counted. "mean" is STS-B; STS12 to STS16 and the topic probe stand beside.
+
+# %% tags=["remove-input"]
+pages.show_references(page, "spearman", ("sts12", "sts13", "sts14", "sts15", "sts16", "probe"))
 
 # %% mystnb={"image": {"alt": "Gain in Spearman correlation over the baseline by target layer in the recorded pilot, two seeds as dots, means joined, for dropout and PCA."}} tags=["remove-input"]
 for study, pilot in page.recorded("pilot"):

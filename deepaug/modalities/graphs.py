@@ -11,7 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
+
+with warnings.catch_warnings():  # PyG, as it is imported, still uses torch.jit
+    warnings.simplefilter("ignore", FutureWarning)
+    from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
 from deepaug.modalities import graph_views, tu
 from deepaug.modalities.graph_views import AUGMENTATIONS, Graphs
