@@ -1,0 +1,129 @@
+"""Figures and pages: how arms are paired, what is drawn, what is not read."""
+
+import matplotlib
+import pytest
+import tiny
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+from deepaug import figures, pages
+from deepaug.studies import Entry
+
+
+def recorded(arm="baseline", seed=0, knn=50.0, objective="contrastive", base="", **changes):
+    objectives = {} if objective == "contrastive" else {"objective": objective}
+    trial = tiny.trial(seed=seed, **objectives, **changes)
+    status = "ok" if knn is not None else "diverged"
+    metrics = {s: {"knn": value} for s, value in (("validation", knn), ("test", 99.0))}
+    record = tiny.record(trial, status=status, metrics=metrics if knn is not None else {})
+    return Entry("pilot", base, objective, arm, trial), record
+
+
+def arm(knn, seed=0, **changes):
+    settings = {"layer": "stem", "transform": "dropout", "strength": 0.5, **changes}
+    return recorded("stem dropout 0.5", seed, knn, **settings)
+
+
+def gain_of(*found, against="baseline"):
+    return list(figures.gains(figures.frame(found), "knn", against)["gain"])
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_gains_are_paired_by_seed():
+    found = [recorded(seed=0, knn=50.0), recorded(seed=1, knn=60.0), arm(53.0, 0), arm(61.0, 1)]
+    assert gain_of(*found) == [3.0, 1.0]
+
+
+def test_a_seed_without_a_baseline_is_not_paired():
+    assert gain_of(recorded(seed=0), arm(53.0, 0), arm(90.0, 1)) == [3.0]
+
+
+def test_twins_are_held_against_their_own_baselines():
+    found = [
+        recorded(knn=50.0),
+        recorded(knn=70.0, objective="supervised"),
+        arm(51.0),
+        arm(68.0, objective="supervised"),
+    ]
+    assert gain_of(*found) == [1.0, -2.0]
+
+
+def test_data_sets_are_held_against_their_own_baselines():
+    found = [recorded(knn=k, base=b) for b, k in (("A", 50.0), ("B", 80.0))]
+    found += [arm(k, base=b) for b, k in (("A", 51.0), ("B", 83.0))]
+    assert gain_of(*found) == [1.0, 3.0]
+
+
+def test_arms_can_be_held_against_another_than_the_baseline():
+    found = [recorded(), arm(55.0), recorded("stem dropout 0.5 detached", 0, 52.0)]
+    assert gain_of(*found, against="stem dropout 0.5") == [-5.0, -3.0]
+
+
+def test_a_diverged_run_counts_as_random_initialisation():
+    untrained = recorded("untrained", 0, 20.0)
+    assert gain_of(recorded(), untrained, arm(None)) == [-30.0, -30.0]
+    with pytest.raises(ValueError, match="record its 'untrained' too"):
+        gain_of(recorded(), arm(None))
+
+
+def test_other_precisions_are_not_paired():
+    assert gain_of(recorded(), arm(53.0, precision="bfloat16")) == []
+
+
+def test_test_metrics_of_arms_are_not_read():
+    assert figures.frame([recorded()], "test")["knn"].tolist() == [99.0]
+    for judged in (arm(53.0), recorded("no-augmentation", view_strength=0.0)):
+        with pytest.raises(ValueError, match="verdict code alone"):
+            figures.frame([recorded(), judged], "test")
+
+
+def test_twins_are_told_apart_by_line_and_dots():
+    found = [recorded(seed=s, objective=o) for s in (0, 1) for o in figures.TWINS]
+    found += [arm(51.0 + s, s, objective=o) for s in (0, 1) for o in figures.TWINS]
+    _, ax = plt.subplots()
+    figures.gain_by_depth(ax, figures.frame(found), "knn", ("stem",), "")
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["dropout 0.5, contrastive", "dropout 0.5, supervised"]
+    faces = {line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
+    assert faces == {figures.COLOURS["dropout"], "white"}
+
+
+def test_the_frame_of_shared_panels_holds_the_dots_of_all():
+    _, axes = figures.panels(2)
+    for ax, base, knn in zip(axes.flat, "AB", (90.0, 30.0), strict=True):
+        table = figures.frame([recorded(base=base), arm(knn, base=base)])
+        figures.gain_by_depth(ax, table, "knn", ("stem",), base)
+    low, high = axes.flat[0].get_ylim()
+    assert low < -20 and high > 40
+
+
+def test_forest_has_a_row_for_each_arm():
+    found = [recorded(), arm(53.0), recorded("no-augmentation", 0, 30.0, view_strength=0.0)]
+    _, ax = plt.subplots()
+    figures.forest(ax, figures.frame(found), "knn", "")
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    assert rows == ["stem dropout 0.5", "no-augmentation"]
+
+
+def test_gradient_norms_show_zero():
+    entry, record = arm(50.0)
+    record["curve"] = [{"epoch": n, "loss": 1.0, "gradient_below": g} for n, g in ((1, 0), (2, 3))]
+    _, ax = plt.subplots()
+    figures.gradient_norms(ax, [(entry, record)], "")
+    assert ax.lines[0].get_ydata().tolist() == [0, 3] and ax.get_ylim()[0] == 0
+
+
+def test_parts_of_a_study_come_apart_in_order():
+    found = [recorded(base="B"), recorded(base="A"), recorded(seed=1, base="B")]
+    assert {label: len(part) for label, part in pages.by_base(found).items()} == {"B": 2, "A": 1}
+
+
+def test_standard_error():
+    assert pages.standard_error(1.5, 9) == 0.5
