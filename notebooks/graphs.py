@@ -34,9 +34,9 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 from deepaug import notebooks
 
-notebooks.check_injected(In, {  # noqa: F821
-    "profile", "data", "layers", "transforms", "strengths", "seeds",
-})
+notebooks.check_injected(
+    In, {"profile", "data", "layers", "transforms", "strengths", "seeds"}  # noqa: F821
+)
 
 from deepaug import modalities, pages, studies
 

@@ -14,7 +14,9 @@ papermill = pytest.importorskip("papermill", reason="the book's tools are not in
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 WITHOUT_PARAMETERS = {"method"}
-DRAWS = re.compile(r"\bplt\.show\(|\bplt\.subplots\(|\bfigures\.study_figure\(")
+DRAWS = re.compile(
+    r"\bplt\.(show|subplots)\(|\bpages\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
+)
 
 PAGE = """\
 # %% [markdown]
@@ -194,7 +196,7 @@ def test_page_checks_its_parameters(page):
     tagged = [c for c in cells(page) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == (page.stem not in WITHOUT_PARAMETERS)
     for cell in tagged:
-        (check,) = re.findall(r"check_injected\(In, (\{.*?\})\)", page.read_text(), re.DOTALL)
+        (check,) = re.findall(r"check_injected\(\s*In, (\{.*?\})", page.read_text(), re.DOTALL)
         assert set(re.findall(r"\w+", check)) == injected([f"# Parameters\n{cell.source}"])
 
 
