@@ -170,7 +170,7 @@ def _effect(values: pd.Series) -> Effect:
     return paired_effect(values, np.zeros(len(values)))
 
 
-def panels(number: int, height: float = 4.0) -> tuple[Figure, np.ndarray]:
+def panels(number: int, height: float = 4.6) -> tuple[Figure, np.ndarray]:
     """Panels of full width below each other, on one scale, so that a phone shows them."""
     return plt.subplots(
         number,
@@ -254,6 +254,7 @@ def forest(
 
 def gradient_norms(ax: Axes, recorded: "Recorded", title: str) -> None:
     """Norm of the gradient below the target against epochs: a line for each arm, over its seeds."""
+    recorded = [(entry, record) for entry, record in recorded if entry.trial.layer != "none"]
     points = [
         {"arm": entry.arm, **point}
         for entry, record in recorded
@@ -261,16 +262,20 @@ def gradient_norms(ax: Axes, recorded: "Recorded", title: str) -> None:
         if "gradient_below" in point
     ]
     table = pd.DataFrame(points, columns=["arm", "epoch", "gradient_below"])
-    for number, (arm, runs) in enumerate(table.groupby("arm", sort=False)):
-        means = runs.groupby("epoch")["gradient_below"].mean()
-        ax.plot(means.index, means, "-o", color=list(COLOURS.values())[number % 8], label=arm, ms=4)
+    # An arm has its colour whether or not the arms before it were recorded with their gradients.
+    for number, arm in enumerate(dict.fromkeys(entry.arm for entry, _ in recorded)):
+        runs = table[table["arm"] == arm]
+        if len(runs):
+            means = runs.groupby("epoch")["gradient_below"].mean()
+            colour = list(COLOURS.values())[number % 8]
+            ax.plot(means.index, means, "-o", color=colour, label=arm, ms=4)
     # Linear below the smallest norm that is not zero, so that zero has a place.
     positive = table.loc[table["gradient_below"] > 0, "gradient_below"]
     ax.set_yscale("symlog", linthresh=positive.min() if len(positive) else 1.0)
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(title=title, xlabel="epoch", ylabel="gradient norm below the target")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def _dots(ax: Axes, x, y, colour: str, filled: bool = True) -> None:
@@ -330,7 +335,9 @@ def learning_curves(
             colour = COLOURS.get(arm if transform == "none" else transform, COLOURS["baseline"])
             over_seeds = runs.groupby("epoch")[quantity].agg(["mean", "min", "max"])
             line = _line_of(arm, present)
-            ax.plot(over_seeds.index, over_seeds["mean"], line, color=colour, label=arm)
+            # A metric taken at the end alone is a dot.
+            dot = "o" if len(over_seeds) == 1 else None
+            ax.plot(over_seeds.index, over_seeds["mean"], line, marker=dot, color=colour, label=arm)
             ax.fill_between(
                 over_seeds.index,
                 over_seeds["min"],

@@ -118,7 +118,7 @@ def learning_curves(recorded: Recorded, metrics: dict[str, str], title: str) -> 
 def gradient_norms(recorded: Recorded, title: str) -> None:
     """The gradient norm below the target by epoch, a figure for each modality or data set."""
     for label, part in by_base(recorded).items():
-        _, ax = plt.subplots(figsize=(6.8, 3.4), layout="constrained")
+        _, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
         figures.gradient_norms(ax, part, f"{title}: {label}")
         plt.show()
 
