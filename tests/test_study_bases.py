@@ -499,7 +499,8 @@ def test_controls_of_an_arm_of_the_grid_change_one_ingredient(tmp_path, trial, f
     arm = arms[f"{layer} dropout 0.2"]
     assert arm == replace(study.base, layer=layer, transform="dropout", strength=0.2)
     for control, change in controls.items():
-        assert arms[f"{layer} dropout 0.2 {control}"] == replace(arm, **change), control
+        at = change.get("layer", layer)
+        assert arms[f"{at} dropout 0.2 {control}"] == replace(arm, **change), control
     assert len(arms) == 2 + len(controls)
 
 
@@ -632,3 +633,20 @@ def test_bad_stage_is_named_in_one_line(tmp_path, stage, named):
     mine = {"of": {"vision": {}, "graphs": {}}, "stages": {"pilot": {"seeds": [0], **stage}}}
     message = refusal(tmp_path, vision=OTHER, graphs=other, mine=mine)
     assert named in message
+
+
+def test_a_stage_can_keep_to_some_of_the_bases(tmp_path):
+    stages = {"pilot": {"seeds": [0], "bases": ["PROTEINS"]}, "scale": {"seeds": [0]}}
+    study = graphs(tmp_path, **stages)
+    assert {entry.base for entry in study.stage_entries("pilot")} == {"PROTEINS"}
+    assert {entry.base for entry in study.stage_entries("scale")} == set(SETS)
+
+
+def test_a_stage_waits_for_the_choice_of_its_own_bases_alone(tmp_path):
+    study = vision_and_graphs(tmp_path, confirm={**CHOSEN, "bases": ["vision"]})
+    assert study.waits_for("confirm") == ["screen of vision"]
+
+
+def test_a_stage_of_an_unknown_base_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown base of graphs: 'PROTEIN'; nearest: 'PROTEINS'"):
+        graphs(tmp_path, pilot={"seeds": [0], "bases": ["PROTEIN"]})
