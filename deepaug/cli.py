@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pairs", default=None, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
     )
     grid.add_argument(
-        "--of",
+        "--parts",
         nargs="+",
         metavar="PART",
         help="these modalities or data sets alone, of a study that has several",
@@ -171,7 +171,7 @@ def _study(options: argparse.Namespace) -> studies.Study:
         options.results,
         data=options.data,
         pairs=options.pairs,
-        only=options.of,
+        parts=options.parts,
     )
 
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
-from deepaug import records
+from deepaug import modalities, records
 from deepaug.statistics import Effect, paired_effect
 
 if TYPE_CHECKING:
@@ -263,11 +263,11 @@ def gradient_norms(ax: Axes, recorded: "Recorded", title: str) -> None:
     ]
     table = pd.DataFrame(points, columns=["arm", "epoch", "gradient_below"])
     # An arm has its colour whether or not the arms before it were recorded with their gradients.
-    for number, arm in enumerate(dict.fromkeys(entry.arm for entry, _ in recorded)):
+    arms = list(dict.fromkeys(entry.arm for entry, _ in recorded))
+    for colour, arm in zip(sns.color_palette("viridis", len(arms)), arms, strict=True):
         runs = table[table["arm"] == arm]
         if len(runs):
             means = runs.groupby("epoch")["gradient_below"].mean()
-            colour = list(COLOURS.values())[number % 8]
             ax.plot(means.index, means, "-o", color=colour, label=arm, ms=4)
     # Linear below the smallest norm that is not zero, so that zero has a place.
     positive = table.loc[table["gradient_below"] > 0, "gradient_below"]
@@ -385,11 +385,13 @@ def conditions(recorded: "Recorded") -> str:
 
     devices = ", ".join(sorted({record["device"] for record in runs.values()}))
     sizes = {"vision": "views of {} pixels a side", "text": "sentences of up to {} tokens"}
+    hub = modalities.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own
+    width = "" if hub else f" of width {every('width')}"
     size = sizes.get(trials[0].modality, "whole graphs").format(every("view_size"))
     return (
-        f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')} of "
-        f"width {every('width')}, {size}, {every('epochs')} epochs; seeds "
-        f"{every('seed')}; {devices}, {every('precision')}, {every('threads')} thread(s) each; "
+        f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')}"
+        f"{width}, {size}, {every('epochs')} epochs; seeds {every('seed')}; {devices}, "
+        f"{every('precision')}, {every('threads')} thread(s) each; "
         f"{minutes:.0f} minutes of runs in all."
     )
 

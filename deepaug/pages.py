@@ -13,6 +13,7 @@ from deepaug import figures, modalities, studies, sweep
 from deepaug.records import judged
 from deepaug.studies import Entry, Study
 from deepaug.trial import Trial
+from deepaug.validation import one_of
 
 LARGER = ("cpu", "gpu")
 Recorded = list[tuple[Entry, dict[str, Any]]]
@@ -47,13 +48,20 @@ def open_page(name: str, profile: str = "quick", **grid) -> Page:
     figures.use_style()
     study = studies.load(name, profile, **grid)
     stage = "quick" if "quick" in study.stages else "pilot"
+    one_of(f"stage of {name} at {study.profile}", stage, study.stages, "a page runs quick or pilot")
     sweep.run(study.stage_entries(stage), study.store, sweep.local_workers(study.base))
-    larger = [
-        studies.load(name, other)
-        for other in LARGER
-        if other != study.profile and name in studies.names(other)
-    ]
+    others = [p for p in LARGER if p != study.profile and name in studies.names(p)]
+    larger = [studies.load(name, other) for other in others]
+    if grid.get("parts"):
+        larger = [part for whole in larger for part in _with_parts(whole, grid["parts"])]
     return Page(study, stage, study.recorded(stage), larger)
+
+
+def _with_parts(study: Study, parts: list[str]) -> list[Study]:
+    """The study with those parts that it has, if any."""
+    known = studies.parts(study)
+    wanted = [part for part in parts if part in known]
+    return [studies.load(study.name, study.profile, parts=wanted)] if wanted else []
 
 
 def targets(trial: Trial) -> tuple[str, ...]:

@@ -42,7 +42,11 @@ def paired_effect(arm: Sequence[float], baseline: Sequence[float], confidence=0.
 
 
 def verdict(
-    effect: Effect, delta: float = 0.5, adjusted_p: float | None = None, diverged: float = 0.0
+    effect: Effect,
+    delta: float = 0.5,
+    adjusted_p: float | None = None,
+    diverged: float = 0.0,
+    scale_met: bool = True,
 ) -> str:
     """The verdict on an effect, by the vocabulary of claims.yaml.
 
@@ -50,11 +54,15 @@ def verdict(
         delta: half-width of what counts as negligible, in points.
         adjusted_p: the effect's p-value after `holm`, within its family; by default its own.
         diverged: share of the arm's runs that diverged; above 0.2 nothing is supported.
+        scale_met: whether the baseline stands as far above random initialisation as the rules
+            want; otherwise it has hardly learnt, and nothing is decided.
 
     Returns:
         "supported" (lower bound > 0 and adjusted p < 0.05), "opposed" (the mirror image),
         "negligible" (interval within ±delta) or "inconclusive".
     """
+    if not scale_met:
+        return "inconclusive"
     significant = (effect.p_value if adjusted_p is None else adjusted_p) < 0.05
     if effect.low > 0 and significant and diverged <= 0.2:
         return "supported"

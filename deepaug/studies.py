@@ -20,11 +20,13 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "tf-idf": {"objective": "untrained", "epochs": 0, "encoder": "tf-idf"},
     "counts": {"objective": "untrained", "epochs": 0, "encoder": "counts"},
 }
+# The noise that changes an activation by the norm that a transform changes it by.
+NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
 # What an arm is held against: each isolates one ingredient of it.
 ARM_CONTROLS: dict[str, Callable[[Trial], Trial]] = {
     "same-mask": lambda arm: replace(arm, transformed="same"),
     "noise": lambda arm: replace(
-        arm, transform="noise-centred" if arm.transform.startswith("pca") else "noise"
+        arm, transform=NOISE[one_of("transform with a noise of its norm", arm.transform, NOISE)]
     ),
     "alone": lambda arm: replace(arm, view_strength=0.0),
     "at-input": lambda arm: replace(arm, layer=modalities.layers(arm.modality, arm.encoder)[0]),
@@ -97,7 +99,7 @@ class Study:
     bases: tuple[Base, ...]
     stages: dict[str, Stage]
     store: records.Store
-    whole: "Study | None" = None  # with all its bases, where `only` has left some out
+    whole: "Study | None" = None  # with all its bases, where `parts` leaves some out
 
     @property
     def base(self) -> Trial:
@@ -136,16 +138,19 @@ class Study:
     def progress(self, name: str) -> str:
         """How far a stage is, as "3 of 8 recorded" or what it waits for."""
         keys = {entry.trial.key for entry in self.stage_entries(name)}
-        done = len(keys) - len(self.missing(name))
-        waiting = "waits for all records of " + ", ".join(self.waits_for(name))
-        if not keys:
-            return waiting
-        return f"{done} of {len(keys)} recorded" + ("; " + waiting) * bool(self.waits_for(name))
+        waiting = self.waits_for(name)
+        told = []
+        if keys or not waiting:
+            told.append(f"{len(keys) - len(self.missing(name))} of {len(keys)} recorded")
+        if waiting:
+            told.append("waits for all records of " + ", ".join(waiting))
+        return "; ".join(told)
 
     def choice(self, stage: str) -> "Choice | None":
         """What the records of a stage choose, by validation alone; None until all are there.
 
-        The mean is over seeds and, where the study has several data sets, over all of these.
+        The mean is over seeds and, where the study has several data sets, over all of these. An
+        arm that diverged once is not chosen.
         """
         if self.whole is not None:
             return self.whole.choice(stage)
@@ -235,11 +240,15 @@ class Study:
             if (trial := replace(plain, **change)) != plain:
                 told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in change.items())
                 yield f"tune {' '.join(told)}", trial
+        controls: dict[str, Trial] = {}
         for arm in arms:
             yield arm_name(arm), arm
             for control in stage.arm_controls:
                 changed = ARM_CONTROLS[control](arm)
-                yield f"{arm_name(replace(arm, layer=changed.layer))} {control}", changed
+                name = f"{arm_name(replace(arm, layer=changed.layer))} {control}"
+                if name not in controls:  # two targets of a transform have one arm at the input
+                    controls[name] = changed
+                    yield name, changed
         for arm in elsewhere:
             yield arm_name(arm), arm
 
@@ -282,7 +291,7 @@ def load(
     *,
     data: str | None = None,
     pairs: str | None = None,
-    only: list[str] | None = None,
+    parts: list[str] | None = None,
     layers: list[str] | None = None,
     transforms: list[str] | None = None,
     strengths: list[float] | None = None,
@@ -296,7 +305,7 @@ def load(
         root: the folder of all records; by default `$DEEPAUG_RESULTS` or results/.
         data: another data set, by name or path, in place of the study's own.
         pairs: other scored sentence pairs to evaluate text on.
-        only: of a study of several modalities or data sets, these alone.
+        parts: of a study of several modalities or data sets, these alone.
         layers, transforms, strengths, seeds: other targets, transforms, p and seeds, in all stages
             that have any.
 
@@ -308,9 +317,9 @@ def load(
     spec = content["studies"][name]
     store = records.Store(root or records.default_root(), label)
     bases = _bases(name, profile, root, content, {"data": data, "pairs": pairs})
-    for wanted in _list_of("only", only, str) or ():
-        one_of(f"part of study {name}", wanted, [w for base in bases for w in _parts(base)])
-    every, bases = bases, tuple(b for b in bases if only is None or set(_parts(b)) & set(only))
+    for wanted in _list_of("parts", parts, str) or ():
+        one_of(f"part of study {name}", wanted, [p for base in bases for p in _parts(base)])
+    every, bases = bases, tuple(b for b in bases if parts is None or set(_parts(b)) & set(parts))
     grid = {
         "layers": _list_of("layers", layers, str),
         "transforms": _list_of("transforms", transforms, str),
@@ -321,6 +330,8 @@ def load(
     for stage_name, stage_spec in spec["stages"].items():
         stage = _stage(f"{label}: {name}: {stage_name}", stage_spec)
         changes = {n: v for n, v in grid.items() if v is not None and getattr(stage, n)}
+        if data is not None:  # the one set given takes the place of all bases
+            stage = replace(stage, bases=())
         for base in stage.bases:
             one_of(f"base of {name}", base, [b.label for b in every])
         stages[stage_name] = _check(replace(stage, **changes), bases)
@@ -371,8 +382,13 @@ def _bases(
 
 
 def _parts(base: Base) -> list[str]:
-    """What `only` may call a base."""
+    """What `parts` may call a base."""
     return list(dict.fromkeys(filter(None, (base.label, base.trial.modality))))
+
+
+def parts(study: Study) -> list[str]:
+    """What the modalities and data sets of a study are called, as `load` takes them."""
+    return list(dict.fromkeys(part for base in study.bases for part in _parts(base)))
 
 
 def rules() -> dict[str, Any]:

@@ -77,7 +77,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
 
 
 def below(model: nn.Module, layer: str, example: Any) -> list[nn.Parameter]:
-    """Parameters that act before the output of `layer` is there, those of the layer included.
+    """Parameters of modules that have finished when `layer` has, those of the layer included.
 
     They get gradient through the target alone, in a network without a path around it. Empty for
     "input". The model runs once, in `eval()` mode and without gradient.

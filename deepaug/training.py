@@ -257,7 +257,7 @@ class _Training:
         return nt_xent(z1, z2, self.trial.temperature)
 
     def _supervised(self, index: Tensor, first: Any, second: Any) -> Tensor:
-        # Both views, as in the contrastive twin: the same images and the same compute.
+        # Both views, as in the contrastive twin: the same samples and the same compute.
         labels, losses = self.task.labels(index), []
         for number, view in enumerate((first, second)):
             with self._transforming(view=number):

@@ -94,16 +94,16 @@ pages.show_recorded(page, METRICS)
 # %% [markdown]
 # ### GraphCL's published baseline
 #
-# The baseline of `cpu` is trained as GraphCL's published figures were, on five seeds. Test accuracy, theirs
-# and ours:
+# Architecture, optimiser, epochs and evaluator are GraphCL's, on five seeds; augmentations, loss and folds
+# differ ([Deviations](../deviations.md)). The folds here are the same for all seeds, so that the deviation
+# leaves out their luck: "within" is a check of plausibility, no replication.
 
 # %% tags=["remove-input"]
 pages.show_published(page, "svc", studies.rules()["published"]["graphs"])
 
 # %% [markdown]
 # Beside it, the same with both views augmented, with its epochs doubled, the network untrained, and the raw
-# feature counts. What training adds to the last two is little on these sets: they say less about a method
-# than their common use suggests.
+# feature counts.
 
 # %% tags=["remove-input"]
 pages.show_references(page, "svc")

@@ -21,16 +21,16 @@
 # | **Needs** | `quick`: nothing; larger profiles as the pages of the modalities |
 # | **Takes** | `quick`: about a minute on two cores |
 #
-# The first half of the claim, that gains grow with depth (C3a), reads off the figures of gain against
-# depth on the pages of [images](vision.ipynb), [text](text.ipynb) and [graphs](graphs.ipynb). This page
-# asks the second half (C3b). "Input augmentation" is what each field uses: crops and colours of images,
-# dropped nodes and edges of graphs; SimCSE's is the network's own dropout, for want of a better one, and
-# the same with *deleted words* stands beside it. To run this page with other settings, see
+# This page asks the second half of the claim (C3b); that gains grow with depth (C3a) is judged by this
+# study's confirm stage, which puts the chosen transform at every layer, and pilots of it are on the pages
+# of [images](vision.ipynb), [text](text.ipynb) and [graphs](graphs.ipynb). "Input augmentation" is what each
+# baseline uses: crops and colours of images, deleted tokens of text (at `gpu` the network's own dropout, as
+# SimCSE has it), dropped nodes and edges of graphs. To run this page with other settings, see
 # [Rerun a page](../rerun.md).
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu or a YAML file
-only = None  # modalities or data sets alone, such as ["vision"]
+parts = None  # modalities or data sets alone, such as ["vision"]
 transforms = None  # such as ["dropout", "pca-truncate"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
@@ -38,13 +38,13 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 from deepaug import notebooks
 
-notebooks.check_injected(In, {"profile", "only", "transforms", "strengths", "seeds"})  # noqa: F821
+notebooks.check_injected(In, {"profile", "parts", "transforms", "strengths", "seeds"})  # noqa: F821
 
 from deepaug import modalities, pages
 
 METRICS = modalities.PRIMARY
 page = pages.open_page(
-    "input-or-deep", profile, only=only, transforms=transforms, strengths=strengths, seeds=seeds
+    "input-or-deep", profile, parts=parts, transforms=transforms, strengths=strengths, seeds=seeds
 )
 
 # %% [markdown]

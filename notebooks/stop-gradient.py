@@ -29,7 +29,7 @@
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu or a YAML file
-only = None  # modalities or data sets alone, such as ["vision"]
+parts = None  # modalities or data sets alone, such as ["vision"]
 transforms = None  # such as ["dropout", "pca-truncate"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
@@ -37,13 +37,13 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 from deepaug import notebooks
 
-notebooks.check_injected(In, {"profile", "only", "transforms", "strengths", "seeds"})  # noqa: F821
+notebooks.check_injected(In, {"profile", "parts", "transforms", "strengths", "seeds"})  # noqa: F821
 
 from deepaug import modalities, pages
 
 METRICS = modalities.PRIMARY
 page = pages.open_page(
-    "stop-gradient", profile, only=only, transforms=transforms, strengths=strengths, seeds=seeds
+    "stop-gradient", profile, parts=parts, transforms=transforms, strengths=strengths, seeds=seeds
 )
 
 # %% [markdown]

@@ -61,7 +61,7 @@ pages.show_conditions(page)
 pages.gain_by_depth(page.live, METRICS, page.study.profile)
 
 # %% [markdown]
-# The baseline's two views are the sentence with some of its words deleted, each view its own. Without
+# The baseline's two views are the sentence with some of its tokens deleted, each view its own. Without
 # that ("no-augmentation") the two views are equal. Bag of words and TF-IDF, which train nothing, stand
 # beside; a small network that starts from nothing may lose to them.
 
@@ -95,7 +95,8 @@ pages.show_recorded(page, METRICS)
 
 # %% [markdown]
 # Test figures of the baseline and of what it must be held against: the same network untrained, SimCSE's own
-# views, words counted. "mean" is STS-B; STS12 to STS16 and the topic probe stand beside.
+# views, words counted. "mean" is STS-B; the topic probe and STS12 to STS16 stand beside, which hold pairs of
+# STS-B's own and are no second test.
 
 # %% tags=["remove-input"]
 pages.show_references(page, "spearman", ("sts12", "sts13", "sts14", "sts15", "sts16", "probe"))

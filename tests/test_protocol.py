@@ -161,7 +161,7 @@ def test_seeds_of_the_profile_are_those_of_the_rules(profile, tmp_path):
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_scale_keeps_the_rules(profile, tmp_path):
     study = studies.load("vision", profile, tmp_path)
-    assert 8 * study.base.width >= RULES["scale"]["features_at_least"]
+    assert 8 * study.base.width >= RULES["scale"]["features_at_least"]["vision"]
     longer = study.stages["longer"].trial["epochs"]
     assert longer == RULES["stages"]["longer"]["epochs"] * study.base.epochs
 

@@ -165,3 +165,8 @@ def test_pairs_needed_are_those_there_are_where_these_suffice():
 def test_pairs_needed_cannot_be_told_from_one_pair():
     with pytest.raises(ValueError, match="two pairs"):
         pairs_needed(paired_effect([61.0], [60.0]))
+
+
+def test_nothing_is_decided_where_the_baseline_has_hardly_learnt():
+    for effect in (interval(0.6, 3.0), interval(-3.0, -0.6), interval(-0.1, 0.1)):
+        assert verdict(effect, scale_met=False) == "inconclusive"

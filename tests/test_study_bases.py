@@ -38,7 +38,7 @@ def load(folder, name, only=None, data=None, **specs):
     """The study `name` of a profile that holds all of `specs`."""
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump({"studies": specs}, sort_keys=False))
-    return studies.load(name, str(path), folder / "results", only=only, data=data)
+    return studies.load(name, str(path), folder / "results", parts=only, data=data)
 
 
 def graphs(folder, only=None, data=None, bases=SETS, trial=GRAPHS, **stages):
@@ -244,9 +244,9 @@ def test_only_one_data_set_is_of_what_all_of_them_chose(tmp_path):
     [
         (["MUTG"], "'MUTAG'"),
         (["vision"], "'graphs'"),
-        ([], "only"),
-        ("MUTAG", "only"),
-        ([3], "only"),
+        ([], "parts"),
+        ("MUTAG", "parts"),
+        ([3], "parts"),
     ],
 )
 def test_an_unknown_part_is_named(tmp_path, only, named):
@@ -373,7 +373,7 @@ def test_a_trial_of_two_names_is_counted_once(tmp_path):
 def test_the_command_line_lists_parts_and_what_they_wait_for(tmp_path, capsys):
     vision_and_graphs(tmp_path, pilot={"seeds": [0]}, confirm=CHOSEN)
     where = ["--profile", str(tmp_path / "mine.yaml"), "--results", str(tmp_path / "results")]
-    cli.main(["list", "twin", *where, "--of", "graphs MUTAG", "vision"])
+    cli.main(["list", "twin", *where, "--parts", "graphs MUTAG", "vision"])
     listed = capsys.readouterr().out.splitlines()
     assert [" ".join(line.split()[2:]) for line in listed[:2]] == [
         "vision baseline seed 0 missing",
@@ -384,7 +384,7 @@ def test_the_command_line_lists_parts_and_what_they_wait_for(tmp_path, capsys):
         "confirm: waits for all records of screen of vision, screen of graphs",
     ]
     with pytest.raises(SystemExit) as caught:
-        cli.main(["list", "twin", *where, "--of", "text"])
+        cli.main(["list", "twin", *where, "--parts", "text"])
     assert caught.value.code == 2 and capsys.readouterr().err.count("\n") == 1
 
 
@@ -510,7 +510,6 @@ def test_controls_of_an_arm_of_the_grid_change_one_ingredient(tmp_path, trial, f
         ("dropout", "noise"),
         ("dropout-feature", "noise"),
         ("pca", "noise-centred"),
-        ("pca-truncate", "noise-centred"),
     ],
 )
 def test_noise_is_of_the_norm_that_the_transform_changes(transform, noise):
@@ -650,3 +649,23 @@ def test_a_stage_waits_for_the_choice_of_its_own_bases_alone(tmp_path):
 def test_a_stage_of_an_unknown_base_is_refused(tmp_path):
     with pytest.raises(ValueError, match="unknown base of graphs: 'PROTEIN'; nearest: 'PROTEINS'"):
         graphs(tmp_path, pilot={"seeds": [0], "bases": ["PROTEIN"]})
+
+
+@pytest.mark.parametrize("profile", ["quick", "cpu", "gpu"])
+@pytest.mark.parametrize(("name", "data"), [("graphs", "ENZYMES"), ("text", "mine.txt")])
+def test_another_data_set_takes_the_place_of_all_bases(tmp_path, profile, name, data):
+    study = studies.load(name, profile, tmp_path, data=data)
+    assert {entry.trial.data for entry in study.entries()} == {data}
+
+
+def test_two_targets_have_one_arm_at_the_input(tmp_path):
+    grid = {"layers": ["layer1", "layer3"], "transforms": ["dropout"], "strengths": [0.5]}
+    study = graphs(tmp_path, pilot={"seeds": [0], **grid, "arm_controls": ["at-input"]})
+    of_base = Counter(entry.arm for entry in study.entries() if entry.base == "MUTAG")
+    assert of_base["input dropout 0.5 at-input"] == 1
+
+
+def test_truncation_has_no_noise_of_its_norm(tmp_path):
+    grid = {"layers": ["layer1"], "transforms": ["pca-truncate"], "strengths": [0.5]}
+    with pytest.raises(ValueError, match="noise of its norm: 'pca-truncate'"):
+        graphs(tmp_path, pilot={"seeds": [0], **grid, "arm_controls": ["noise"]})

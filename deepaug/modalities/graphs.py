@@ -270,8 +270,9 @@ def nested_svc(features: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
     Ten stratified folds, the same in every trial; in each, C is chosen from 1e-3 … 1e3 by five
     stratified folds of the other nine. The first figure is the mean of the chosen C's inner
-    accuracy, slightly optimistic; the second of the outer accuracy. Equal to sklearn's
-    `GridSearchCV(SVC(), {"C": ...}, cv=5)` in each outer fold, with the distances computed once.
+    accuracy, slightly optimistic; the second of the outer accuracy. As sklearn's
+    `GridSearchCV(SVC(), {"C": ...}, cv=5)` in each outer fold, with the distances computed once
+    and the solver's steps capped at 50,000.
 
     Args:
         features: (n, f), as they are: not standardised. labels: (n,), each class ten times or more.
