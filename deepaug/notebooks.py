@@ -74,18 +74,21 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     }
     # tqdm warns on a page that it would rather draw a widget, naming the path of its own file.
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
-    partial = output.with_suffix(".partial.ipynb")
+    source, partial = (output.with_suffix(f".{state}.ipynb") for state in ("source", "partial"))
     try:
-        nbformat.write(notebook, partial)
+        nbformat.write(notebook, source)
         papermill.execute_notebook(
-            partial, output, values, kernel_name="python3", progress_bar=False, cwd=SOURCES
+            source, partial, values, kernel_name="python3", progress_bar=False, cwd=SOURCES
         )
+        partial.replace(output)
     except papermill.PapermillExecutionError as error:
+        partial.replace(output)
         raise ValueError(
             f"notebook {name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; "
             f"see {output}"
         ) from None
-    finally:
+    finally:  # an interrupted run leaves what was there before
+        source.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
     return output
 

@@ -230,10 +230,25 @@ def test_lee_without_gensim_says_what_to_install(monkeypatch):
 
 
 def test_a_file_has_a_sentence_a_line(tmp_path):
-    path = written(tmp_path / "a.txt", "One.\r\n\n  Two\u2028 still two. \nThree\t.\nOne.\n")
+    path = written(tmp_path / "a.txt", "One.\r\n\n  Two\u2028 still two. \nThree.\nOne.\n")
     found = corpora.load(str(path))
-    assert found.sentences == ("One.", "Two\u2028 still two.", "Three\t.")
+    assert found.sentences == ("One.", "Two\u2028 still two.", "Three.")
     assert found.classes == () and len(found.train) == 3
+
+
+@pytest.mark.parametrize("line", ["Three.", "Three.\t", "\ttea", "Three.\ttea\tcoffee"])
+def test_a_line_without_its_label_is_refused(tmp_path, line):
+    path = written(tmp_path / "a.txt", f"One.\ttea\n\nTwo.\tcoffee\n{line}\n")
+    with pytest.raises(DataError, match="line 4"):
+        corpora.load(str(path))
+
+
+@pytest.mark.parametrize("row", ["\tTwo.\t1", "One.\t \t1"])
+def test_an_empty_sentence_of_a_pair_is_refused(tmp_path, row):
+    rows = "\n".join(f"a {n}\tb {n}\t{n}" for n in range(20))
+    path = written(tmp_path / "p.tsv", f"sentence1\tsentence2\tscore\n{rows}\n{row}\n")
+    with pytest.raises(DataError, match=r"line 22: sentence. is empty"):
+        corpora.pairs(str(path))
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):

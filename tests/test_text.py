@@ -514,7 +514,7 @@ def test_counts_of_sentences_without_a_known_word_are_alike_nothing():
         ({"view_size": 2}, "view_size"),
         ({"view_strength": 10.0}, "view_strength"),
         ({"width": 200}, "multiple of 64"),
-        ({"samples": 1, "batch_size": 1}, "two of its 3 labels"),
+        ({"samples": 1, "batch_size": 1, "objective": "supervised"}, "two of its 3 labels"),
         ({"pairs": "nowhere.tsv"}, "nowhere.tsv"),
         ({"data": "nowhere.txt"}, "nowhere.txt"),
     ],

@@ -167,13 +167,20 @@ def _lee() -> Iterator[Row]:
 
 
 def _text_file(path: Path) -> list[Row]:
-    """One sentence a line, or sentence TAB label where every line has just one TAB."""
-    lines = [line.strip() for line in _lines(path)]
-    lines = [line for line in lines if line]
-    if lines and all(line.count("\t") == 1 for line in lines):
-        fields = (line.split("\t") for line in lines)
-        return [(s.strip(), t.strip(), i) for i, (s, t) in enumerate(fields)]
-    return [(line, "", 0) for line in lines]
+    """One sentence a line; or sentence TAB label on every line."""
+    lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+    if not any("\t" in line.strip("\r") for _, line in lines):
+        return [(line.strip(), "", 0) for _, line in lines]
+    rows = []
+    for number, line in lines:
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) != 2 or not all(fields):
+            raise DataError(
+                f"{path}, line {number}: {line.strip()[:40]!r} is not a sentence, a TAB and a "
+                f"label; a file in which any line has a TAB needs that on every line"
+            )
+        rows.append((*fields, number))
+    return rows
 
 
 _NAMED = {
@@ -380,6 +387,9 @@ def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
         if len(fields) != len(columns):
             raise DataError(f"{path}, line {number}: {len(fields)} columns, not {len(columns)}")
         row = dict(zip(columns, fields, strict=True))
+        for name in ("sentence1", "sentence2"):
+            if not row[name].strip():
+                raise DataError(f"{path}, line {number}: {name} is empty")
         rows.append((row["sentence1"], row["sentence2"], _number(row["score"], path, number)))
         if "split" in row:
             splits.append(row["split"])

@@ -273,6 +273,8 @@ def _check(trial: Trial, corpus: Corpus) -> None:
             f"batch_size {trial.batch_size} is larger than the data ({trial.samples or available} "
             f"sentences of {trial.data!r}); lower batch_size"
         )
+    if trial.objective == "contrastive" and trial.batch_size < 2:
+        raise DataError("batch_size 1 leaves contrast no other sentence; needed: 2 or more")
     if trial.objective == "supervised" and not corpus.classes:
         raise DataError(
             f"data {trial.data!r} has no labels; the supervised objective needs some, such as "
