@@ -375,7 +375,7 @@ def conditions(recorded: "Recorded") -> str:
         return "No records."
     runs = {record["key"]: record for _, record in recorded}
     trials = [entry.trial for entry, _ in recorded]
-    minutes = sum(record["seconds"] for record in runs.values()) / 60
+    minutes = max(1, round(sum(record["seconds"] for record in runs.values()) / 60))
 
     def every(name: str) -> str:
         values = sorted({getattr(trial, name) for trial in trials})
@@ -391,8 +391,8 @@ def conditions(recorded: "Recorded") -> str:
     return (
         f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')}"
         f"{width}, {size}, {every('epochs')} epochs; seeds {every('seed')}; {devices}, "
-        f"{every('precision')}, {every('threads')} thread(s) each; "
-        f"{minutes:.0f} minutes of runs in all."
+        f"{every('precision')}, CPU threads each: {every('threads')}; "
+        f"runs took {minutes} minute{'s' if minutes > 1 else ''} in all."
     )
 
 

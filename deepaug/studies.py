@@ -408,7 +408,7 @@ def _list_of(name: str, values: Any, kind: type) -> tuple | None:
         return None
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(values, list | tuple) or not values:
-        raise ValueError(f"{name} must be a list of {kind.__name__}, not {values!r}")
+        raise ValueError(f"{name} must be a list of one {kind.__name__} or more, not {values!r}")
     for value in values:
         if type(value) not in allowed:
             raise ValueError(f"{name} must be a list of {kind.__name__}; {value!r} is none")
@@ -472,7 +472,12 @@ def _layers(where: str, given: Any) -> tuple[str, ...]:
 
 
 def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
-    for base in (b.trial for b in bases):
+    for base in (b.trial for b in bases if not stage.bases or b.label in stage.bases):
+        if isinstance(stage.layers, dict) and base.modality not in stage.layers:
+            raise ValueError(
+                f"layers are given for {' and '.join(stage.layers)}, none for {base.modality}, of "
+                f"which the study has a base; add some, or name the stage's bases"
+            )
         for layer in stage.layers_of(base):
             allowed = ("all", *modalities.layers(base.modality, base.encoder))
             one_of("layer", layer, allowed, f"of {base.encoder}")

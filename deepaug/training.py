@@ -48,8 +48,8 @@ class Task(Protocol):
     def encoder(self) -> nn.Module:
         """A module from a view to features (n, f), with f as its attribute `features`."""
 
-    def head(self) -> nn.Module:
-        """The projection head of contrastive training, on the encoder's features."""
+    def head(self, features: int) -> nn.Module:
+        """The projection head of contrastive training, on features (n, `features`)."""
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         """The training samples' indices for one epoch, in batches and an order drawn."""
@@ -109,9 +109,9 @@ def build(trial: Trial, task: Task) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(trial.seed, "initialisation"))
         encoder = task.encoder()
-        supervised = trial.objective == "supervised"
-        head = nn.Linear(encoder.features, task.classes) if supervised else task.head()
-        return Network(encoder, head)
+        if trial.objective == "supervised":
+            return Network(encoder, nn.Linear(encoder.features, task.classes))
+        return Network(encoder, task.head(encoder.features))
 
 
 def run(

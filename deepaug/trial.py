@@ -175,7 +175,7 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     if type(value) is not kind:
         hint = ""
         if kind is float and isinstance(value, str):
-            hint = " (in YAML write 1.0e-3, not 1e-3)"
+            hint = " (in YAML without quotation marks, and 1.0e-3 rather than 1e-3)"
         raise ValueError(f"{name} must be {kind.__name__}, not {value!r}{hint}")
     if kind is float and not math.isfinite(value):
         raise ValueError(f"{name} must be finite, not {value!r}")

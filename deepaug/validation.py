@@ -29,3 +29,22 @@ def share(what: str, given: object) -> float:
     if number and math.isfinite(given) and 0 <= given < 1:
         return float(given)
     raise ValueError(f"{what} must be a number with 0 <= {what} < 1, not {given!r}")
+
+
+def enough(data: str, available: int, samples: int, batch_size: int, least: int = 1) -> int:
+    """How many samples to train on: `samples`, or if that is 0 all that are `available`.
+
+    Raises DataError if there are fewer, or if `least` <= batch_size <= the samples does not hold.
+    """
+    if samples > available:
+        raise DataError(
+            f"samples {samples} is more than the {available} that {data!r} has to train on"
+        )
+    samples = samples or available
+    if not least <= batch_size <= samples:
+        needed = f"between {least} and {samples}" if least <= samples else "more data"
+        raise DataError(
+            f"batch_size {batch_size} does not fit the {samples} samples of {data!r} to train on; "
+            f"needed: {needed}"
+        )
+    return samples

@@ -336,7 +336,7 @@ def test_yaml_tag_that_would_run_code(refused):
     assert "not plain YAML" in refused(*run("mine.yaml"))
 
 
-@pytest.mark.parametrize("name", ["cifar-10", "no/such/folder"])
+@pytest.mark.parametrize("name", ["cifar-10", "no/such/folder", ""])
 def test_unknown_data_set(refused, name):
     profile()
     assert name in refused(*run("tiny.yaml", "--data", name))

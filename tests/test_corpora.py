@@ -407,6 +407,7 @@ def test_a_tsv_file_may_say_the_splits_in_columns_of_any_order(tmp_path):
         ([], "", "'sentence1'"),
         (ROWS, "sentence1\tsentence2\tscores", "'score'"),
         (ROWS, "sentence1,sentence2,score", "'sentence1'"),
+        (ROWS, "sentence1\tsentence2\tscore\tscore", "'score' stands 2 times"),
         (ROWS[:9], None, "9 pairs"),
         ([*ROWS[:4], "a\tb\tgood"], None, "line 6: score 'good'"),
         ([*ROWS[:4], "", "a\tb\tnan"], None, "line 7: score 'nan'"),

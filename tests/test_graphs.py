@@ -328,6 +328,15 @@ def test_a_class_smaller_than_the_folds_is_named(root):
     task(held_out=0.5)
 
 
+def test_advice_is_given_where_it_helps(root):
+    write(root, toy((20, 3)), "THREE")
+    message = refusal(task, data="THREE", held_out=0.0)
+    assert "3 graphs" in message and "held_out" not in message
+    write(root, toy((20, 4)), "FOUR")
+    assert "held_out to 0.5" in refusal(task, data="FOUR", held_out=0.0)
+    task(data="FOUR", held_out=0.5)
+
+
 def test_a_class_too_small_to_be_split_is_named(root):
     write(root, toy((20, 2)))
     message = refusal(task, held_out=0.3, batch_size=4)
@@ -342,6 +351,7 @@ def test_a_class_too_small_to_be_split_is_named(root):
         ({"batch_size": 21}, 20),
         ({"batch_size": 41, "held_out": 0.0}, 40),
         ({"batch_size": 1}, 20),
+        ({"held_out": 0.99}, "more data"),
     ],
 )
 def test_more_than_the_data_has_is_refused(folder, changes, available):
@@ -418,7 +428,7 @@ def test_layers_are_those_a_trial_may_name(folder):
 
 
 def test_the_head_is_graphcls(folder):
-    first, relu, second = task().head()
+    first, relu, second = task().head(12)
     assert (first.in_features, first.out_features, second.out_features) == (12, 12, 12)
     assert isinstance(relu, nn.ReLU)
 

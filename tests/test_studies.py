@@ -450,4 +450,4 @@ def test_an_absent_file_is_named(tmp_path):
 def test_yaml_reads_a_bare_exponent_as_text_and_is_told_so(tmp_path):
     path = tiny.profile(tmp_path)
     path.write_text(path.read_text().replace("width: 4", "learning_rate: 1e-3"))
-    assert "in YAML write 1.0e-3" in refusal(path)
+    assert "1.0e-3 rather than 1e-3" in refusal(path)

@@ -446,11 +446,13 @@ def test_layers_by_modality(tmp_path):
     assert found == {**expected, "graphs PROTEINS": everywhere}
 
 
-def test_a_modality_without_layers_has_its_baseline_alone(tmp_path):
+def test_layers_are_given_for_every_modality_of_a_stage(tmp_path):
     grid = {"transforms": ["pca"], "strengths": [0.5], "layers": {"graphs": ["layer2"]}}
-    twin = vision_and_graphs(tmp_path, pilot={"seeds": [0], **grid})
-    assert [e.arm for e in twin.entries() if e.base == "vision"] == ["baseline"]
-    assert {e.trial.layer for e in twin.entries()} == {"none", "layer2"}
+    with pytest.raises(ValueError, match="given for graphs, none for vision"):
+        vision_and_graphs(tmp_path, pilot={"seeds": [0], **grid})
+    bases = ["graphs MUTAG", "graphs PROTEINS"]
+    twin = vision_and_graphs(tmp_path, pilot={"seeds": [0], **grid, "bases": bases})
+    assert {e.base for e in twin.entries()} == set(bases)
 
 
 def test_everywhere_is_what_was_chosen_at_every_other_layer(tmp_path):

@@ -99,6 +99,7 @@ def test_images_and_text_have_splits_of_their_own():
 
 def test_word_counts_have_nothing_to_train():
     assert "nothing to train" in refusal(**{**TEXT, "encoder": "tf-idf"})
+    assert "unknown encoder: '/'" in refusal(**{**TEXT, "encoder": "/"})
     Trial(**{**TEXT, "encoder": "tf-idf", "objective": "untrained", "epochs": 0})
 
 
@@ -149,7 +150,7 @@ def test_wrong_type_is_refused(field, value):
 
 
 def test_a_float_in_quotes_gets_the_hint_about_yaml():
-    assert "1.0e-3, not 1e-3" in refusal(learning_rate="1e-3")
+    assert "1.0e-3 rather than 1e-3" in refusal(learning_rate="1e-3")
 
 
 @pytest.mark.parametrize(

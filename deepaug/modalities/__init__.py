@@ -86,7 +86,7 @@ def of_data(name: str) -> str:
     for modality in NAMES:
         if name in data(modality):
             return modality
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():  # Path("") is the current folder
         return "vision"
     if Path(name).is_file():
         return "text"
@@ -118,7 +118,7 @@ def encoders(modality: str) -> tuple[str, ...]:
 
 def from_hub(modality: str, encoder: str) -> bool:
     """Whether an encoder is a model of the Hugging Face hub, named as owner/name."""
-    return modality == "text" and "/" in encoder
+    return modality == "text" and "/" in encoder.strip("/")
 
 
 def layers(modality: str, encoder: str) -> tuple[str, ...]:

@@ -374,6 +374,8 @@ def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
     header, *lines = _lines(path)
     columns = header.strip("\r").split("\t")
     for name in ("sentence1", "sentence2", "score"):
+        if columns.count(name) > 1:
+            raise DataError(f"{path}, line 1: column {name!r} stands {columns.count(name)} times")
         if name not in columns:
             raise DataError(
                 f"{path}, line 1: no column {name!r} in {columns}; needed: a header with "

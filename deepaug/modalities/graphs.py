@@ -19,7 +19,7 @@ with warnings.catch_warnings():  # PyG, as it is imported, still uses torch.jit
 from deepaug.modalities import graph_views, tu
 from deepaug.modalities.graph_views import AUGMENTATIONS, Graphs
 from deepaug.trial import Trial, derive
-from deepaug.validation import DataError
+from deepaug.validation import DataError, enough
 
 RATIO = 0.2  # of a graph's nodes or edges that an augmentation changes, at view strength 1
 COSTS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)  # the SVC's C, to choose from
@@ -130,45 +130,39 @@ class GraphTask:
         self.validation, self.test, rest = order.split(
             [held_out // 2, held_out - held_out // 2, len(data) - held_out]
         )
-        wanted = trial.samples or len(rest)
-        if wanted > len(rest):
-            raise DataError(
-                f"samples {wanted} is more than the {len(rest)} that {trial.data!r} has to train on"
-            )
-        self.train = rest[:wanted]
+        # BatchNorm and contrast need two; an untrained encoder has no batches.
+        least, size = (1, 1) if trial.objective == "untrained" else (2, trial.batch_size)
+        self.train = rest[: enough(trial.data, len(rest), trial.samples, size, least)]
         self._check(data.labels)
 
     def _check(self, labels: Tensor) -> None:
-        trial, available = self.trial, len(self.train)
-        if trial.objective != "untrained" and not 2 <= trial.batch_size <= available:
-            raise DataError(
-                f"batch_size {trial.batch_size} does not fit the data ({available} graphs of "
-                f"{trial.data!r} to train on); needed: 2 to {available}"
-            )
+        trial = self.trial
         if trial.held_out:
             parts = {"training": self.train, "validation": self.validation, "test": self.test}
             for part, index in parts.items():
                 counts = labels[index].bincount(minlength=self.classes)
                 if not counts.all():
                     self._refuse(
-                        labels, counts.argmin(), f"none of them in {part}; change held_out"
+                        labels, counts.argmin(), f"none of them in {part}; change held_out or"
                     )
         elif trial.objective == "supervised":
             raise ValueError(
                 "supervised training on all graphs would have seen the classes that its evaluation "
-                "asks for; set held_out, such as 0.2"
+                "asks for; set held_out, such as 0.2, in a profile of your own"
             )
         else:
             counts = labels.bincount()
             if counts.min() < FOLDS:
-                why = f"fewer than the {FOLDS} folds of the evaluation; set held_out, such as 0.2,"
+                why = f"fewer than the {FOLDS} folds of the evaluation;"
+                if counts.min() >= 4:  # one for validation, one for test
+                    why += " set held_out to 0.5 in a profile of your own, or"
                 self._refuse(labels, counts.argmin(), why)
 
     def _refuse(self, labels: Tensor, number: Tensor, why: str) -> None:
         count = int((labels == number).sum())
         raise DataError(
-            f"class {self.names[number]} of {self.trial.data!r} has {count} graphs, {why} or "
-            f"take another data set"
+            f"class {self.names[number]} of {self.trial.data!r} has {count} graphs, {why} take "
+            f"another data set"
         )
 
     def encoder(self) -> GIN | Counts:
@@ -177,10 +171,8 @@ class GraphTask:
             return Counts(inputs)
         return GIN(inputs, self.trial.width, self.trial.pooling)
 
-    def head(self) -> nn.Sequential:
+    def head(self, features: int) -> nn.Sequential:
         """GraphCL's: two linear layers as wide as the features, without BatchNorm."""
-        gin = self.trial.encoder == "gin3"
-        features = 3 * self.trial.width if gin else self.graphs.x.shape[1]
         return _initialise(
             nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, features))
         )

@@ -1,5 +1,6 @@
 """Text: unsupervised SimCSE on a small BERT, STS correlation and topic probe on frozen features."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a sweep has one worker a core
 
+import huggingface_hub
 import numpy as np
 import tokenizers
 import torch
@@ -20,7 +22,7 @@ from deepaug import evaluation, modalities
 from deepaug.modalities import corpora
 from deepaug.modalities.corpora import Corpus, Scored
 from deepaug.trial import Trial, derive
-from deepaug.validation import DataError
+from deepaug.validation import DataError, enough
 
 VOCABULARY = 8000
 DROPOUT = 0.1  # of the network itself, and share of tokens deleted, at view strength 1
@@ -150,9 +152,8 @@ class TextTask:
                 module.p = DROPOUT * self.trial.view_strength if standard else 0.0
         return SentenceEncoder(bert, self.trial.pooling)
 
-    def head(self) -> nn.Module:
+    def head(self, features: int) -> nn.Module:
         """SimCSE's: one layer with tanh (Gao et al. 2021, arXiv 2104.08821), for the loss alone."""
-        features = 1 if self.trial.encoder in COUNTED else self.config.hidden_size
         return nn.Sequential(nn.Linear(features, features), nn.Tanh())
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
@@ -262,19 +263,8 @@ def describe(data: str) -> str:
 
 
 def _check(trial: Trial, corpus: Corpus) -> None:
-    available = len(corpus.train)
-    if trial.samples > available:
-        raise DataError(
-            f"samples {trial.samples} is more than the {available} sentences that {trial.data!r} "
-            f"has to train on"
-        )
-    if trial.batch_size > (trial.samples or available):
-        raise DataError(
-            f"batch_size {trial.batch_size} is larger than the data ({trial.samples or available} "
-            f"sentences of {trial.data!r}); lower batch_size"
-        )
-    if trial.objective == "contrastive" and trial.batch_size < 2:
-        raise DataError("batch_size 1 leaves contrast no other sentence; needed: 2 or more")
+    least = 2 if trial.objective == "contrastive" else 1  # contrast needs another sentence
+    enough(trial.data, len(corpus.train), trial.samples, trial.batch_size, least)
     if trial.objective == "supervised" and not corpus.classes:
         raise DataError(
             f"data {trial.data!r} has no labels; the supervised objective needs some, such as "
@@ -403,8 +393,12 @@ def _hub_tokenizer(name: str) -> transformers.PreTrainedTokenizerBase:
 
 def _of_hub(kind: Any, name: str, **options: Any) -> Any:
     try:
+        with contextlib.suppress(OSError):
+            return kind.from_pretrained(name, local_files_only=True, **options)
+        # Asked first what answers at once: a download without a network is tried for half a minute.
+        huggingface_hub.HfApi().model_info(name, timeout=10)
         return kind.from_pretrained(name, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of the hub, its HTTP client, the file format: of many kinds
         raise DataError(
             f"encoder {name!r} is not to be had from the Hugging Face hub "
             f"({str(error).strip().splitlines()[0]}); check its name and the network, or use one "

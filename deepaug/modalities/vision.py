@@ -13,7 +13,7 @@ from deepaug.contrastive import ProjectionHead
 from deepaug.modalities import images
 from deepaug.modalities.images import Recipe, Split
 from deepaug.trial import Trial, derive
-from deepaug.validation import DataError
+from deepaug.validation import enough
 
 
 class ResNet(nn.Module):
@@ -63,16 +63,7 @@ class ImageTask:
     def __init__(self, trial: Trial, device: torch.device):
         data = images.load(trial.data, trial.view_size)
         available = len(data.train)
-        wanted = trial.samples or available
-        if wanted > available:
-            raise DataError(
-                f"samples {wanted} is more than the {available} that {trial.data!r} has to train on"
-            )
-        if trial.batch_size > wanted:
-            raise DataError(
-                f"batch_size {trial.batch_size} is larger than the data ({wanted} samples of "
-                f"{trial.data!r}); lower batch_size"
-            )
+        wanted = enough(trial.data, available, trial.samples, trial.batch_size)
         subset = torch.randperm(
             available, generator=torch.Generator().manual_seed(derive(trial.seed, "subset"))
         )[:wanted]
@@ -93,8 +84,8 @@ class ImageTask:
         model = ResNet(blocks, self.trial.width, self.train.images.shape[1])
         return model.to(memory_format=torch.channels_last)
 
-    def head(self) -> ProjectionHead:
-        return ProjectionHead(8 * self.trial.width)
+    def head(self, features: int) -> ProjectionHead:
+        return ProjectionHead(features)
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         """Shuffled full batches of indices; the remainder is left for another epoch's order."""
