@@ -70,8 +70,12 @@ class Module(lightning.LightningModule):
 
 
 def trainer(data: torch.Tensor) -> None:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-             "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     loop = lightning.Trainer(accelerator="cpu", devices=1, max_epochs=1, **quiet)
     loop.fit(Module(), loader(data))
 

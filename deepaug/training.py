@@ -114,6 +114,16 @@ def build(trial: Trial, task: Task) -> Network:
         return Network(encoder, task.head(encoder.features))
 
 
+def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":
+    """A trial's training, at its beginning: data, network and optimiser on the device."""
+    torch.set_num_threads(trial.threads)
+    precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[trial.precision]
+    devices = 1 if device is None or accelerator == "cpu" else [device]
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    task = modalities.load(trial.modality).prepare(trial, fabric.device)
+    return Training(trial, task, fabric, build(trial, task))
+
+
 def run(
     trial: Trial,
     accelerator: str = "auto",
@@ -130,13 +140,8 @@ def run(
             removed at the end. Resuming gives bit for bit what an undisturbed run gives.
         tick: called with the share of the epochs done, as training goes on.
     """
-    torch.set_num_threads(trial.threads)
-    precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[trial.precision]
-    devices = 1 if device is None or accelerator == "cpu" else [device]
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
-    task = modalities.load(trial.modality).prepare(trial, fabric.device)
-    network = build(trial, task)
-    training = _Training(trial, task, fabric, network)
+    training = prepare(trial, accelerator, device)
+    task = training.task
     progress = training.fit(checkpoint, tick)
     diverged = progress is None
     outcome = Outcome(
@@ -144,7 +149,7 @@ def run(
         metrics={} if diverged else task.evaluate(training.embed, final=True),
         curve=training.progress.curve,
         data_digest=task.digest,
-        device=device_name(fabric.device),
+        device=device_name(training.fabric.device),
         training_seconds=training.progress.seconds,
         encoder=training.encoder.eval(),
     )
@@ -158,7 +163,9 @@ def run(
     return outcome
 
 
-class _Training:
+class Training:
+    """One trial's network, optimiser and attached transform, trained an epoch at a time."""
+
     def __init__(self, trial: Trial, task: Task, fabric: Fabric, network: Network):
         self.trial, self.task, self.fabric = trial, task, fabric
         batches = task.batches(torch.Generator())
@@ -200,7 +207,7 @@ class _Training:
         saved = time.monotonic()
         while progress.epoch < trial.epochs:
             start = time.monotonic()
-            loss = self._epoch(progress.epoch)
+            loss = self.epoch(progress.epoch)
             progress.seconds += time.monotonic() - start
             progress.epoch += 1
             if not math.isfinite(loss):
@@ -222,8 +229,8 @@ class _Training:
                 saved = time.monotonic()
         return progress
 
-    def _epoch(self, epoch: int) -> float:
-        """One pass over the training subset; the mean loss."""
+    def epoch(self, epoch: int) -> float:
+        """One pass over the training subset, the `epoch`-th from 0; the mean loss."""
         trial, task = self.trial, self.task
         # Seeded anew each epoch, so that a resumed run goes on as an undisturbed one would. The
         # transform has a stream of its own: the network's own dropout is the same in every arm.
@@ -329,7 +336,8 @@ def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
     if trial.optimizer == "sgd":
         return torch.optim.SGD(network.parameters(), momentum=0.9, **common)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[trial.optimizer]
-    return kind(network.parameters(), **common)
+    # Of a small network's step the unfused update takes a tenth.
+    return kind(network.parameters(), fused=True, **common)
 
 
 def device_name(device: torch.device) -> str:

@@ -23,8 +23,26 @@ def test_survivors_are_scaled_to_keep_the_expectation(p, granularity):
     x = torch.randn(200, 200)
     out = Dropout(p, granularity)(x)
     kept = out != 0
-    torch.testing.assert_close(out[kept], x[kept] / (1 - p))
+    torch.testing.assert_close(out[kept], x[kept] / (1 - p), rtol=1e-4, atol=0)  # p in 2⁻¹⁶ths
     assert Dropout(p, granularity)(torch.ones(500, 500)).mean().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("p", [2**-16, 1e-3, 1 / 3, 1 - 2**-16, 1 - 1e-9])
+def test_element_dropout_is_exact_in_its_own_share(p):
+    """Of 2,000,000 draws as many are dropped as p says, and what is left makes up for them."""
+    out = Dropout(p)(torch.ones(2_000_001, 1)).flatten().double()
+    lost = min(round(p * 2**16), 2**16 - 1) / 2**16
+    error = (lost * (1 - lost) / 2e6) ** 0.5
+    assert (out == 0).double().mean().item() == pytest.approx(lost, abs=5 * error)
+    assert out.unique().tolist() == pytest.approx([0, 1 / (1 - lost)], rel=1e-6)
+
+
+def test_no_two_places_of_element_dropout_share_a_draw():
+    """Of each 64-bit draw four masks are cut: neighbours agree by chance alone."""
+    dropped = (Dropout(0.5)(torch.ones(4, 100_000)) == 0).flatten()
+    for apart in (1, 2, 3, 4, 5, 8):
+        agree = (dropped[apart:] == dropped[:-apart]).float().mean().item()
+        assert agree == pytest.approx(0.5, abs=0.005)
 
 
 def test_element_dropout_draws_at_every_position():
@@ -67,7 +85,7 @@ def squared_change(transform, x, of, **rows):
 
 
 @pytest.mark.parametrize("p", SHARES)
-@pytest.mark.parametrize("shape", [(120, 200), (120, 20, 40), (120, 40, 4, 5)])
+@pytest.mark.parametrize("shape", [(120, 4000), (120, 20, 200), (120, 40, 10, 10)])
 def test_noise_moves_each_sample_as_far_as_dropout(p, shape):
     x = torch.randn(shape) * UNEVEN.view(-1, *[1] * (len(shape) - 1))
 

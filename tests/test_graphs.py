@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 from torch import nn
 from torch_geometric.io import read_tu_data
+from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
 from deepaug import augmentation, training
 from deepaug.modalities import graph_views, graphs, tu
@@ -390,7 +391,7 @@ def by_loops(gin, x, edges, sizes):
     for size in sizes:
         nodes = wide[start : start + size]
         pooled = nodes.sum(0)
-        rows.append(pooled / max(size, 1) if gin.readout.pool is graphs.POOLS["mean"] else pooled)
+        rows.append(pooled / max(size, 1) if gin.readout.pooling == "mean" else pooled)
         start += size
     return torch.stack(rows)
 
@@ -405,10 +406,40 @@ def test_gin_is_a_loop_over_nodes_and_graphs(pooling):
     sizes, pairs = [3, 0, 2, 1, 0], [(0, 1), (1, 2), (3, 4)]
     edges = pairs + [(v, u) for u, v in pairs]
     x = torch.randn(6, 3)
-    batch = torch.repeat_interleave(torch.arange(5), torch.tensor(sizes))
-    features = gin(x=x, edge_index=torch.tensor(edges).T, batch=batch, size=5)
+    ptr, edge_ptr = torch.tensor([0, *sizes]).cumsum(0), torch.tensor([0, 2, 2, 3, 3, 3])
+    view = graph_views.Graphs(x, torch.tensor(pairs).T, ptr, edge_ptr).take(torch.arange(5))
+    features = gin(**view)
     assert torch.allclose(features, by_loops(gin, x, edges, sizes), atol=1e-5)
     assert features.shape == (5, gin.features) and not features[[1, 4]].any()
+
+
+def test_a_convolution_and_its_gradients_are_pygs(folder):
+    view = tu.load("TOY").graphs.take(torch.arange(40))
+    ours = graphs.GIN(3, 4).layer1.conv
+    theirs = GINConv(ours.nn)
+    edges = graph_views.edge_index(view["neighbours"], view["starts"])
+    found = {}
+    for name, arguments in (("ours", (view["neighbours"], view["starts"])), ("theirs", (edges,))):
+        x = view["x"].clone().requires_grad_()
+        ours.zero_grad()
+        out = (ours if name == "ours" else theirs)(x, *arguments)
+        out.square().sum().backward()
+        found[name] = [out, x.grad, *(p.grad.clone() for p in ours.parameters())]
+    for one, other in zip(found["ours"], found["theirs"], strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["sum", "mean"])
+def test_the_readout_and_its_gradient_are_pygs(pooling):
+    batch = torch.tensor([0, 0, 2, 2, 2, 4])  # graphs 1, 3 and 5 have no nodes
+    layers = [torch.randn(6, 2, requires_grad=True) for _ in range(3)]
+    pool = {"sum": global_add_pool, "mean": global_mean_pool}[pooling]
+    outs = graphs.Readout(pooling)(layers, batch, 6), pool(torch.cat(layers, 1), batch, 6)
+    assert torch.allclose(*outs, atol=1e-6)
+    weights = torch.randn(6, 6)
+    gradients = [torch.autograd.grad((out * weights).sum(), layers) for out in outs]
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_layers_are_those_a_trial_may_name(folder):
@@ -484,7 +515,7 @@ def views(index, epoch=0, **changes):
 
 def same(one, other):
     return one["size"] == other["size"] and all(
-        torch.equal(one[name], other[name]) for name in ("x", "edge_index", "batch")
+        torch.equal(one[name], other[name]) for name in ("x", "neighbours", "starts", "batch")
     )
 
 
@@ -492,7 +523,8 @@ def single(view, place):
     """One graph of a batch: its features and edges."""
     nodes = view["batch"] == place
     first = int(nodes.nonzero()[0])
-    edges = view["edge_index"][:, nodes[view["edge_index"][0]]] - first
+    edges = graph_views.edge_index(view["neighbours"], view["starts"])
+    edges = edges[:, nodes[edges[0]]] - first
     return view["x"][nodes].tolist(), sorted(map(tuple, edges.T.tolist()))
 
 

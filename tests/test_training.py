@@ -409,7 +409,7 @@ def harness(**changes):
     trial = tiny.trial(objective="supervised", **changes)
     fabric = Fabric(accelerator="cpu", devices=1)
     task = vision.prepare(trial, CPU)
-    training_ = training._Training(trial, task, fabric, training.build(trial, task))
+    training_ = training.Training(trial, task, fabric, training.build(trial, task))
     training_.network.train()
     index = task.batches(torch.Generator().manual_seed(1))[0]
     return training_, index, *task.views(0)(index)
@@ -556,7 +556,7 @@ def test_schedule_starts_at_the_rate_and_ends_at_zero(rates, schedule, half, end
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 50, 51, 120, 200, 400])
 def test_the_curve_is_short_and_ends_at_the_last_epoch(monkeypatch, epochs):
-    monkeypatch.setattr(training._Training, "_epoch", lambda self, epoch: float(epoch))
+    monkeypatch.setattr(training.Training, "epoch", lambda self, epoch: float(epoch))
     monkeypatch.setattr(
         vision.ImageTask, "evaluate", lambda self, embed, final: {"validation": {"knn": 50.0}}
     )

@@ -43,19 +43,35 @@ class Graphs:
         """(e,): the graph of each edge."""
         return _members(self.edge_ptr)
 
+    @cached_property
+    def adjacency(self) -> tuple[Tensor, Tensor]:
+        """Neighbours (2e,), node after node, and where each node's begin (nodes + 1,)."""
+        of, neighbours = torch.cat([self.edges, self.edges.flip(0)], 1)
+        order = of.int().argsort(stable=True)  # int32 sorts in half the time
+        return neighbours[order], _offsets(of.bincount(minlength=len(self.x)))
+
     def to(self, device: torch.device) -> "Graphs":
+        if device == self.x.device:
+            return self
         return Graphs(*(t.to(device) for t in (self.x, self.edges, self.ptr, self.edge_ptr)))
 
     def take(self, index: Tensor) -> dict[str, Tensor | int]:
-        """The graphs `index` (n,) as an encoder's arguments; edges in both directions, as in PyG.
+        """The graphs `index` (n,) as an encoder's arguments.
 
-        x (nodes, f), edge_index (2, 2e), batch (nodes,) from 0 to n - 1, size n.
+        x (nodes, f), neighbours and starts as in `adjacency`, batch (nodes,) from 0 to n - 1 and
+        size n.
         """
+        neighbours, starts = self.adjacency
         nodes, batch, shift = _slices(self.ptr, index)
-        edges, of, _ = _slices(self.edge_ptr, index)
-        edges = self.edges[:, edges] - shift[of]
-        edge_index = torch.cat([edges, edges.flip(0)], 1)
-        return {"x": self.x[nodes], "edge_index": edge_index, "batch": batch, "size": len(index)}
+        # A graph's nodes lie together, and so do their neighbours.
+        edges, of, _ = _slices(starts[self.ptr], index)
+        return {
+            "x": self.x[nodes],
+            "neighbours": neighbours[edges] - shift[of],
+            "starts": _offsets(starts[nodes + 1] - starts[nodes]),
+            "batch": batch,
+            "size": len(index),
+        }
 
     def keep(self, nodes: Tensor, edges: Tensor) -> "Graphs":
         """Without the nodes and edges where the masks are false, nor edges that lost an end."""
@@ -67,6 +83,11 @@ class Graphs:
             number[self.ptr],
             edge_number[self.edge_ptr],
         )
+
+
+def edge_index(neighbours: Tensor, starts: Tensor) -> Tensor:
+    """Adjacency as PyG keeps it: (2, 2e), each edge in both directions."""
+    return torch.stack([neighbours, _members(starts)])
 
 
 def augment(graphs: Graphs, which: Tensor, ratio: float, generator: Generator) -> Graphs:
@@ -92,7 +113,7 @@ def augment(graphs: Graphs, which: Tensor, ratio: float, generator: Generator) -
 def drop_nodes(graphs: Graphs, chosen: Tensor, ratio: float, generator: Generator) -> Tensor:
     """Node dropping in the chosen graphs: (nodes,), false where a node goes, with its edges."""
     count = _share(graphs.ptr, chosen, ratio)
-    return _ranks(graphs.ptr, generator) >= count[graphs.batch]
+    return _ranks(graphs.ptr, graphs.batch, count > 0, generator) >= count[graphs.batch]
 
 
 def mask_attributes(graphs: Graphs, chosen: Tensor, ratio: float, generator: Generator) -> Graphs:
@@ -101,7 +122,7 @@ def mask_attributes(graphs: Graphs, chosen: Tensor, ratio: float, generator: Gen
     The noise is that of GraphCL's code, mean and deviation 0.5, whatever the features' own.
     """
     count = _share(graphs.ptr, chosen, ratio)
-    masked = _ranks(graphs.ptr, generator) < count[graphs.batch]
+    masked = _ranks(graphs.ptr, graphs.batch, count > 0, generator) < count[graphs.batch]
     x = graphs.x.clone()
     x[masked] = 0.5 + 0.5 * torch.randn(int(masked.sum()), x.shape[1], generator=generator)
     return Graphs(x, graphs.edges, graphs.ptr, graphs.edge_ptr)
@@ -125,16 +146,19 @@ def walk(graphs: Graphs, chosen: Tensor, ratio: float, generator: Generator) -> 
     if not walked.any():
         return torch.ones(len(graphs.x), dtype=torch.bool)
     starts = (graphs.ptr[:-1] + (draws * sizes).long())[walked]
+    taken = walked[graphs.edge_batch]
     # Never of length 0, so that a node comes strictly after the one it was reached from.
-    lengths = 1e-9 - torch.log1p(-lengths)
+    lengths = 1e-9 - torch.log1p(-lengths[taken])
     shape = (len(graphs.x), len(graphs.x))
-    lengths = csr_array((lengths.numpy(), tuple(graphs.edges.numpy())), shape=shape)
+    lengths = csr_array((lengths.numpy(), tuple(graphs.edges[:, taken].numpy())), shape=shape)
     distance = dijkstra(lengths, directed=False, indices=starts.numpy(), min_only=True)
-    rank = torch.empty(len(distance), dtype=torch.long)
-    order = torch.from_numpy(np.lexsort((distance, graphs.batch.numpy())))
-    rank[order] = torch.arange(len(order)) - graphs.ptr[graphs.batch]
-    reached = (rank < (sizes - count)[graphs.batch]) & torch.from_numpy(np.isfinite(distance))
-    return reached | ~walked[graphs.batch]
+    node = walked[graphs.batch].nonzero().squeeze(1)
+    of, distance = graphs.batch[node], torch.from_numpy(distance)[node]
+    order = torch.from_numpy(np.lexsort((distance.numpy(), of.numpy())))
+    rank = _places(order, of, sizes * walked)
+    reached = torch.ones(len(graphs.x), dtype=torch.bool)
+    reached[node] = (rank < (sizes - count)[of]) & distance.isfinite()
+    return reached
 
 
 def perturb_edges(graphs: Graphs, chosen: Tensor, ratio: float, generator: Generator) -> Graphs:
@@ -143,13 +167,13 @@ def perturb_edges(graphs: Graphs, chosen: Tensor, ratio: float, generator: Gener
     The new ones are distinct and join pairs of nodes that no edge joined before, any such pair
     alike; if there are fewer such pairs than edges dropped, all of them.
     """
-    rank = _ranks(graphs.edge_ptr, generator)
-    draws = torch.rand(graphs.edges.shape[1], generator=generator, dtype=torch.float64)
     of, sizes = graphs.edge_batch, graphs.ptr.diff()
     dropped = _share(graphs.edge_ptr, chosen, ratio)
-    # Gaps are numbered: graph after graph, from 0 to gaps - 1 in each.
-    pairs = sizes * (sizes - 1) // 2
-    gaps = pairs - graphs.edge_ptr.diff()
+    rank = _ranks(graphs.edge_ptr, of, dropped > 0, generator)
+    draws = torch.rand(graphs.edges.shape[1], generator=generator, dtype=torch.float64)
+    # Gaps are numbered: rewired graph after rewired graph, from 0 to gaps - 1 in each.
+    pairs = sizes * (sizes - 1) // 2 * (dropped > 0)
+    gaps = pairs - graphs.edge_ptr.diff() * (dropped > 0)
     added = torch.minimum(dropped, gaps)
     replaced = rank < added[of]
     graph = of[replaced]
@@ -159,22 +183,31 @@ def perturb_edges(graphs: Graphs, chosen: Tensor, ratio: float, generator: Gener
     gap = base[graph] + (draws[replaced] * (gaps - added + 1)[graph]).long()
     gap = gap.sort().values + torch.arange(len(gap)) - _offsets(added)[graph]
     edges = graphs.edges.clone()
-    edges[:, replaced] = _gap(graphs, gap, graph, base, _offsets(pairs)[:-1])
+    edges[:, replaced] = _gap(graphs, dropped > 0, gap, graph, base, _offsets(pairs)[:-1])
     kept = replaced | (rank >= dropped[of])
     return Graphs(graphs.x, edges[:, kept], graphs.ptr, _offsets(kept)[graphs.edge_ptr])
 
 
-def _gap(graphs: Graphs, gap: Tensor, graph: Tensor, base: Tensor, pair_base: Tensor) -> Tensor:
+def _gap(
+    graphs: Graphs,
+    rewired: Tensor,
+    gap: Tensor,
+    graph: Tensor,
+    base: Tensor,
+    pair_base: Tensor,
+) -> Tensor:
     """(2, n): the pairs of nodes that the gaps numbered `gap` (n,), of graphs `graph`, lie between.
 
     A pair u < v of a graph's own nodes has the code v·(v - 1)/2 + u. Gap j of a graph has the code
-    j + (how many edges come before it).
+    j + (how many edges come before it). Only the `rewired` graphs (graphs,) are looked at.
     """
-    of = graphs.edge_batch
-    u, v = graphs.edges - graphs.ptr[of]
+    edge = rewired[graphs.edge_batch].nonzero().squeeze(1)
+    of = graphs.edge_batch[edge]
+    first = _offsets(graphs.edge_ptr.diff() * rewired)[:-1]  # of each graph's among these edges
+    u, v = graphs.edges[:, edge] - graphs.ptr[of]
     codes = (pair_base[of] + v * (v - 1) // 2 + u).sort().values - pair_base[of]
-    passed = base[of] + codes - (torch.arange(len(codes)) - graphs.edge_ptr[of])
-    before = torch.searchsorted(passed, gap, right=True) - graphs.edge_ptr[graph]
+    passed = base[of] + codes - (torch.arange(len(codes)) - first[of])
+    before = torch.searchsorted(passed, gap, right=True) - first[graph]
     code = gap - base[graph] + before
     v = ((1 + (1 + 8 * code.double()).sqrt()) / 2).long()
     v -= (v * (v - 1) // 2 > code).long()  # the root may have been rounded up
@@ -187,14 +220,26 @@ def _share(ptr: Tensor, chosen: Tensor, ratio: float) -> Tensor:
     return (ptr.diff() * ratio + 1e-6).long() * chosen
 
 
-def _ranks(ptr: Tensor, generator: Generator) -> Tensor:
-    """A random order of each graph's nodes or edges: the place, from 0, of each in its graph."""
-    of = _members(ptr)
+def _ranks(ptr: Tensor, of: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
+    """A random order of each chosen graph's nodes or edges: each one's place in it, from 0.
+
+    ptr as in `Graphs`, of (rows,) the graph of each row, chosen (graphs,). 0 in other graphs.
+    """
+    # All rows draw, so that what happens to a graph does not hang on which others are chosen.
+    draws = torch.rand(len(of), generator=generator)
+    rank = torch.zeros_like(of)
+    row = chosen[of].nonzero().squeeze(1)
     # float32 draws, added in float64: the sum is exact and cannot round up into the next graph.
-    order = (of + torch.rand(len(of), generator=generator).double()).argsort()
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(of)) - ptr[of]
+    order = (of[row] + draws[row].double()).argsort()
+    rank[row] = _places(order, of[row], ptr.diff() * chosen)
     return rank
+
+
+def _places(order: Tensor, of: Tensor, counts: Tensor) -> Tensor:
+    """The place of each row in its graph, given the order of all rows and the graphs' counts."""
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order)) - _offsets(counts)[of]
+    return places
 
 
 def _members(ptr: Tensor) -> Tensor:

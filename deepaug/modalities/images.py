@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from deepaug import modalities
+from deepaug.modalities import decoded
 from deepaug.validation import DataError, one_of
 
 
@@ -90,8 +91,8 @@ def load(name: str, side: int) -> ImageSet:
     train, test = (_shrink(split, 2 * side) for split in (train, test))
     digest = hashlib.sha256()
     for split in (train, test):
-        digest.update(split.images.numpy().tobytes())
-        digest.update(split.labels.numpy().tobytes())
+        digest.update(split.images.numpy())
+        digest.update(split.labels.numpy())
     train, validation = _split(train, test_share=0.1)
     recipe = {"mnist-5k": DIGITS, "fashion-mnist": CLOTHES}.get(name, COLOUR)
     return ImageSet(name, train, validation, test, classes, recipe, digest.hexdigest()[:16])
@@ -186,7 +187,6 @@ def _from_folder(folder: Path, most: int) -> tuple[Split, Split, tuple[str, ...]
 def _read_classes(
     folder: Path, most: int, like: Split | None = None
 ) -> tuple[Split, tuple[str, ...]]:
-    from PIL import Image, UnidentifiedImageError
     from torchvision.datasets import ImageFolder
 
     try:
@@ -196,11 +196,24 @@ def _read_classes(
         raise DataError(
             f"no images in {folder}: {reason}; needed: {folder.name}/<class>/*.jpg or .png"
         ) from None
-    side, pixels = (like.images.shape[-1] if like else None), []
+    if len(listing.classes) < 2:
+        raise DataError(f"{folder} has one class, {listing.classes[0]!r}; needed: two or more")
+    side = like.images.shape[-1] if like else None
+    files = [Path(path) for path, _ in listing.samples]
+    pixels = decoded.keep(
+        files, f"side {side}, most {most}", lambda: _decode(files, side, most, folder)
+    )
+    labels = torch.tensor([label for _, label in listing.samples])
+    return Split(torch.from_numpy(pixels), labels), tuple(listing.classes)
+
+
+def _decode(files: list[Path], side: int | None, most: int, folder: Path) -> np.ndarray:
+    """Images as uint8 (n, 3, side, side); by default the first one's shorter side, up to `most`."""
+    from PIL import Image, UnidentifiedImageError
+
+    pixels = []
     in_worker = multiprocessing.parent_process() is not None
-    for path, _ in tqdm(
-        listing.samples, f"decoding {folder}", leave=False, delay=2, disable=in_worker
-    ):
+    for path in tqdm(files, f"decoding {folder}", leave=False, delay=2, disable=in_worker):
         try:
             with Image.open(path) as image:
                 image = image.convert("RGB")
@@ -211,10 +224,7 @@ def _read_classes(
                 pixels.append(np.asarray(image).transpose(2, 0, 1))
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise DataError(f"cannot read image {path} ({error}); mend or remove it") from None
-    if len(listing.classes) < 2:
-        raise DataError(f"{folder} has one class, {listing.classes[0]!r}; needed: two or more")
-    labels = torch.tensor([label for _, label in listing.samples])
-    return Split(torch.from_numpy(np.stack(pixels)), labels), tuple(listing.classes)
+    return np.ascontiguousarray(np.stack(pixels))
 
 
 def _square(image, side: int):

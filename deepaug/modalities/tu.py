@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from deepaug import modalities
-from deepaug.modalities.graph_views import Graphs
+from deepaug.modalities.graph_views import Graphs, edge_index
 from deepaug.validation import DataError
 
 EMBEDDED = Path(__file__).parents[1] / "data"
@@ -37,7 +37,8 @@ class GraphSet:
     def data(self, number: int) -> Data:
         """One graph as PyG keeps it, for drawing or another library."""
         one = self.graphs.take(torch.tensor([number]))
-        return Data(x=one["x"], edge_index=one["edge_index"], y=self.labels[number : number + 1])
+        edges = edge_index(one["neighbours"], one["starts"])
+        return Data(x=one["x"], edge_index=edges, y=self.labels[number : number + 1])
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,0 +1,209 @@
+"""GraphCL, graphs per second end to end, beside PyGCL.
+
+    python benchmarks/graphs.py              # 5 rounds; needs benchmarks/requirements.txt
+    python benchmarks/graphs.py --agree 5    # do both sides learn the same? 5 seeds
+
+PyGCL is run as its GraphCL example has it: PyG's DataLoader, identity for one view and a random
+choice of node dropping, feature masking and edge removal for the other, InfoNCE at 0.2, Adam; its
+encoder passes the plain graphs a third time, for the evaluation's sake. Its random walk needs a
+package that is no longer to be installed and is left out. Both sides train GraphCL's GIN 3×32 on
+the same set with the same batch. Counted: data, views, forward, backward, step.
+"""
+
+import sys
+import types
+from functools import partial
+
+import measure
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from deepaug import contrastive, statistics, training
+from deepaug.modalities import tu
+from deepaug.trial import Trial, derive
+
+DATA = "PROTEINS"
+SETTINGS = {
+    "modality": "graphs",
+    "data": DATA,
+    "encoder": "gin3",
+    "width": 32,
+    "pooling": "sum",
+    "views": "original",
+    "batch_size": 128,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "temperature": 0.2,
+    "epochs": 20,
+}
+
+
+def trial(seed: int = 0) -> Trial:
+    return Trial(**SETTINGS, threads=measure.CORES, seed=seed)
+
+
+def _stand_in(name: str, *names: str) -> None:
+    """An empty module for what PyGCL imports and GraphCL without its walk never calls."""
+    module = types.ModuleType(name)
+    for attribute in names:
+        setattr(module, attribute, object)
+    sys.modules.setdefault(name, module)
+
+
+class PyGCL:
+    """PyGCL's GraphCL on the set of a trial, an epoch at a time."""
+
+    def __init__(self, trial: Trial, device: torch.device):
+        _stand_in("dgl", "DGLGraph")
+        _stand_in("torch_sparse", "SparseTensor", "coalesce")
+        _stand_in("torch_scatter", "scatter")
+        import GCL.augmentors as A
+        import GCL.losses as L
+        from GCL.models import DualBranchContrast
+        from torch_geometric.loader import DataLoader
+        from torch_geometric.nn import GINConv, global_add_pool
+
+        torch.manual_seed(derive(trial.seed, "initialisation"))
+        data = tu.load(trial.data)
+        graphs = [data.data(number) for number in range(len(data))]
+        self.loader = DataLoader(graphs, batch_size=trial.batch_size, shuffle=True)
+        self.device, self.graphs, width = device, len(data), trial.width
+
+        class Encoder(nn.Module):
+            features = 3 * width
+
+            def __init__(self, inputs: int):
+                super().__init__()
+                widths = [(inputs, width), (width, width), (width, width)]
+                self.layers = nn.ModuleList(
+                    GINConv(nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, b)))
+                    for a, b in widths
+                )
+                self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in widths)
+
+            def forward(self, x, edge_index, batch, size):
+                pooled = []
+                for layer, norm in zip(self.layers, self.norms, strict=True):
+                    x = norm(F.relu(layer(x, edge_index)))
+                    pooled.append(global_add_pool(x, batch, size))
+                return torch.cat(pooled, 1)
+
+        self.encoder = Encoder(graphs[0].x.shape[1]).to(device)
+        f = self.encoder.features
+        self.head = nn.Sequential(nn.Linear(f, f), nn.ReLU(inplace=True), nn.Linear(f, f))
+        self.head.to(device)
+        self.views = (
+            A.Identity(),
+            A.RandomChoice(
+                [A.NodeDropping(pn=0.1), A.FeatureMasking(pf=0.1), A.EdgeRemoving(pe=0.1)], 1
+            ),
+        )
+        self.contrast = DualBranchContrast(loss=L.InfoNCE(tau=trial.temperature), mode="G2G")
+        parameters = [*self.encoder.parameters(), *self.head.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, lr=trial.learning_rate)
+
+    def epoch(self) -> float:
+        self.encoder.train()
+        total = 0.0
+        for data in self.loader:
+            data = data.to(self.device)
+            self.optimizer.zero_grad()
+            size = data.num_graphs
+            self.encoder(data.x, data.edge_index, data.batch, size)
+            pooled = []
+            for view in self.views:
+                x, edge_index, _ = view(data.x, data.edge_index, None)
+                pooled.append(self.encoder(x, edge_index, data.batch, size))
+            g1, g2 = map(self.head, pooled)
+            loss = self.contrast(g1=g1, g2=g2, batch=data.batch)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item()
+        return total / len(self.loader)
+
+
+def time_ours(warm_up: int, blocks: int):
+    run = training.prepare(trial())
+    epochs = iter(range(10**6))
+    return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
+
+
+def time_theirs(warm_up: int, blocks: int):
+    torch.set_num_threads(measure.CORES)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    peer = PyGCL(trial(), device)
+    return measure.timed(peer.epoch, warm_up, blocks), peer.graphs
+
+
+def time_ceiling(warm_up: int, blocks: int):
+    """The encoder alone, forward and backward, on views that lie ready."""
+    run = training.prepare(trial())
+    views = run.task.views(0)
+    ready = [views(index) for index in run.task.batches(torch.Generator())]
+    run.network.train()
+
+    def block() -> None:
+        for pair in ready:
+            for view in pair:
+                features = run.encoder(**view)
+                features.backward(torch.ones_like(features))
+            run.optimizer.zero_grad(set_to_none=True)
+
+    return measure.timed(block, warm_up, blocks), run.samples
+
+
+ARMS = {
+    "deepaug": partial(time_ours),
+    "PyGCL": partial(time_theirs),
+    "ceiling": partial(time_ceiling),
+}
+
+
+def agree(seeds: int) -> dict:
+    """SVC accuracy, by our evaluator, and NT-Xent after the same training by either side."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for seed in range(seeds):
+        settings = trial(seed)
+        run = training.prepare(settings)
+        peer = PyGCL(settings, run.fabric.device)
+        for epoch in range(settings.epochs):
+            run.epoch(epoch)
+            peer.epoch()
+        for side, encoder in (("deepaug", run.encoder), ("PyGCL", peer.encoder)):
+            for metric, value in _outcome(run, encoder).items():
+                found.setdefault(metric, {}).setdefault(side, []).append(value)
+            print(f"seed {seed}: {side}: {found['svc'][side][-1]:.2f}", file=sys.stderr)
+    for values in found.values():
+        effect = statistics.paired_effect(values["deepaug"], values["PyGCL"])
+        values["difference"] = [effect.mean, effect.low, effect.high]
+    return {"settings": settings.to_dict(), "metrics": found}
+
+
+@torch.no_grad()
+def _outcome(run: training.Training, encoder: nn.Module) -> dict[str, float]:
+    encoder.eval()
+    metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=True)["validation"]
+    views = run.task.views(10**6)(torch.arange(512))
+    first, second = (F.normalize(encoder(**view).float(), dim=1) for view in views)
+    loss = contrastive.nt_xent(first, second, run.trial.temperature).item()
+    return {"svc": metrics["svc"], "nt_xent": loss}
+
+
+def main() -> None:
+    options = measure.parser(__doc__).parse_args()
+    if options.arm:
+        return measure.one_arm(ARMS[options.arm], options.warm_up, options.blocks)
+    packages = ["torch-geometric", "PyGCL"]
+    if options.agree:
+        measure.write("graphs-agreement", packages, agree(options.agree))
+        return None
+    turns = measure.rounds(__file__, ARMS, options.rounds, warm_up=2, blocks=5)
+    measure.write("graphs", packages, {"settings": trial().to_dict(), "turns": turns})
+    return None
+
+
+if __name__ == "__main__":
+    main()

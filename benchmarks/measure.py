@@ -1,0 +1,157 @@
+"""Timing side by side: every arm in a process of its own, arms taking turns, several rounds.
+
+A benchmark is a script with a mapping of arms. An arm is a function `(warm_up, blocks) ->
+(seconds of each timed block, samples in a block)`; a block is a few training steps. A fresh process
+for each turn keeps threads, allocators and caches apart; taking turns spreads whatever else the
+machine does over all arms alike. The driver watches memory from outside.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path(__file__).parent / "records"
+Arm = Callable[[int, int], tuple[list[float], int]]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def timed(block: Callable[[], Any], warm_up: int, blocks: int) -> list[float]:
+    """Seconds of each of `blocks` calls, after `warm_up` calls that do not count."""
+    for _ in range(warm_up):
+        block()
+    seconds = []
+    for _ in range(blocks):
+        synchronise()
+        start = time.perf_counter()
+        block()
+        synchronise()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def synchronise() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def turn(script: str, arm: str, warm_up: int, blocks: int, extra: Iterable[str]) -> dict[str, Any]:
+    """One turn of one arm in a fresh process: samples per second and peak memory, MiB."""
+    command = [sys.executable, script, "--arm", arm, "--warm-up", str(warm_up)]
+    command += ["--blocks", str(blocks), *extra]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = 0.0
+    while True:
+        try:
+            out, err = process.communicate(timeout=0.25)
+            break
+        except subprocess.TimeoutExpired:
+            peak = max(peak, _memory(process.pid))
+    if process.returncode:
+        sys.exit(f"{arm}: ended with {process.returncode}\n{err[-2000:]}")
+    return json.loads(out.splitlines()[-1]) | {"peak_mib": round(peak)}
+
+
+def _memory(pid: int) -> float:
+    """Memory of a process and its children, MiB; what they share is counted once."""
+    import psutil
+
+    total = 0
+    try:
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            memory = one.memory_full_info()
+            total += getattr(memory, "pss", memory.uss)
+    except psutil.Error:  # ended meanwhile
+        pass
+    return total / 2**20
+
+
+def one_arm(arm: Arm, warm_up: int, blocks: int) -> None:
+    """In the child: print the rate, and on a GPU its own peak memory, as JSON."""
+    import torch
+
+    seconds, samples = arm(warm_up, blocks)
+    result = {"samples_per_second": round(samples * len(seconds) / sum(seconds), 2)}
+    if torch.cuda.is_available():
+        result["peak_gpu_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    print(json.dumps(result))
+
+
+def rounds(
+    script: str,
+    arms: Iterable[str],
+    count: int,
+    warm_up: int,
+    blocks: int,
+    extra: Iterable[str] = (),
+) -> dict[str, list[dict[str, Any]]]:
+    """`count` turns of each arm, arm after arm; every turn is told on stderr."""
+    turns: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
+    for number in range(count):
+        for arm, done in turns.items():
+            done.append(turn(script, arm, warm_up, blocks, extra))
+            rate, peak = done[-1]["samples_per_second"], done[-1]["peak_mib"]
+            print(
+                f"round {number + 1} of {count}: {arm}: {rate:g} samples/s, {peak} MiB",
+                file=sys.stderr,
+            )
+    return turns
+
+
+def ratios(turns: dict[str, list[dict[str, Any]]], ours: str, theirs: str) -> list[float]:
+    """Of each round, the rate of `ours` over that of `theirs`."""
+    pairs = zip(turns[ours], turns[theirs], strict=True)
+    return [a["samples_per_second"] / b["samples_per_second"] for a, b in pairs]
+
+
+def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
+    """Keep a benchmark's outcome, with what it ran on, as records/NAME.json."""
+    import torch
+
+    from deepaug import records
+    from deepaug.training import device_name
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    versions = {p: metadata.version(p) for p in ("torch", "numpy", *packages)}
+    record = {
+        "benchmark": name,
+        "device": device_name(device),
+        "cores": CORES,
+        "versions": {"python": sys.version.split()[0], **versions},
+        "revision": records.revision(),
+        "source_digest": records.source_digest(),
+        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **content,
+    }
+    RECORDS.mkdir(exist_ok=True)
+    path = RECORDS / f"{name}.{device.type}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"wrote {path}")
+    return path
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options that all benchmarks share."""
+    options = argparse.ArgumentParser(description=description.splitlines()[0])
+    options.add_argument("--rounds", type=int, default=5, metavar="N")
+    options.add_argument("--agree", type=int, default=0, metavar="SEEDS", help="compare outcomes")
+    for name in ("arm", "warm-up", "blocks"):  # for the processes this one starts
+        kind = str if name == "arm" else int
+        options.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
+    return options
+
+
+def told(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g}–{max(values):.3g})"

@@ -1,0 +1,200 @@
+"""Unsupervised SimCSE, samples per second end to end, beside sentence-transformers.
+
+    python benchmarks/text.py              # 5 rounds; needs benchmarks/requirements.txt
+    python benchmarks/text.py --agree 3    # do both sides learn the same? 3 seeds
+
+sentence-transformers is run as its documentation has it: each sentence paired with itself,
+MultipleNegativesRankingLoss, its trainer. Both sides start from the same BERT and tokenizer, mean
+pooling, batch 64, at most 32 tokens, AdamW. Counted: data, forward, backward, step.
+"""
+
+import itertools
+import sys
+import tempfile
+import time
+import warnings
+from functools import partial
+
+import measure
+import torch
+from torch.nn import functional as F
+
+from deepaug import contrastive, statistics, training
+from deepaug.modalities.text import SentenceEncoder
+from deepaug.trial import Trial
+
+STEPS = 20  # in a block
+SETTINGS = {
+    "modality": "text",
+    "data": "wordnet-brown",
+    "pairs": "sts",
+    "encoder": "bert4",
+    "width": 256,
+    "view_size": 32,
+    "batch_size": 64,
+    "optimizer": "adamw",
+    "learning_rate": 3e-4,
+    "schedule": "linear",
+    "weight_decay": 0.0,
+    "temperature": 0.05,
+}
+
+
+def trial(precision: str, **changes) -> Trial:
+    settings = {"samples": STEPS * 64, "epochs": 1, "threads": measure.CORES, **changes}
+    return Trial(precision=precision, **SETTINGS, **settings)
+
+
+def sentence_transformers(run: training.Training, times: list[float] | None = None):
+    """sentence-transformers' trainer on what `run` would train, and the BERT within it.
+
+    It starts from the weights of `run`. The trainer notes when each step ended in `times`.
+    """
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+        losses,
+        models,
+    )
+    from transformers import TrainerCallback
+
+    trial, task = run.trial, run.task
+    with tempfile.TemporaryDirectory() as folder:
+        run.encoder.bert.save_pretrained(folder)
+        task.tokenizer.save_pretrained(folder)
+        words = models.Transformer(folder, max_seq_length=trial.view_size)
+    model = SentenceTransformer(modules=[words, models.Pooling(trial.width, "mean")])
+    sentences = [task.corpus.sentences[i] for i in task.subset.tolist()]
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_, **__):
+            if times is not None:
+                measure.synchronise()
+                times.append(time.perf_counter())
+
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        num_train_epochs=trial.epochs,
+        per_device_train_batch_size=trial.batch_size,
+        learning_rate=trial.learning_rate,
+        lr_scheduler_type=trial.schedule,
+        weight_decay=trial.weight_decay,
+        bf16=trial.precision == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        seed=trial.seed,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_drop_last=True,
+    )
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict({"anchor": sentences, "positive": sentences}),
+        loss=losses.MultipleNegativesRankingLoss(model, scale=1 / trial.temperature),
+        callbacks=[Clock()],
+    )
+    return trainer, words.model if hasattr(words, "model") else words.auto_model
+
+
+def time_ours(precision: str, warm_up: int, blocks: int):
+    run = training.prepare(trial(precision))
+    epochs = iter(range(10**6))
+    return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
+
+
+def time_theirs(precision: str, warm_up: int, blocks: int):
+    epochs = warm_up + blocks
+    torch.set_num_threads(measure.CORES)
+    times: list[float] = []
+    trainer, _ = sentence_transformers(training.prepare(trial(precision, epochs=epochs)), times)
+    trainer.train()
+    ends = times[STEPS - 1 :: STEPS]  # of the blocks
+    seconds = [end - start for start, end in itertools.pairwise(ends)]
+    return seconds[warm_up - 1 :], STEPS * 64
+
+
+def time_ceiling(precision: str, warm_up: int, blocks: int):
+    """The encoder alone, forward and backward, on views that lie ready."""
+    run = training.prepare(trial(precision))
+    views = run.task.views(0)
+    ready = [views(index) for index in run.task.batches(torch.Generator())]
+    run.network.train()
+
+    def block() -> None:
+        for pair in ready:
+            for view in pair:
+                with run.fabric.autocast():
+                    features = run.encoder(**view)
+                features.backward(torch.ones_like(features))
+            run.optimizer.zero_grad(set_to_none=True)
+
+    return measure.timed(block, warm_up, blocks), run.samples
+
+
+SIDES = {
+    "deepaug": time_ours,
+    "sentence-transformers": time_theirs,
+    "ceiling": time_ceiling,
+}
+ARMS = {
+    f"{side} {precision}": partial(timer, precision)
+    for side, timer in SIDES.items()
+    for precision in ("float32", "bfloat16")
+}
+
+
+def agree(seeds: int) -> dict:
+    """Spearman on STS-B dev and NT-Xent after the same training by either side."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for seed in range(seeds):
+        settings = trial("float32", samples=3000, epochs=2, seed=seed)
+        run = training.prepare(settings)
+        trainer, bert = sentence_transformers(run)
+        trainer.train()
+        theirs = SentenceEncoder(bert.to(run.fabric.device), "mean")
+        for epoch in range(settings.epochs):
+            run.epoch(epoch)
+        for side, encoder in (("deepaug", run.encoder), ("sentence-transformers", theirs)):
+            for metric, value in _outcome(run, encoder).items():
+                found.setdefault(metric, {}).setdefault(side, []).append(value)
+            print(f"seed {seed}: {side}: {found['spearman'][side][-1]:.2f}", file=sys.stderr)
+    for values in found.values():
+        effect = statistics.paired_effect(values["deepaug"], values["sentence-transformers"])
+        values["difference"] = [effect.mean, effect.low, effect.high]
+    return {"settings": settings.to_dict(), "metrics": found}
+
+
+@torch.no_grad()
+def _outcome(run: training.Training, encoder: torch.nn.Module) -> dict[str, float]:
+    """Both sides by one measure: our evaluator, and NT-Xent of two passes with dropout."""
+    encoder.eval()
+    metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=False)["validation"]
+    encoder.train()
+    torch.manual_seed(0)
+    view, _ = run.task.views(0)(torch.arange(512))
+    first, second = (F.normalize(encoder(**view).float(), dim=1) for _ in range(2))
+    loss = contrastive.nt_xent(first, second, run.trial.temperature).item()
+    return {"spearman": metrics["spearman"], "nt_xent": loss}
+
+
+def main() -> None:
+    options = measure.parser(__doc__).parse_args()
+    if options.arm:
+        return measure.one_arm(ARMS[options.arm], options.warm_up, options.blocks)
+    packages = ["transformers", "tokenizers", "sentence-transformers"]
+    if options.agree:
+        measure.write("text-agreement", packages, agree(options.agree))
+        return None
+    turns = measure.rounds(__file__, ARMS, options.rounds, warm_up=1, blocks=1)
+    settings = trial("float32").to_dict()
+    measure.write("text", packages, {"settings": settings, "turns": turns})
+    return None
+
+
+if __name__ == "__main__":
+    main()
