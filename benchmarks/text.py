@@ -23,7 +23,7 @@ from deepaug import contrastive, statistics, training
 from deepaug.modalities.text import SentenceEncoder
 from deepaug.trial import Trial
 
-STEPS = 20  # in a block
+STEPS = 10  # in a block
 SETTINGS = {
     "modality": "text",
     "data": "wordnet-brown",
@@ -190,7 +190,7 @@ def main() -> None:
     if options.agree:
         measure.write("text-agreement", packages, agree(options.agree))
         return None
-    turns = measure.rounds(__file__, ARMS, options.rounds, warm_up=1, blocks=1)
+    turns = measure.rounds(__file__, ARMS, options.rounds, warm_up=1, blocks=2)
     settings = trial("float32").to_dict()
     measure.write("text", packages, {"settings": settings, "turns": turns})
     return None
