@@ -1,7 +1,7 @@
 # `make book` and `make test` lay out .venv, then hand over to Snakemake and pytest.
 .DEFAULT_GOAL := book
 .DELETE_ON_ERROR:
-.PHONY: book test lint lock unlock clean help
+.PHONY: book test lint lock benchmark unlock clean help
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto
@@ -36,6 +36,17 @@ lock: $(INSTALLED)  ## renew requirements.lock
 	$(IN_VENV) uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --upgrade --quiet --output-file requirements.lock
+
+# The peers are installed beside what is locked; everything else of the environment stays as it is.
+benchmark: $(INSTALLED)  ## measure again what is claimed about speed: an hour, on an idle machine
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint requirements.lock --requirement benchmarks/requirements.txt
+	@$(IN_VENV) sh -ec 'for name in vision text graphs; do python benchmarks/$$name.py; done; \
+		for what in parts transforms growth; do python benchmarks/steps.py $$what; done; \
+		python benchmarks/together.py; \
+		python benchmarks/vision.py --agree 3; python benchmarks/text.py --agree 3; \
+		python benchmarks/graphs.py --agree 5'
+	@echo "make benchmark: records are in benchmarks/records; make book draws them"
 
 unlock: $(INSTALLED)  ## after a hard kill or a power cut, let `make book` run again
 	@$(IN_VENV) snakemake --workflow-profile workflow/profiles/local --unlock

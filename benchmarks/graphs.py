@@ -12,15 +12,15 @@ the same set with the same batch. Counted: data, views, forward, backward, step.
 
 import sys
 import types
-from functools import partial
+from collections.abc import Callable
 
 import measure
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepaug import contrastive, statistics, training
-from deepaug.modalities import tu
+from deepaug import contrastive, training
+from deepaug.modalities import graph_views, tu
 from deepaug.trial import Trial, derive
 
 DATA = "PROTEINS"
@@ -155,36 +155,28 @@ def time_ceiling(warm_up: int, blocks: int):
     return measure.timed(block, warm_up, blocks), run.samples
 
 
-ARMS = {
-    "deepaug": partial(time_ours),
-    "PyGCL": partial(time_theirs),
-    "ceiling": partial(time_ceiling),
-}
-
-
 def agree(seeds: int) -> dict:
     """SVC accuracy, by our evaluator, and NT-Xent after the same training by either side."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for seed in range(seeds):
-        settings = trial(seed)
-        run = training.prepare(settings)
-        peer = PyGCL(settings, run.fabric.device)
-        for epoch in range(settings.epochs):
+
+    def outcomes(seed: int):
+        run = training.prepare(trial(seed))
+        peer = PyGCL(run.trial, run.fabric.device)
+        for epoch in range(run.trial.epochs):
             run.epoch(epoch)
             peer.epoch()
-        for side, encoder in (("deepaug", run.encoder), ("PyGCL", peer.encoder)):
-            for metric, value in _outcome(run, encoder).items():
-                found.setdefault(metric, {}).setdefault(side, []).append(value)
-            print(f"seed {seed}: {side}: {found['svc'][side][-1]:.2f}", file=sys.stderr)
-    for values in found.values():
-        effect = statistics.paired_effect(values["deepaug"], values["PyGCL"])
-        values["difference"] = [effect.mean, effect.low, effect.high]
-    return {"settings": settings.to_dict(), "metrics": found}
+
+        def theirs(x, neighbours, starts, batch, size):
+            return peer.encoder(x, graph_views.edge_index(neighbours, starts), batch, size)
+
+        peer.encoder.eval()
+        run.encoder.eval()
+        return run.trial, {"deepaug": _outcome(run, run.encoder), "PyGCL": _outcome(run, theirs)}
+
+    return measure.agreement(seeds, "svc", outcomes)
 
 
 @torch.no_grad()
-def _outcome(run: training.Training, encoder: nn.Module) -> dict[str, float]:
-    encoder.eval()
+def _outcome(run: training.Training, encoder: Callable[..., torch.Tensor]) -> dict[str, float]:
     metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=True)["validation"]
     views = run.task.views(10**6)(torch.arange(512))
     first, second = (F.normalize(encoder(**view).float(), dim=1) for view in views)
@@ -192,18 +184,12 @@ def _outcome(run: training.Training, encoder: nn.Module) -> dict[str, float]:
     return {"svc": metrics["svc"], "nt_xent": loss}
 
 
-def main() -> None:
-    options = measure.parser(__doc__).parse_args()
-    if options.arm:
-        return measure.one_arm(ARMS[options.arm], options.warm_up, options.blocks)
-    packages = ["torch-geometric", "PyGCL"]
-    if options.agree:
-        measure.write("graphs-agreement", packages, agree(options.agree))
-        return None
-    turns = measure.rounds(__file__, ARMS, options.rounds, warm_up=2, blocks=5)
-    measure.write("graphs", packages, {"settings": trial().to_dict(), "turns": turns})
-    return None
-
-
 if __name__ == "__main__":
-    main()
+    measure.main(
+        __file__,
+        ["torch-geometric", "PyGCL"],
+        {"deepaug": time_ours, "PyGCL": time_theirs, "ceiling": time_ceiling},
+        {"": (2, 5)},
+        agree,
+        trial().to_dict(),
+    )

@@ -1,19 +1,18 @@
 """Timing side by side: every arm in a process of its own, arms taking turns, several rounds.
 
-A benchmark is a script with a mapping of arms. An arm is a function `(warm_up, blocks) ->
-(seconds of each timed block, samples in a block)`; a block is a few training steps. A fresh process
-for each turn keeps threads, allocators and caches apart; taking turns spreads whatever else the
-machine does over all arms alike. The driver watches memory from outside.
+A benchmark is a script that calls `main` with a mapping of arms. An arm is a function `(warm_up,
+blocks) -> (seconds of each timed block, samples in a block)`; a block is a few training steps. A
+fresh process for each turn keeps threads, allocators and caches apart; taking turns spreads
+whatever else the machine does over all arms alike. The driver watches memory from outside.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -45,10 +44,10 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def turn(script: str, arm: str, warm_up: int, blocks: int, extra: Iterable[str]) -> dict[str, Any]:
+def turn(script: str, arm: str, warm_up: int, blocks: int) -> dict[str, Any]:
     """One turn of one arm in a fresh process: samples per second and peak memory, MiB."""
     command = [sys.executable, script, "--arm", arm, "--warm-up", str(warm_up)]
-    command += ["--blocks", str(blocks), *extra]
+    command += ["--blocks", str(blocks)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     peak = 0.0
     while True:
@@ -94,13 +93,12 @@ def rounds(
     count: int,
     warm_up: int,
     blocks: int,
-    extra: Iterable[str] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """`count` turns of each arm, arm after arm; every turn is told on stderr."""
     turns: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for number in range(count):
         for arm, done in turns.items():
-            done.append(turn(script, arm, warm_up, blocks, extra))
+            done.append(turn(script, arm, warm_up, blocks))
             rate, peak = done[-1]["samples_per_second"], done[-1]["peak_mib"]
             print(
                 f"round {number + 1} of {count}: {arm}: {rate:g} samples/s, {peak} MiB",
@@ -109,10 +107,27 @@ def rounds(
     return turns
 
 
-def ratios(turns: dict[str, list[dict[str, Any]]], ours: str, theirs: str) -> list[float]:
-    """Of each round, the rate of `ours` over that of `theirs`."""
-    pairs = zip(turns[ours], turns[theirs], strict=True)
-    return [a["samples_per_second"] / b["samples_per_second"] for a, b in pairs]
+def agreement(
+    seeds: int, metric: str, outcomes: Callable[[int], tuple[Any, dict[str, dict[str, float]]]]
+) -> dict[str, Any]:
+    """Metrics of both sides after the same training, ours first, and the paired difference.
+
+    `outcomes` takes a seed and returns the trial and, of each side, its metrics; `metric` is the
+    one told on stderr.
+    """
+    from deepaug import statistics
+
+    found: dict[str, dict[str, list[float]]] = {}
+    for seed in range(seeds):
+        trial, sides = outcomes(seed)
+        for side, metrics in sides.items():
+            for name, value in metrics.items():
+                found.setdefault(name, {}).setdefault(side, []).append(value)
+            print(f"seed {seed}: {side}: {metric} {metrics[metric]:.2f}", file=sys.stderr)
+    for values in found.values():
+        effect = statistics.paired_effect(*values.values())
+        values["difference"] = [effect.mean, effect.low, effect.high]
+    return {"settings": trial.to_dict(), "metrics": found}
 
 
 def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
@@ -141,17 +156,36 @@ def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
     return path
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Options that all benchmarks share."""
-    options = argparse.ArgumentParser(description=description.splitlines()[0])
-    options.add_argument("--rounds", type=int, default=5, metavar="N")
-    options.add_argument("--agree", type=int, default=0, metavar="SEEDS", help="compare outcomes")
+def main(
+    script: str,
+    packages: Iterable[str],
+    arms: Mapping[str, Arm],
+    plan: Mapping[str, tuple[int, int]],
+    agree: Callable[[int], dict[str, Any]],
+    settings: dict[str, Any],
+) -> None:
+    """A benchmark's command line: time all arms in rounds, or compare what they learn.
+
+    `plan` has the blocks, to warm up and timed, of the arms that begin so. `agree` takes a number
+    of seeds; see `agreement`. Records are named after the script.
+    """
+    description = sys.modules["__main__"].__doc__ or ""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--agree", type=int, default=0, metavar="SEEDS", help="compare outcomes")
     for name in ("arm", "warm-up", "blocks"):  # for the processes this one starts
         kind = str if name == "arm" else int
-        options.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
-    return options
-
-
-def told(values: list[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g}–{max(values):.3g})"
+        parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        return one_arm(arms[options.arm], options.warm_up, options.blocks)
+    name = Path(script).stem
+    if options.agree:
+        write(f"{name}-agreement", packages, agree(options.agree))
+        return None
+    turns: dict[str, list[dict[str, Any]]] = {}
+    for group, (warm_up, blocks) in plan.items():
+        own = [arm for arm in arms if arm.startswith(group)]
+        turns |= rounds(script, own, options.rounds, warm_up, blocks)
+    write(name, packages, {"settings": settings, "turns": turns})
+    return None

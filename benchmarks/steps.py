@@ -99,10 +99,12 @@ def transforms(rounds: int) -> dict:
 def growth(rounds: int) -> dict:
     """An epoch against its images, a step against the network's width, a step against its batch."""
 
-    def along(name: str, values: Iterable[int], **others) -> dict[str, list[float]]:
-        trials = {str(v): replace(NARROW, **{**others, name: v}) for v in values}
-        if name == "batch_size":
-            trials = {v: replace(trial, samples=int(v)) for v, trial in trials.items()}
+    def along(name: str, values: Iterable[int]) -> dict[str, list[float]]:
+        trials = {}
+        for v in values:
+            # Along the batch a block is one step, so that a block has as many images as a batch.
+            images = {"samples": v} if name == "batch_size" else {}
+            trials[str(v)] = replace(NARROW, **{**images, name: v})
         blocks = {v: epochs_of(training.prepare(trial)) for v, trial in trials.items()}
         return take_turns(blocks, rounds)
 

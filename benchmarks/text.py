@@ -5,11 +5,11 @@
 
 sentence-transformers is run as its documentation has it: each sentence paired with itself,
 MultipleNegativesRankingLoss, its trainer. Both sides start from the same BERT and tokenizer, mean
-pooling, batch 64, at most 32 tokens, AdamW. Counted: data, forward, backward, step.
+pooling without a projection head, batch 64, at most 32 tokens, AdamW. Counted: data, forward,
+backward, step.
 """
 
 import itertools
-import sys
 import tempfile
 import time
 import warnings
@@ -19,7 +19,7 @@ import measure
 import torch
 from torch.nn import functional as F
 
-from deepaug import contrastive, statistics, training
+from deepaug import contrastive, training
 from deepaug.modalities.text import SentenceEncoder
 from deepaug.trial import Trial
 
@@ -43,6 +43,13 @@ SETTINGS = {
 def trial(precision: str, **changes) -> Trial:
     settings = {"samples": STEPS * 64, "epochs": 1, "threads": measure.CORES, **changes}
     return Trial(precision=precision, **SETTINGS, **settings)
+
+
+def prepare(trial: Trial) -> training.Training:
+    """Our training of a trial, without the projection head: sentence-transformers has none."""
+    run = training.prepare(trial)
+    run.network.head = torch.nn.Identity()
+    return run
 
 
 def sentence_transformers(run: training.Training, times: list[float] | None = None):
@@ -102,7 +109,7 @@ def sentence_transformers(run: training.Training, times: list[float] | None = No
 
 
 def time_ours(precision: str, warm_up: int, blocks: int):
-    run = training.prepare(trial(precision))
+    run = prepare(trial(precision))
     epochs = iter(range(10**6))
     return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
 
@@ -111,7 +118,7 @@ def time_theirs(precision: str, warm_up: int, blocks: int):
     epochs = warm_up + blocks
     torch.set_num_threads(measure.CORES)
     times: list[float] = []
-    trainer, _ = sentence_transformers(training.prepare(trial(precision, epochs=epochs)), times)
+    trainer, _ = sentence_transformers(prepare(trial(precision, epochs=epochs)), times)
     trainer.train()
     ends = times[STEPS - 1 :: STEPS]  # of the blocks
     seconds = [end - start for start, end in itertools.pairwise(ends)]
@@ -120,7 +127,7 @@ def time_theirs(precision: str, warm_up: int, blocks: int):
 
 def time_ceiling(precision: str, warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on views that lie ready."""
-    run = training.prepare(trial(precision))
+    run = prepare(trial(precision))
     views = run.task.views(0)
     ready = [views(index) for index in run.task.batches(torch.Generator())]
     run.network.train()
@@ -150,23 +157,18 @@ ARMS = {
 
 def agree(seeds: int) -> dict:
     """Spearman on STS-B dev and NT-Xent after the same training by either side."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for seed in range(seeds):
-        settings = trial("float32", samples=3000, epochs=2, seed=seed)
-        run = training.prepare(settings)
+
+    def outcomes(seed: int):
+        run = prepare(trial("float32", samples=3000, epochs=2, seed=seed))
         trainer, bert = sentence_transformers(run)
         trainer.train()
-        theirs = SentenceEncoder(bert.to(run.fabric.device), "mean")
-        for epoch in range(settings.epochs):
+        for epoch in range(run.trial.epochs):
             run.epoch(epoch)
-        for side, encoder in (("deepaug", run.encoder), ("sentence-transformers", theirs)):
-            for metric, value in _outcome(run, encoder).items():
-                found.setdefault(metric, {}).setdefault(side, []).append(value)
-            print(f"seed {seed}: {side}: {found['spearman'][side][-1]:.2f}", file=sys.stderr)
-    for values in found.values():
-        effect = statistics.paired_effect(values["deepaug"], values["sentence-transformers"])
-        values["difference"] = [effect.mean, effect.low, effect.high]
-    return {"settings": settings.to_dict(), "metrics": found}
+        theirs = SentenceEncoder(bert.to(run.fabric.device), "mean")
+        sides = {"deepaug": run.encoder, "sentence-transformers": theirs}
+        return run.trial, {side: _outcome(run, encoder) for side, encoder in sides.items()}
+
+    return measure.agreement(seeds, "spearman", outcomes)
 
 
 @torch.no_grad()
@@ -182,19 +184,12 @@ def _outcome(run: training.Training, encoder: torch.nn.Module) -> dict[str, floa
     return {"spearman": metrics["spearman"], "nt_xent": loss}
 
 
-def main() -> None:
-    options = measure.parser(__doc__).parse_args()
-    if options.arm:
-        return measure.one_arm(ARMS[options.arm], options.warm_up, options.blocks)
-    packages = ["transformers", "tokenizers", "sentence-transformers"]
-    if options.agree:
-        measure.write("text-agreement", packages, agree(options.agree))
-        return None
-    turns = measure.rounds(__file__, ARMS, options.rounds, warm_up=1, blocks=2)
-    settings = trial("float32").to_dict()
-    measure.write("text", packages, {"settings": settings, "turns": turns})
-    return None
-
-
 if __name__ == "__main__":
-    main()
+    measure.main(
+        __file__,
+        ["transformers", "tokenizers", "sentence-transformers"],
+        ARMS,
+        {"": (1, 2)},
+        agree,
+        trial("float32").to_dict(),
+    )

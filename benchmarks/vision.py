@@ -9,7 +9,6 @@ head, NT-Xent at temperature 0.5, SGD. Both sides train the same ResNet on the s
 same batch. Counted: data, views, forward, backward, step.
 """
 
-import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -17,7 +16,7 @@ import measure
 import torch
 from torch.nn import functional as F
 
-from deepaug import contrastive, modalities, statistics, training
+from deepaug import contrastive, modalities, training
 from deepaug.modalities import images
 from deepaug.trial import Trial, derive
 
@@ -77,15 +76,12 @@ def lightly(trial: Trial, device: torch.device) -> tuple[torch.nn.Module, Iterat
         def __getitem__(self, index: int):
             return transform(Image.fromarray(pixels[index]))
 
-    # Of few images an epoch would be over before the workers are warm: they are drawn again.
-    sampler = None
-    if len(pixels) < 64 * trial.batch_size:
-        sampler = torch.utils.data.RandomSampler(Images(), True, 10**9)
+    # Where a step is timed an epoch would be over before the workers are warm: images come again.
+    again = {"replacement": True, "num_samples": 10**9} if trial.epochs == 1 else {}
     loader = torch.utils.data.DataLoader(
         Images(),
         batch_size=trial.batch_size,
-        sampler=sampler if trial.epochs == 1 else None,
-        shuffle=sampler is None or trial.epochs > 1,
+        sampler=torch.utils.data.RandomSampler(pixels, **again),
         drop_last=True,
         num_workers=measure.CORES,
         persistent_workers=True,
@@ -156,22 +152,18 @@ ARMS = {
 
 def agree(seeds: int) -> dict:
     """kNN accuracy and NT-Xent on validation images after the same training by either side."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for seed in range(seeds):
+
+    def outcomes(seed: int):
         settings = trial("narrow", "float32", **AGREE, seed=seed)
         run = training.prepare(settings)
         for epoch in range(settings.epochs):
             run.epoch(epoch)
-        encoder, steps = lightly(settings, run.fabric.device)
+        theirs, steps = lightly(settings, run.fabric.device)
         _take(steps, settings.epochs * (settings.samples // settings.batch_size))
-        for side, trained in (("deepaug", run.encoder), ("lightly", encoder)):
-            for metric, value in _outcome(run, trained).items():
-                found.setdefault(metric, {}).setdefault(side, []).append(value)
-            print(f"seed {seed}: {side}: {found['knn'][side][-1]:.2f}", file=sys.stderr)
-    for values in found.values():
-        effect = statistics.paired_effect(values["deepaug"], values["lightly"])
-        values["difference"] = [effect.mean, effect.low, effect.high]
-    return {"settings": settings.to_dict(), "metrics": found}
+        sides = {"deepaug": run.encoder, "lightly": theirs}
+        return settings, {side: _outcome(run, encoder) for side, encoder in sides.items()}
+
+    return measure.agreement(seeds, "knn", outcomes)
 
 
 @torch.no_grad()
@@ -184,22 +176,13 @@ def _outcome(run: training.Training, encoder: torch.nn.Module) -> dict[str, floa
     return {"knn": metrics["knn"], "nt_xent": contrastive.nt_xent(first, second, 0.5).item()}
 
 
-def main() -> None:
-    options = measure.parser(__doc__).parse_args()
-    if options.arm:
-        return measure.one_arm(ARMS[options.arm], options.warm_up, options.blocks)
-    if options.agree:
-        measure.write("vision-agreement", ["torchvision", "lightly"], agree(options.agree))
-        return None
-    images.load("cifar10-jpeg", 32)  # decoded once, before any turn
-    turns = {}
-    for network, (warm_up, blocks) in BLOCKS.items():
-        arms = [arm for arm in ARMS if arm.startswith(network)]
-        turns |= measure.rounds(__file__, arms, options.rounds, warm_up, blocks)
-    settings = {n: trial(n, "float32").to_dict() for n in NETWORKS}
-    measure.write("vision", ["torchvision", "lightly"], {"settings": settings, "turns": turns})
-    return None
-
-
 if __name__ == "__main__":
-    main()
+    images.load("cifar10-jpeg", 32)  # decoded once, before any turn
+    measure.main(
+        __file__,
+        ["torchvision", "lightly"],
+        ARMS,
+        BLOCKS,
+        agree,
+        {network: trial(network, "float32").to_dict() for network in NETWORKS},
+    )

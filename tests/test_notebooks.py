@@ -13,9 +13,10 @@ jupytext = pytest.importorskip("jupytext", reason="the book's tools are not inst
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-WITHOUT_PARAMETERS = {"method"}
+WITHOUT_PARAMETERS = {"method", "performance"}
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bpages\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
+    r"|\bspeed\.(rates|transform_cost|growth)\("
 )
 
 PAGE = """\

@@ -34,7 +34,7 @@ MANY = 500  # graphs beyond which the SVC takes too long for mid-training
 class GIN(nn.Module):
     """Three GIN layers (Xu et al. 2019, arXiv 1810.00826); each is pooled and all concatenated.
 
-    x (nodes, f), neighbours and starts (see `Graphs.adjacency`), batch (nodes,), ascending, and
+    x (nodes, f), neighbours and starts (see `Graphs.take`), batch (nodes,), ascending, and
     size, the number of graphs, -> (size, 3·width). A graph without nodes gets a row of zeros.
     """
 

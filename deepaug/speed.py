@@ -1,0 +1,213 @@
+"""What the performance page shows: benchmark records in, tables and figures out."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from deepaug.figures import COLOURS
+from deepaug.records import PACKAGE
+
+RECORDS = PACKAGE.parent / "benchmarks" / "records"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms of a benchmark, and the ratio of their rates that was aimed at."""
+
+    what: str
+    benchmark: str
+    ours: str
+    theirs: str
+    aim: float
+
+
+def recorded(name: str, folder: Path = RECORDS) -> list[dict[str, Any]]:
+    """Records of a benchmark, one for each kind of device that has run it."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}.*.json"))]
+
+
+def ratios(record: dict[str, Any], ours: str, theirs: str) -> list[float]:
+    """Of each round the rate of `ours` over that of `theirs`."""
+    pairs = zip(record["turns"][ours], record["turns"][theirs], strict=True)
+    return [a["samples_per_second"] / b["samples_per_second"] for a, b in pairs]
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Median and range."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def show_conditions(names: Iterable[str]) -> None:
+    """Device, cores, versions and revision of each benchmark."""
+    rows = []
+    for name in names:
+        for record in recorded(name):
+            versions = ", ".join(f"{p} {v}" for p, v in record["versions"].items())
+            revision = (record["revision"] or "no git")[:9]
+            where = f"{record['device']}, {record['cores']} cores"
+            rows.append((name, where, versions, record["created"][:10], revision))
+    if not rows:
+        return display(Markdown("No benchmark is recorded."))
+    return _show(rows, ("benchmark", "on", "versions", "on day", "at revision"))
+
+
+def show_comparisons(comparisons: Iterable[Comparison]) -> None:
+    """Rates side by side, their ratio by round, and whether its median reaches the aim."""
+    rows = []
+    for c in comparisons:
+        for record in recorded(c.benchmark):
+            rates = [
+                spread([turn["samples_per_second"] for turn in record["turns"][arm]], 0)
+                for arm in (c.ours, c.theirs)
+            ]
+            found = ratios(record, c.ours, c.theirs)
+            reached = "reached" if median(found) >= c.aim else "**not reached**"
+            told = f"{spread(found)}, n = {len(found)}"
+            rows.append((c.what, *rates, told, f"{c.aim:g}", reached))
+    _show(rows, ("comparison", "ours, samples/s", "other's", "ratio", "aim", ""))
+
+
+def show_memory(name: str) -> None:
+    """Peak memory of each arm, in MiB."""
+    for record in recorded(name):
+        rows = [
+            (arm, spread([turn["peak_mib"] for turn in turns], 0))
+            for arm, turns in record["turns"].items()
+        ]
+        _show(rows, ("arm", "peak memory, MiB"))
+
+
+def show_agreement(names: Iterable[str]) -> None:
+    """What both sides had learnt after the same training."""
+    rows = []
+    for name in names:
+        for record in recorded(name):
+            for metric, values in record["metrics"].items():
+                sides = {side: v for side, v in values.items() if side != "difference"}
+                (ours, a), (theirs, b) = sides.items()
+                mean, low, high = values["difference"]
+                told = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+                ours, theirs = (f"{side}: {spread(v)}" for side, v in ((ours, a), (theirs, b)))
+                rows.append((record["settings"]["modality"], metric, ours, theirs, told, len(a)))
+    columns = ("modality", "metric", "ours", "other's", "difference [95 % interval]", "seeds")
+    _show(rows, columns)
+
+
+def show_parts() -> None:
+    """Milliseconds of the parts of a step and their share of the whole."""
+    for record in recorded("parts"):
+        for network, blocks in record["ms"].items():
+            whole = median(blocks["whole step"])
+            rows = [
+                (part, spread(times, 1), f"{100 * median(times) / whole:.1f} %")
+                for part, times in blocks.items()
+            ]
+            display(Markdown(f"**{network}**, batch 128"))
+            _show(rows, ("part", "ms", "of the step"))
+
+
+def rates(name: str, title: str, unit: str = "samples per second") -> Figure:
+    """Rates of all arms: a dot for each round, a bar for the median."""
+    found = recorded(name)
+    figure, axes = plt.subplots(
+        len(found), 1, figsize=(7, 0.5 * sum(len(r["turns"]) for r in found) + 1.2), squeeze=False
+    )
+    for ax, record in zip(axes.flat, found, strict=True):
+        for place, (arm, turns) in enumerate(record["turns"].items()):
+            values = [turn["samples_per_second"] for turn in turns]
+            colour = _colour(arm)
+            ax.barh(place, median(values), 0.6, color=colour, alpha=0.5)
+            ax.plot(values, [place] * len(values), "o", color=colour, markersize=5)
+        ax.set_yticks(range(len(record["turns"])), list(record["turns"]))
+        ax.invert_yaxis()
+        ax.set(xlabel=unit, title=f"{title}: {record['device']}, {record['cores']} cores")
+        ax.grid(axis="y", visible=False)
+    return figure
+
+
+def _colour(arm: str) -> str:
+    if "ceiling" in arm:
+        return COLOURS["baseline"]
+    return COLOURS["dropout"] if "deepaug" in arm else COLOURS["pca"]
+
+
+def transform_cost() -> Figure:
+    """A step with a transform at each layer over the same step without, by round."""
+    found = recorded("transforms")
+    figure, axes = plt.subplots(len(found), 1, figsize=(7, 4.2 * len(found)), squeeze=False)
+    for ax, record in zip(axes.flat, found, strict=True):
+        table = transform_ratios(record)
+        layers = list(dict.fromkeys(table["layer"]))
+        for shift, (transform, rows) in enumerate(table.groupby("transform", sort=False)):
+            colour = COLOURS[transform]
+            places = [layers.index(layer) + 0.2 * (shift - 1) for layer in rows["layer"]]
+            ax.plot(places, rows["ratio"], "o", color=colour, alpha=0.4, markersize=4)
+            medians = rows.groupby("layer", sort=False)["ratio"].median()
+            at = [layers.index(layer) + 0.2 * (shift - 1) for layer in medians.index]
+            ax.plot(
+                at, medians, "_", color=colour, markersize=16, markeredgewidth=3, label=transform
+            )
+        ax.axhline(1, color="#444444", linewidth=1)
+        ax.set_xticks(range(len(layers)), layers)
+        ax.set(ylabel="step over step without", title=f"ResNet-18: {record['device']}")
+        ax.legend(ncols=3, loc="upper right")
+    return figure
+
+
+def transform_ratios(record: dict[str, Any]) -> pd.DataFrame:
+    """One row for each layer, transform and round: step time over that of the plain step."""
+    plain = record["ms"]["none"]
+    rows = [
+        {"layer": arm.split()[0], "transform": arm.split()[1], "ratio": a / b}
+        for arm, times in record["ms"].items()
+        if arm != "none"
+        for a, b in zip(times, plain, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def show_transform_cost() -> None:
+    """The dearest layer of each transform."""
+    rows = []
+    for record in recorded("transforms"):
+        medians = transform_ratios(record).groupby(["transform", "layer"])["ratio"].median()
+        for transform, at in medians.groupby("transform"):
+            layer = at.idxmax()[1]
+            rows.append((record["device"], transform, layer, f"{at.max():.2f}"))
+    _show(rows, ("on", "transform", "dearest at", "step over step without, median"))
+
+
+def growth() -> Figure:
+    """Milliseconds against images, width and batch on logarithmic axes, with a line of slope 1."""
+    found = recorded("growth")
+    figure, axes = plt.subplots(len(found), 3, figsize=(10, 3.6 * len(found)), squeeze=False)
+    told = {"images": "an epoch", "width": "a step", "batch": "a step"}
+    for row, record in zip(axes, found, strict=True):
+        for ax, (along, times) in zip(row, record["ms"].items(), strict=True):
+            sizes = [int(size) for size in times]
+            medians = [median(values) for values in times.values()]
+            for size, values in zip(sizes, times.values(), strict=True):
+                ax.plot([size] * len(values), values, "o", color=COLOURS["dropout"], alpha=0.4)
+            ax.plot(sizes, medians, color=COLOURS["dropout"])
+            straight = [medians[-1] * size / sizes[-1] for size in sizes]
+            ax.plot(sizes, straight, ":", color=COLOURS["baseline"], label="in proportion")
+            ax.set(xscale="log", yscale="log", xlabel=along, ylabel=f"ms, {told[along]}")
+            ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
+            ax.minorticks_off()
+        row[0].legend(loc="upper left")
+    figure.tight_layout()
+    return figure
+
+
+def _show(rows: list[tuple], columns: tuple[str, ...]) -> None:
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    display(Markdown("\n".join(lines)))

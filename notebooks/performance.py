@@ -1,0 +1,135 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Performance
+#
+# | | |
+# |---|---|
+# | **Claim under test** | `deepaug` trains the same networks on the same data faster than what a researcher would use instead, and its transforms cost next to nothing |
+# | **Times** | samples per second end to end (data, views, forward, backward, step), beside lightly {cite}`lightly`, sentence-transformers {cite}`sbert` and PyGCL {cite}`pygcl` |
+# | **Checks** | that both sides have learnt the same after the same training |
+# | **Needs** | nothing: it reads `benchmarks/records/` and times nothing itself |
+# | **Takes** | seconds; to measure again, `make benchmark` takes about an hour on two idle cores |
+#
+# Each turn of each arm is a process of its own; arms take turns, round after round; warm-up steps do not
+# count. A figure here is a median over rounds with the range, and a ratio is taken within its round.
+
+# %% tags=["remove-input", "remove-stderr"]
+from deepaug import figures, speed
+
+figures.use_style()
+speed.show_conditions(["vision", "text", "graphs", "parts", "transforms", "together", "growth"])
+
+# %% [markdown]
+# ## Beside the peers
+#
+# lightly runs as its CIFAR-10 recipe has it, in float32, with all cores as workers of its loader.
+# "Equal precision" grants it bfloat16 or takes it from us. Views are the same distribution, drawn
+# image by image there and for a whole batch on the device here; images lie decoded in memory on both
+# sides.
+
+# %% tags=["remove-input"]
+speed.show_comparisons([
+    speed.Comparison("ResNet-18, width 64, as documented", "vision", "resnet18 deepaug bfloat16", "resnet18 lightly float32", 2.0),
+    speed.Comparison("the same, float32 on both sides", "vision", "resnet18 deepaug float32", "resnet18 lightly float32", 1.1),
+    speed.Comparison("the same, bfloat16 on both sides", "vision", "resnet18 deepaug bfloat16", "resnet18 lightly bfloat16", 1.1),
+    speed.Comparison("the `cpu` profile's ResNet-10, as documented", "vision", "narrow deepaug bfloat16", "narrow lightly float32", 2.2),
+    speed.Comparison("BERT of 4 blocks, width 256, as documented", "text", "deepaug bfloat16", "sentence-transformers float32", 1.8),
+    speed.Comparison("the same, float32 on both sides", "text", "deepaug float32", "sentence-transformers float32", 1.8),
+    speed.Comparison("GIN 3×32 on PROTEINS, float32", "graphs", "deepaug", "PyGCL", 3.0),
+])
+
+# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the image benchmark, two networks, ours, lightly's and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
+speed.rates("vision", "images")
+
+# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the text benchmark: ours, sentence-transformers and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
+speed.rates("text", "sentences")
+
+# %% mystnb={"image": {"alt": "Bars of graphs per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["remove-input"]
+speed.rates("graphs", "graphs", "graphs per second")
+
+# %% [markdown]
+# A processor without bfloat16 arithmetic is slower in bfloat16 than in float32; take the float32 rows there.
+# Sentences are batched by length here and padded to the longest of a shuffled batch there; sentence-transformers
+# has no projection head, so ours is left out. PyGCL's encoder passes the plain graph a third time, as its example
+# does.
+#
+# ## Do both sides learn the same?
+#
+# The same data, epochs and optimiser, then one evaluator and one loss (NT-Xent of the frozen features)
+# for both encoders. An interval that holds zero: nobody is faster for doing less.
+
+# %% tags=["remove-input"]
+speed.show_agreement(["vision-agreement", "text-agreement", "graphs-agreement"])
+
+# %% [markdown]
+# ## How far from the machine's limit
+#
+# The ceiling is the encoder alone, forward and backward, on tensors that lie ready.
+
+# %% tags=["remove-input"]
+speed.show_comparisons([
+    speed.Comparison("ResNet-18, bfloat16", "vision", "resnet18 deepaug bfloat16", "resnet18 ceiling bfloat16", 0.9),
+    speed.Comparison("ResNet-18, float32", "vision", "resnet18 deepaug float32", "resnet18 ceiling float32", 0.9),
+    speed.Comparison("ResNet-10 of `cpu`, bfloat16", "vision", "narrow deepaug bfloat16", "narrow ceiling bfloat16", 0.9),
+    speed.Comparison("BERT, float32", "text", "deepaug float32", "ceiling float32", 0.9),
+    speed.Comparison("GIN", "graphs", "deepaug", "ceiling", 0.9),
+])
+
+# %% tags=["remove-input"]
+speed.show_parts()
+
+# %% [markdown]
+# Parts are timed one by one and need not add up to the whole.
+#
+# ## What a transform costs
+#
+# A step of ResNet-18 (width 64, batch 128, bfloat16) with a transform at p = 0.5 in both views, over
+# the same step without. Aim: 1.02 for dropout, 1.10 for PCA, at every layer.
+
+# %% mystnb={"image": {"alt": "Step time with dropout, PCA and truncated PCA at each layer of ResNet-18 over the step without, a dot for each round and a bar for the median."}} tags=["remove-input"]
+speed.transform_cost()
+
+# %% tags=["remove-input"]
+speed.show_transform_cost()
+
+# %% [markdown]
+# PCA's basis is that of the batch at hand, computed anew in each pass. Where a sample has more positions than
+# features, its projection is one small matrix, multiplied once.
+#
+# ## Several trials together
+#
+# Trials that differ in their seed alone: one after another with all cores, side by side with a core each
+# (`deepaug run --workers`), or stacked into one network by `torch.func`. Stacking is given every favour
+# (the same images for all, no loss, BatchNorm without running statistics); what wins is what `deepaug` does.
+
+# %% mystnb={"image": {"alt": "Bars of samples per second of all trials together: one after another, side by side, and two or four stacked into one network; a dot for each round."}} tags=["remove-input"]
+speed.rates("together", "several trials")
+
+# %% [markdown]
+# ## How cost grows
+#
+# The `cpu` profile's ResNet-10 with views of 16 pixels: an epoch against its images, a step of 128
+# images against the network's width, a step against its batch.
+
+# %% mystnb={"image": {"alt": "Three panels with logarithmic axes: milliseconds of an epoch against images, of a step against width, and of a step against batch size, each with a dotted line of proportional growth."}} tags=["remove-input"]
+speed.growth()
+
+# %% [markdown]
+# ## Peak memory
+#
+# Of the whole process tree, watched from outside; what processes share counts once.
+
+# %% tags=["remove-input"]
+for name in ("vision", "text", "graphs"):
+    speed.show_memory(name)

@@ -1,0 +1,103 @@
+"""Benchmark records and what the performance page makes of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+speed = pytest.importorskip("deepaug.speed", reason="the book's tools are not installed")
+plt = pytest.importorskip("matplotlib.pyplot")
+plt.switch_backend("Agg")
+
+COMMITTED = sorted(speed.RECORDS.glob("*.json"))
+HEAD = {"benchmark", "device", "cores", "versions", "revision", "source_digest", "created"}
+
+
+def record(**content):
+    return {
+        "benchmark": "b",
+        "device": "a processor",
+        "cores": 2,
+        "versions": {"torch": "2"},
+        "revision": None,
+        "created": "2026-01-01T00:00:00Z",
+        **content,
+    }
+
+
+def turns(**rates):
+    return {
+        arm: [{"samples_per_second": r, "peak_mib": 10 * r} for r in values]
+        for arm, values in rates.items()
+    }
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch, capsys):
+    """Write records, and get what a page then shows."""
+    monkeypatch.setattr(speed, "RECORDS", tmp_path)
+    monkeypatch.setattr(speed.recorded, "__defaults__", (tmp_path,))
+    shown = []
+    monkeypatch.setattr(speed, "display", lambda what: shown.append(what.data))
+
+    def write(name, **content):
+        (tmp_path / f"{name}.cpu.json").write_text(json.dumps(record(**content)))
+        return shown
+
+    return write
+
+
+def test_a_ratio_is_taken_within_its_round(written):
+    both = turns(ours=[10, 30, 20], theirs=[5, 10, 4])
+    shown = written("speed", turns=both)
+    assert speed.ratios({"turns": both}, "ours", "theirs") == [2, 3, 5]
+    speed.show_comparisons([speed.Comparison("x", "speed", "ours", "theirs", 3.0)])
+    row = shown[-1].splitlines()[-1]
+    assert "3.00 (2.00–5.00), n = 3" in row and "| reached |" in row
+    speed.show_comparisons([speed.Comparison("x", "speed", "ours", "theirs", 3.1)])
+    assert "**not reached**" in shown[-1]
+
+
+def test_rounds_that_do_not_pair_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        speed.ratios({"turns": turns(ours=[1, 2], theirs=[1])}, "ours", "theirs")
+
+
+def test_no_record_is_said(written):
+    shown = written("other", turns={})
+    speed.show_conditions(["none"])
+    assert shown == ["No benchmark is recorded."]
+
+
+def test_cost_of_transforms_is_paired_by_round(written):
+    times = {"none": [100, 200], "stem pca": [110, 240], "stem dropout": [101, 202]}
+    shown = written("transforms", ms=times)
+    speed.show_transform_cost()
+    assert "| a processor | pca | stem | 1.15 |" in shown[-1]
+    assert "| a processor | dropout | stem | 1.01 |" in shown[-1]
+    speed.transform_cost()
+    plt.close("all")
+
+
+def test_agreement_names_both_sides(written):
+    values = {"deepaug": [40.0, 41.0], "peer": [39.0, 41.0], "difference": [0.5, -5.9, 6.9]}
+    shown = written("a-agreement", settings={"modality": "text"}, metrics={"knn": values})
+    speed.show_agreement(["a-agreement"])
+    assert "peer: 40.00 (39.00–41.00)" in shown[-1] and "+0.50 [-5.90, +6.90] | 2 |" in shown[-1]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_benchmarks_tell_what_they_ran_on(path):
+    content = json.loads(path.read_text())
+    assert content.keys() >= HEAD and path.stem.startswith(content["benchmark"])
+    assert not (content["revision"] or "").endswith("+"), "measured on code that was not committed"
+    for turn in content.get("turns", {}).values():
+        assert len(turn) >= 5
+
+
+def test_every_script_of_benchmarks_says_how_to_run_it():
+    for path in (Path(__file__).parents[1] / "benchmarks").glob("*.py"):
+        text = path.read_text()
+        assert text.startswith('"""') and (
+            path.stem == "measure" or f"benchmarks/{path.name}" in text
+        )
