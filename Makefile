@@ -1,7 +1,7 @@
 # `make book` and `make test` lay out .venv, then hand over to Snakemake and pytest.
 .DEFAULT_GOAL := book
 .DELETE_ON_ERROR:
-.PHONY: book test lint lock benchmark unlock clean help
+.PHONY: book test slurm lint lock benchmark unlock clean help
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto
@@ -27,6 +27,10 @@ test: $(INSTALLED)  ## run the tests; slow ones too: make test PYTEST_ARGS='-n a
 	@mkdir -p build
 	@$(IN_VENV) pytest $(PYTEST_ARGS)
 	@echo "make test: ran pytest $(PYTEST_ARGS)"
+
+slurm: $(INSTALLED)  ## sweep on a SLURM cluster of one node; root on Debian may set it up, others skip
+	@$(IN_VENV) pytest -m slurm -rs -q tests/test_slurm.py
+	@echo "make slurm: ran pytest -m slurm"
 
 lint: $(INSTALLED)  ## check the code's style
 	@$(IN_VENV) ruff check .

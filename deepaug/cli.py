@@ -1,4 +1,4 @@
-"""The command line: `deepaug run | list | show | data | notebook`, or `python -m deepaug`."""
+"""The command line: `deepaug --help` lists its commands; `python -m deepaug` is the same."""
 
 import argparse
 import json
@@ -10,8 +10,10 @@ from typing import Any
 
 import deepaug
 from deepaug import modalities, records, studies
-from deepaug.trial import Trial
+from deepaug.trial import PROTOCOL, Trial
 from deepaug.validation import one_of
+
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -85,16 +87,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
     run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
-    run.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    run.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
     run.set_defaults(command=_run)
 
     listing = commands.add_parser("list", parents=[grid], help="list a study's trials")
     listing.add_argument("--json", action="store_true", help="as a list of objects")
+    listing.add_argument(
+        "--batch",
+        type=_positive,
+        metavar="SECONDS",
+        help="with --json: put missing trials into batches of about that much work",
+    )
     listing.set_defaults(command=_list)
 
-    show = commands.add_parser("show", parents=[store], help="print a record")
-    show.add_argument("key", metavar="KEY")
+    show = commands.add_parser(
+        "show", parents=[store], help="print a record, and the command that makes it again"
+    )
+    show.add_argument("key", metavar="KEY|FILE")
     show.set_defaults(command=_show)
+
+    reproduce = commands.add_parser(
+        "reproduce", parents=[store], help="train a record's trial again, and compare"
+    )
+    reproduce.add_argument("key", metavar="KEY|FILE")
+    reproduce.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
+    reproduce.set_defaults(command=_reproduce)
+
+    export = commands.add_parser("export", parents=[store], help="all records as one table")
+    export.add_argument(
+        "target",
+        type=Path,
+        metavar="FILE|DIR",
+        help="a .csv or .parquet file; or a folder, for the table, the records and their schema",
+    )
+    export.set_defaults(command=_export)
 
     data = commands.add_parser("data", help="fetch or check a data set")
     data.add_argument(
@@ -119,12 +145,28 @@ def _parser() -> argparse.ArgumentParser:
         help="as YAML: -p strengths '[0.2, 0.5]'",
     )
     notebook.add_argument(
+        "-g",
+        dest="grid",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PARAMETER", "VALUES"),
+        help="a notebook for each value: -g strengths '[[0.2], [0.5]]'; several: each combination",
+    )
+    notebook.add_argument(
+        "--grid",
+        dest="grid_file",
+        type=Path,
+        metavar="FILE",
+        help="a YAML file of such lists, parameter by parameter",
+    )
+    notebook.add_argument(
         "-o",
         "--output",
         type=Path,
         default=None,
-        metavar="FILE",
-        help="default: book/notebooks/NAME.ipynb",
+        metavar="FILE|DIR",
+        help="default: book/notebooks/NAME.ipynb; of a grid the folder, by default build/NAME",
     )
     notebook.set_defaults(command=_notebook)
     return parser
@@ -138,6 +180,7 @@ def _positive(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     study = _study(options)
+    _tell_other_protocols(study)
     entries = study.entries()
     for stage in options.stage or ():
         one_of(f"stage of {study.name} at {study.profile}", stage, study.stages)
@@ -146,21 +189,26 @@ def _run(options: argparse.Namespace) -> None:
     from deepaug import sweep
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's kill ends as Ctrl-C
-    recorded = 0
-    # A stage that waits for the choice of an earlier one is settled once that one is recorded.
-    for name in options.stage or study.stages:
-        entries = study.stage_entries(name)
-        if options.only:
-            entries = [e for e in entries if e.trial.key in options.only]
-        trials = {e.trial.key: e for e in entries}
-        missing = sum(study.store.read(e.trial) is None for e in trials.values())
-        if missing:
-            conditions = _conditions(entries, options)
-            print(f"{name}: {missing} of {len(trials)} trials to run; {conditions}", flush=True)
-            new = sweep.run(entries, study.store, options.workers, options.accelerator)
-            recorded += len(new)
-        elif trials or not options.only:
-            print(f"{name}: {study.progress(name)}")
+    recorded, told = 0, set()
+    # Once around for what is settled, and again for stages whose choice that has settled.
+    while True:
+        todo = []
+        for name in options.stage or study.stages:
+            entries = study.stage_entries(name)
+            if options.only:
+                entries = [e for e in entries if e.trial.key in options.only]
+            trials = {e.trial.key: e for e in entries}
+            missing = sum(study.store.read(e.trial) is None for e in trials.values())
+            if missing:
+                conditions = _conditions(entries, options)
+                print(f"{name}: {missing} of {len(trials)} trials to run; {conditions}", flush=True)
+                todo += entries
+            elif name not in told and (trials or not options.only):
+                print(f"{name}: {study.progress(name)}")
+            told.add(name)
+        if not todo:
+            break
+        recorded += len(sweep.run(todo, study.store, options.workers, options.accelerator))
     print(f"{recorded} new records in {study.store.folder}")
 
 
@@ -177,11 +225,9 @@ def _study(options: argparse.Namespace) -> studies.Study:
 
 def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> str:
     """Which data, device, precision and threads are used."""
-    from lightning.fabric import Fabric
+    from deepaug.training import device_name, fabric_on
 
-    from deepaug.training import device_name
-
-    device = device_name(Fabric(accelerator=options.accelerator, devices=1).device)
+    device = device_name(fabric_on(options.accelerator).device)
     trials = [entry.trial for entry in entries]
 
     def each(name: str) -> str:
@@ -193,8 +239,20 @@ def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> st
     )
 
 
+def _tell_other_protocols(study: studies.Study) -> None:
+    for protocol, count in study.store.other_protocols().items():
+        print(
+            f"deepaug: {study.store.folder} also holds {count} records of protocol {protocol}, "
+            f"which do not count; the protocol is {PROTOCOL}",
+            file=sys.stderr,
+        )
+
+
 def _list(options: argparse.Namespace) -> None:
+    if options.batch and not options.json:
+        raise ValueError("--batch goes with --json")
     study = _study(options)
+    _tell_other_protocols(study)
     rows = [
         {
             "key": e.trial.key,
@@ -205,6 +263,11 @@ def _list(options: argparse.Namespace) -> None:
         }
         for e in study.entries()
     ]
+    if options.batch:
+        from deepaug import batches
+
+        number = batches.of(study.missing(), batches.expected_seconds(study), options.batch)
+        rows = [row | {"batch": number.get(row["key"])} for row in rows]
     if options.json:
         print(json.dumps(rows, indent=1))
         return
@@ -217,13 +280,52 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
+    from deepaug import provenance
+
+    path = _record_file(options)
+    record = records.read_record(path)
+    again = {"again": provenance.command(record, path.parent.name)}
+    print(json.dumps(_readable(record) | again, indent=1))
+
+
+def _record_file(options: argparse.Namespace) -> Path:
+    """The file of a record, by its key or its path."""
+    if options.key.endswith(".json"):
+        if not Path(options.key).is_file():
+            raise ValueError(f"no record {options.key}")
+        return Path(options.key)
     root = options.results or records.default_root()
-    found = {path.stem: path for path in sorted(root.glob("*/*.json"))}
+    found = {path.stem: path for path in records.files(root)}
     if not found:
         raise ValueError(f"no records in {root}; make some with 'deepaug run'")
-    key = one_of(f"key in {root}", options.key, found)
-    record = records.read_record(found[key])
-    print(json.dumps(_readable(record), indent=1))
+    return found[one_of(f"key in {root}", options.key, found)]
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from deepaug import provenance
+
+    record = records.read_record(_record_file(options))
+    differing = provenance.reproduce(record, options.accelerator)
+    results = {"status", "metrics", "curve"}.intersection(differing)
+    verdict = "differs in " + ", ".join(sorted(results)) if results else "the same result"
+    origin = [name for name in differing if name not in results]
+    reason = f"; made with another {', '.join(origin)}" if origin else ""
+    print(f"{record['key']}: {verdict}{reason}")
+    if results:
+        sys.exit(1)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from deepaug import publish
+
+    root = options.results or records.default_root()
+    if options.target.suffix:
+        table = publish.table(root)
+        publish.write_table(table, options.target)
+        count = len(table)
+    else:
+        count = publish.bundle(root, options.target)
+    print(f"wrote {count} records to {options.target}")
 
 
 def _readable(record: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +342,16 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _notebook(options: argparse.Namespace) -> None:
-    from deepaug import notebooks
+    from deepaug import grids, notebooks
 
-    output = notebooks.execute(options.name, dict(options.parameters), options.output)
+    parameters, grid = dict(options.parameters), dict(options.grid)
+    if options.grid_file:
+        grid = grids.read(options.grid_file) | grid
+    if twice := sorted(parameters.keys() & grid.keys()):
+        raise ValueError(f"parameter {twice[0]} is given once with -p and once in the grid")
+    if grid:
+        folder = options.output or Path("build") / options.name
+        output = grids.execute(options.name, parameters, grid, folder)
+    else:
+        output = notebooks.execute(options.name, parameters, options.output)
     print(f"wrote {output}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from deepaug import modalities
+from deepaug import modalities, studies
 from deepaug.records import PACKAGE
 from deepaug.validation import one_of
 
@@ -52,19 +52,8 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     import nbformat
     import papermill
 
-    one_of("notebook", name, sorted(path.stem for path in SOURCES.glob("*.py")))
+    values = values_of(name, parameters)
     notebook = jupytext.read(SOURCES / f"{name}.py")
-    defaults = [c.source for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    allowed = injected([f"# Parameters\n{source}" for source in defaults])
-    values = {}
-    for given, text in parameters.items():
-        one_of(f"parameter of notebook {name}", given, sorted(allowed))
-        try:
-            values[given] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ValueError(f"parameter {given}: {text!r} is not plain YAML") from None
-    _check_values(name, values)
-    _lead_from_here(values)
     output = output or EXECUTED / f"{name}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
     notebook.metadata["kernelspec"] = {
@@ -93,6 +82,35 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     return output
 
 
+def values_of(name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters read and checked against the notebook's own."""
+    one_of("notebook", name, sorted(path.stem for path in SOURCES.glob("*.py")))
+    allowed = injected([f"# Parameters\n{source}" for source in _defaults(name)])
+    values = {}
+    for given, text in parameters.items():
+        one_of(f"parameter of notebook {name}", given, sorted(allowed))
+        values[given] = plain(given, text)
+    _check_values(name, values)
+    _lead_from_here(values)
+    return values
+
+
+def _defaults(name: str) -> list[str]:
+    """Source of the cells that hold a notebook's parameters."""
+    import jupytext
+
+    cells = jupytext.read(SOURCES / f"{name}.py").cells
+    return [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
+
+
+def plain(name: str, text: str) -> Any:
+    """A value from YAML text, as plain data: a tag that would build an object is an error."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"parameter {name}: {text!r} is not plain YAML") from None
+
+
 def _lead_from_here(values: dict[str, Any]) -> None:
     """Make relative paths absolute: a notebook runs in a folder of its own."""
     if str(values.get("profile", "")).endswith((".yaml", ".yml")):
@@ -105,8 +123,6 @@ def _lead_from_here(values: dict[str, Any]) -> None:
 
 
 def _check_values(name: str, values: dict[str, Any]) -> None:
-    from deepaug import studies
-
     profile = values.get("profile", "quick")
     grid = {n: v for n, v in values.items() if n != "profile"}
     if name in studies.names(profile):

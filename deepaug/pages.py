@@ -1,12 +1,13 @@
 """What the pages of experiments share: a live run, and recorded runs of larger profiles."""
 
+import html
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib import pyplot as plt
 
 from deepaug import figures, modalities, studies, sweep
@@ -47,7 +48,7 @@ def open_page(name: str, profile: str = "quick", **grid) -> Page:
     """
     figures.use_style()
     study = studies.load(name, profile, **grid)
-    stage = "quick" if "quick" in study.stages else "pilot"
+    stage = study.live_stage
     one_of(f"stage of {name} at {study.profile}", stage, study.stages, "a page runs quick or pilot")
     sweep.run(study.stage_entries(stage), study.store, sweep.local_workers(study.base))
     others = [p for p in LARGER if p != study.profile and name in studies.names(p)]
@@ -90,7 +91,7 @@ def gain_by_depth(recorded: Recorded, metrics: dict[str, str], title: str) -> No
         metric = metrics[trial.modality]
         told = f"{title}: {label or trial.data} ({figures.METRICS[metric]})"
         figures.gain_by_depth(ax, figures.frame(part), metric, targets(trial), told)
-    plt.show()
+    _show(recorded)
 
 
 def scores(recorded: Recorded, metrics: dict[str, str]) -> None:
@@ -100,7 +101,7 @@ def scores(recorded: Recorded, metrics: dict[str, str]) -> None:
         table = figures.frame(part)
         _, ax = plt.subplots(figsize=_rows(table), layout="constrained")
         figures.scores(ax, table, metric, f"validation {figures.METRICS[metric]}", label)
-        plt.show()
+        _show(part)
 
 
 def differences(recorded: Recorded, metrics: dict[str, str], title: str) -> None:
@@ -109,7 +110,7 @@ def differences(recorded: Recorded, metrics: dict[str, str], title: str) -> None
         table = figures.frame(part)
         _, ax = plt.subplots(figsize=_rows(table), layout="constrained")
         figures.forest(ax, table, metrics[part[0][0].trial.modality], f"{title}: {label}")
-        plt.show()
+        _show(part)
 
 
 def learning_curves(recorded: Recorded, metrics: dict[str, str], title: str) -> None:
@@ -120,7 +121,7 @@ def learning_curves(recorded: Recorded, metrics: dict[str, str], title: str) -> 
         fig, axes = plt.subplots(2, 1, figsize=(6.8, 6.6), sharex=True, layout="constrained")
         figures.learning_curves(axes, part, metric, f"validation {figures.METRICS[metric]}")
         fig.suptitle(f"{title}: {label or trial.data}")
-        plt.show()
+        _show(part)
 
 
 def gradient_norms(recorded: Recorded, title: str) -> None:
@@ -128,7 +129,19 @@ def gradient_norms(recorded: Recorded, title: str) -> None:
     for label, part in by_base(recorded).items():
         _, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
         figures.gradient_norms(ax, part, f"{title}: {label}")
-        plt.show()
+        _show(part)
+
+
+def _show(recorded: Recorded) -> None:
+    """Show the figure at hand, and below it the records it is made of, each a link."""
+    plt.show()
+    links = " · ".join(
+        f'<a href="../../results/{entry.profile}/{record["key"]}.json">'
+        f"{html.escape(entry.name)}, seed {entry.trial.seed}</a>"
+        for entry, record in recorded
+    )
+    told = f"Made of {len(recorded)} record{'s' * (len(recorded) != 1)}"
+    display(HTML(f"<details><summary>{told}</summary><p>{links}</p></details>"))
 
 
 def _rows(table: pd.DataFrame) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -31,9 +32,10 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "data_digest": str,
     "source_digest": str,
     "revision": (str, type(None)),
+    "checksum": str,
 }
 # Fields of the run rather than of its result: two runs of one trial may differ in these alone.
-TIMES = ("seconds", "training_seconds", "samples_per_second", "created")
+OF_THE_RUN = ("seconds", "training_seconds", "samples_per_second", "created", "checksum")
 
 
 class RecordError(ValueError):
@@ -92,6 +94,43 @@ class Store:
                 os.unlink(partial)
             raise
 
+    def other_protocols(self) -> dict[int, int]:
+        """How many records lie here that do not count, by the protocol they are of."""
+        found: dict[int, int] = {}
+        for path in self.folder.glob("[!.]*.json"):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                protocol = json.loads(path.read_text())["trial"]["protocol"]
+                if protocol != PROTOCOL:
+                    found[protocol] = found.get(protocol, 0) + 1
+        return dict(sorted(found.items()))
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Whether the record of `key` is this process's to compute, until the block ends.
+
+        A claim is the operating system's lock on an empty file, so that it ends with the process
+        that holds it, however that ends; it holds on all machines that share the folder, if their
+        file system has locks. What a killed process left half-written is removed.
+        """
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / f".{key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            for left in (*self.folder.glob(f".{key}.*"), *self.folder.glob(f"{key}.*.tmp")):
+                if left.suffix != ".lock":
+                    left.unlink(missing_ok=True)
+            yield True
+        finally:
+            # While the lock is held: who has the old file open looks for the record again.
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
     def forget_empty(self) -> None:
         """Remove the folder, and that of all records, where nothing was written to them."""
         with contextlib.suppress(OSError):
@@ -114,6 +153,11 @@ class Store:
             ) from None
 
 
+def files(root: Path) -> list[Path]:
+    """The files of all records below the folder of all profiles, in a fixed order."""
+    return sorted(p for p in Path(root).glob("*/*.json") if not p.name.startswith("."))
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """A record from its file. Raises RecordError if it is damaged or under a wrong name."""
     try:
@@ -127,6 +171,18 @@ def read_record(path: Path) -> dict[str, Any]:
     if record["key"] != path.stem:
         raise RecordError(f"record {path} belongs to key {record['key']}")
     return record
+
+
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with its checksum, by which an edit by hand is noticed."""
+    return {**record, "checksum": _checksum(record)}
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    """sha256 of the record's other fields as sorted JSON, 16 digits."""
+    rest = {name: value for name, value in record.items() if name != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def judged(trial: Trial) -> bool:
@@ -167,6 +223,8 @@ def check(record: Any) -> None:
     last = curve[-1]["epoch"] if curve else 0
     if record["status"] == "ok" and last != trial.epochs:
         raise ValueError(f"its curve ends at epoch {last} of {trial.epochs}")
+    if record["checksum"] != _checksum(record):
+        raise ValueError("its checksum is of another content: it was edited after it was made")
 
 
 @cache

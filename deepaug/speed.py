@@ -9,13 +9,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown, display
-from matplotlib.figure import Figure
+from IPython.display import HTML, Markdown, display
 
 from deepaug.figures import COLOURS
 from deepaug.records import PACKAGE
 
 RECORDS = PACKAGE.parent / "benchmarks" / "records"
+NONE = Markdown("No benchmark is recorded.")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def show_conditions(names: Iterable[str]) -> None:
             where = f"{record['device']}, {record['cores']} cores"
             rows.append((name, where, versions, record["created"][:10], revision))
     if not rows:
-        return display(Markdown("No benchmark is recorded."))
+        return display(NONE)
     return _show(rows, ("benchmark", "on", "versions", "on day", "at revision"))
 
 
@@ -114,10 +114,11 @@ def show_parts() -> None:
             _show(rows, ("part", "ms", "of the step"))
 
 
-def rates(name: str, title: str, unit: str = "samples per second") -> Figure:
+def rates(name: str, title: str, unit: str = "samples per second") -> None:
     """Rates of all arms: a dot for each round, a bar for the median."""
-    found = recorded(name)
-    figure, axes = plt.subplots(
+    if not (found := recorded(name)):
+        return display(NONE)
+    _, axes = plt.subplots(
         len(found), 1, figsize=(7, 0.5 * sum(len(r["turns"]) for r in found) + 1.2), squeeze=False
     )
     for ax, record in zip(axes.flat, found, strict=True):
@@ -130,7 +131,7 @@ def rates(name: str, title: str, unit: str = "samples per second") -> Figure:
         ax.invert_yaxis()
         ax.set(xlabel=unit, title=f"{title}: {record['device']}, {record['cores']} cores")
         ax.grid(axis="y", visible=False)
-    return figure
+    return _show_figure(name)
 
 
 def _colour(arm: str) -> str:
@@ -139,10 +140,11 @@ def _colour(arm: str) -> str:
     return COLOURS["dropout"] if "deepaug" in arm else COLOURS["pca"]
 
 
-def transform_cost() -> Figure:
+def transform_cost() -> None:
     """A step with a transform at each layer over the same step without, by round."""
-    found = recorded("transforms")
-    figure, axes = plt.subplots(len(found), 1, figsize=(7, 4.2 * len(found)), squeeze=False)
+    if not (found := recorded("transforms")):
+        return display(NONE)
+    _, axes = plt.subplots(len(found), 1, figsize=(7, 4.2 * len(found)), squeeze=False)
     for ax, record in zip(axes.flat, found, strict=True):
         table = transform_ratios(record)
         layers = list(dict.fromkeys(table["layer"]))
@@ -159,7 +161,7 @@ def transform_cost() -> Figure:
         ax.set_xticks(range(len(layers)), layers)
         ax.set(ylabel="step over step without", title=f"ResNet-18: {record['device']}")
         ax.legend(ncols=3, loc="upper right")
-    return figure
+    return _show_figure("transforms")
 
 
 def transform_ratios(record: dict[str, Any]) -> pd.DataFrame:
@@ -185,9 +187,10 @@ def show_transform_cost() -> None:
     _show(rows, ("on", "transform", "dearest at", "step over step without, median"))
 
 
-def growth() -> Figure:
+def growth() -> None:
     """Milliseconds against images, width and batch on logarithmic axes, with a line of slope 1."""
-    found = recorded("growth")
+    if not (found := recorded("growth")):
+        return display(NONE)
     figure, axes = plt.subplots(len(found), 3, figsize=(10, 3.6 * len(found)), squeeze=False)
     told = {"images": "an epoch", "width": "a step", "batch": "a step"}
     for row, record in zip(axes, found, strict=True):
@@ -204,7 +207,15 @@ def growth() -> Figure:
             ax.minorticks_off()
         row[0].legend(loc="upper left")
     figure.tight_layout()
-    return figure
+    return _show_figure("growth")
+
+
+def _show_figure(name: str) -> None:
+    """Show the figure at hand, and below it the records it is made of, each a link."""
+    plt.show()
+    names = [f"{name}.{path.name.split('.')[1]}.json" for path in sorted(RECORDS.glob(f"{name}.*"))]
+    links = (f'<a href="../../benchmarks/records/{file}">{file}</a>' for file in names)
+    display(HTML(f"<p>Made of {' and '.join(links)}.</p>"))
 
 
 def _show(rows: list[tuple], columns: tuple[str, ...]) -> None:

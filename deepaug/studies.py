@@ -82,6 +82,7 @@ class Entry:
     objective: str  # of the twins the arm belongs to; random initialisation belongs to both
     arm: str
     trial: Trial
+    profile: str = ""
 
     @property
     def name(self) -> str:
@@ -99,12 +100,18 @@ class Study:
     bases: tuple[Base, ...]
     stages: dict[str, Stage]
     store: records.Store
+    seconds: float = 100.0  # that a trial takes, roughly, until some are recorded
     whole: "Study | None" = None  # with all its bases, where `parts` leaves some out
 
     @property
     def base(self) -> Trial:
         """The base; of several the first."""
         return self.bases[0].trial
+
+    @property
+    def live_stage(self) -> str:
+        """The stage that a page runs while it is built."""
+        return "quick" if "quick" in self.stages else "pilot"
 
     def entries(self) -> list[Entry]:
         """All trials that are settled; stages that wait for a choice have none yet."""
@@ -120,7 +127,7 @@ class Study:
             for arm, trial in self._arms(stage, replace(base, trial=_own(base, stage, objective)))
         ]
         return [
-            Entry(name, label, objective, arm, replace(trial, seed=seed))
+            Entry(name, label, objective, arm, replace(trial, seed=seed), self.profile)
             for seed in stage.seeds
             for label, objective, arm, trial in arms
         ]
@@ -335,7 +342,7 @@ def load(
         for base in stage.bases:
             one_of(f"base of {name}", base, [b.label for b in every])
         stages[stage_name] = _check(replace(stage, **changes), bases)
-    whole = Study(name, label, every, stages, store)
+    whole = Study(name, label, every, stages, store, content.get("seconds", Study.seconds))
     study = whole if bases == every else replace(whole, bases=bases, whole=whole)
     for stage_name, stage in stages.items():
         # Every trial is valid before any of them runs.
@@ -520,7 +527,10 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(content, dict):
         raise ValueError(f"profile {path} must be a mapping with the key 'studies'")
     for key in content:
-        one_of(f"key in profile {path.name}", key, ("trial", "studies"))
+        one_of(f"key in profile {path.name}", key, ("trial", "seconds", "studies"))
+    seconds = content.get("seconds", 1)
+    if type(seconds) not in (int, float) or not 0 < seconds < 1e9:
+        raise ValueError(f"profile {path}: seconds must be a number above 0, not {seconds!r}")
     studies = content.get("studies")
     if not isinstance(studies, dict) or not studies:
         raise ValueError(f"profile {path} names no study under 'studies'")

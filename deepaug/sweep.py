@@ -7,9 +7,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from deepaug import records
 from deepaug.records import Store
 from deepaug.studies import Entry
 from deepaug.trial import Trial
+
+POLL = 1.0  # seconds after which a trial that somebody else is at is looked at again
 
 
 def run(
@@ -48,7 +51,7 @@ def run(
 
 
 def _run(todo: list[Trial], store: Store, workers: int, accelerator: str) -> list[dict[str, Any]]:
-    costs = {trial.key: _cost(trial) for trial in todo}
+    costs = {trial.key: cost(trial) for trial in todo}
     new = []
     with tqdm(
         total=sum(costs.values()),
@@ -59,19 +62,64 @@ def _run(todo: list[Trial], store: Store, workers: int, accelerator: str) -> lis
         mininterval=0.5 if sys.stderr.isatty() else 30,
         delay=1,  # what is refused at once is refused in one line
     ) as bar:
+        shares = _Shares(bar, costs)
 
-        def done(record: dict[str, Any]) -> None:
-            new.append(record)
-            bar.set_postfix_str(f"{len(new)} recorded", refresh=False)
+        def done(taken: Taken) -> None:
+            shares(taken.record["key"], 1.0)
+            if taken.here:
+                new.append(taken.record)
+                bar.set_postfix_str(f"{len(new)} recorded", refresh=False)
 
         if workers == 1:
-            shares = _Shares(bar, costs)
-            for trial in todo:
-                done(compute(trial, store, accelerator, tick=partial(shares, trial.key)))
-                shares(trial.key, 1.0)
+            _run_here(todo, store, accelerator, shares, done)
         else:
-            _run_in_processes(todo, store, workers, accelerator, _Shares(bar, costs), done)
+            _run_in_processes(todo, store, workers, accelerator, shares, done)
     return new
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A trial's record, and whether it was computed here rather than by somebody else meanwhile."""
+
+    record: dict[str, Any]
+    here: bool
+
+
+def take(
+    trial: Trial,
+    store: Store,
+    accelerator: str = "auto",
+    device: int | None = None,
+    tick: Callable[[float], None] = lambda share: None,
+) -> Taken | None:
+    """Compute a trial's record, unless it is there by now; None while somebody else is at it."""
+    with store.claim(trial.key) as claimed:
+        if not claimed:
+            return None
+        if (record := store.read(trial)) is not None:
+            store.checkpoint(trial.key).unlink(missing_ok=True)  # a kill came between the two
+            return Taken(record, here=False)
+        return Taken(compute(trial, store, accelerator, device, tick), here=True)
+
+
+def _run_here(
+    todo: list[Trial],
+    store: Store,
+    accelerator: str,
+    shares: "_Shares",
+    done: Callable[[Taken], None],
+) -> None:
+    while todo:
+        elsewhere = []
+        for trial in todo:
+            taken = take(trial, store, accelerator, tick=partial(shares, trial.key))
+            if taken is None:
+                elsewhere.append(trial)
+            else:
+                done(taken)
+        if len(elsewhere) == len(todo):
+            time.sleep(POLL)
+        todo = elsewhere
 
 
 def local_workers(trial: Trial) -> int:
@@ -97,7 +145,7 @@ class _Shares:
         self.bar.update(grown * self.costs[key])
 
 
-def _cost(trial: Trial) -> float:
+def cost(trial: Trial) -> float:
     """Relative duration of a trial within its study."""
     return 1 + trial.epochs * (trial.samples or 50_000) / 1000
 
@@ -116,22 +164,25 @@ def compute(
     # As it is when training begins: who edits meanwhile does not change what made the record.
     code = {"source_digest": records.source_digest(), "revision": records.revision()}
     outcome = training.run(trial, accelerator, device, store.checkpoint(trial.key), tick)
-    record = {
-        "key": trial.key,
-        "trial": trial.to_dict(),
-        "status": outcome.status,
-        "metrics": outcome.metrics,
-        "curve": outcome.curve,
-        "seconds": round(time.monotonic() - start, 2),
-        "training_seconds": round(outcome.training_seconds, 2),
-        "samples_per_second": round(outcome.samples_per_second, 1),
-        "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "device": outcome.device,
-        "versions": records.versions(trial.modality),
-        "data_digest": outcome.data_digest,
-        **code,
-    }
+    record = records.sealed(
+        {
+            "key": trial.key,
+            "trial": trial.to_dict(),
+            "status": outcome.status,
+            "metrics": outcome.metrics,
+            "curve": outcome.curve,
+            "seconds": round(time.monotonic() - start, 2),
+            "training_seconds": round(outcome.training_seconds, 2),
+            "samples_per_second": round(outcome.samples_per_second, 1),
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "device": outcome.device,
+            "versions": records.versions(trial.modality),
+            "data_digest": outcome.data_digest,
+            **code,
+        }
+    )
     store.write(record)
+    store.checkpoint(trial.key).unlink(missing_ok=True)
     return record
 
 
@@ -150,11 +201,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(trial: Trial, root: Path, profile: str) -> dict[str, Any]:
+def _work(trial: Trial, root: Path, profile: str) -> Taken | None:
     import torch
 
     device = _worker["number"] % torch.cuda.device_count() if torch.cuda.is_available() else None
-    return compute(
+    return take(
         trial,
         Store(root, profile),
         _worker["accelerator"],
@@ -169,7 +220,7 @@ def _run_in_processes(
     workers: int,
     accelerator: str,
     shares: _Shares,
-    done: Callable[[dict], None],
+    done: Callable[[Taken], None],
 ) -> None:
     context = multiprocessing.get_context("spawn")
     numbers, ticks = context.Queue(), context.Queue()
@@ -180,18 +231,29 @@ def _run_in_processes(
     )
     try:
         root, profile = store.folder.parent, store.folder.name
-        pending = {pool.submit(_work, trial, root, profile) for trial in todo}
-        while pending:
-            finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+
+        def submit(trials: Iterable[Trial]) -> dict[Future, Trial]:
+            return {pool.submit(_work, trial, root, profile): trial for trial in trials}
+
+        running, elsewhere, since = submit(todo), [], time.monotonic()
+        while running or elsewhere:
+            finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             while True:
                 try:
                     shares(*ticks.get_nowait())
                 except queue.Empty:
                     break
             for future in finished:
-                record = future.result()
-                shares(record["key"], 1.0)
-                done(record)
+                trial = running.pop(future)
+                if (taken := future.result()) is None:
+                    elsewhere.append(trial)
+                else:
+                    done(taken)
+            if elsewhere and time.monotonic() - since > POLL:
+                running |= submit(elsewhere)
+                elsewhere, since = [], time.monotonic()
+            if not running:
+                time.sleep(0.1)
     except BaseException as error:
         # What is recorded stays; what is in flight is given up, or resumes from its checkpoint.
         for process in list(pool._processes.values()):

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -114,12 +116,19 @@ def build(trial: Trial, task: Task) -> Network:
         return Network(encoder, task.head(encoder.features))
 
 
+def fabric_on(accelerator: str = "auto", device: int | None = None, precision="32-true") -> Fabric:
+    """Lightning's Fabric on one device; names as in `run`."""
+    devices = 1 if device is None or accelerator == "cpu" else [device]
+    # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
+    alone = LightningEnvironment()
+    return Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=[alone])
+
+
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":
     """A trial's training, at its beginning: data, network and optimiser on the device."""
     torch.set_num_threads(trial.threads)
     precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[trial.precision]
-    devices = 1 if device is None or accelerator == "cpu" else [device]
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    fabric = fabric_on(accelerator, device, precision)
     task = modalities.load(trial.modality).prepare(trial, fabric.device)
     return Training(trial, task, fabric, build(trial, task))
 
@@ -136,8 +145,8 @@ def run(
     Args:
         accelerator: as Lightning names them: "cpu", "cuda", "mps" or "auto".
         device: index of the accelerator; by default the first.
-        checkpoint: a file to keep the state of a long training in, resumed from if it is there and
-            removed at the end. Resuming gives bit for bit what an undisturbed run gives.
+        checkpoint: a file to keep the state of a long training in, and resumed from if it is there,
+            which gives bit for bit what an undisturbed run gives. It is the caller's to remove.
         tick: called with the share of the epochs done, as training goes on.
     """
     training = prepare(trial, accelerator, device)
@@ -158,8 +167,6 @@ def run(
         outcome.samples_per_second = seen / outcome.training_seconds
     if training.handle is not None:
         training.handle.remove()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return outcome
 
 
@@ -311,10 +318,19 @@ class Training:
             "schedule": self.schedule.state_dict(),
             "progress": vars(self.progress),
         }
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = checkpoint.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(state, partial)
-        partial.replace(checkpoint)
+        try:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, partial)
+            partial.replace(checkpoint)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            reason = str(error).splitlines()[0]
+            print(
+                f"deepaug: no checkpoint in {checkpoint.parent}: {reason}; training goes on",
+                file=sys.stderr,
+            )
 
     def _resume(self, checkpoint: Path | None) -> None:
         if checkpoint is None or not checkpoint.exists():

@@ -76,7 +76,12 @@ def profile(name="tiny", **stage):
 
 def python(*words):
     done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "DEEPAUG_RESULTS": str(Path("results").absolute())},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -105,7 +110,7 @@ def test_python_m_is_the_same(call):
 def test_help_names_every_command(call):
     code, out, err = call("--help")
     assert (code, err) == (0, "")
-    for command in ("run", "list", "show", "data", "notebook"):
+    for command in ("run", "list", "show", "reproduce", "export", "data", "notebook"):
         assert command in out
 
 

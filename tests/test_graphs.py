@@ -1,6 +1,7 @@
 """Graphs: TU sets as they lie on disk, GraphCL's encoder, an evaluation that cannot leak."""
 
 import builtins
+import json
 import os
 import zipfile
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch_geometric.io import read_tu_data
 from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
-from deepaug import augmentation, training
+from deepaug import augmentation, records, training
 from deepaug.modalities import graph_views, graphs, tu
 from deepaug.trial import Trial
 
@@ -273,6 +274,25 @@ def test_a_set_is_downloaded_once(root, monkeypatch):
         assert len(tu.load("NEW")) == 40
         tu.load.cache_clear()
     assert calls == ["NEW"] and [p.name for p in (root / "tu").iterdir()] == ["NEW"]
+
+
+def test_a_known_set_that_comes_as_another_is_not_kept(root, monkeypatch):
+    def download(beside, name):
+        write(root / "tmp", toy(), name)
+        (root / "tmp" / "tu" / name).rename(f"{beside}/{name}")
+
+    monkeypatch.setattr("torch_geometric.datasets.TUDataset", download)
+    message = refusal(tu.load, "PROTEINS")
+    assert tu.DIGESTS["PROTEINS"] in message and str(root / "tu" / "PROTEINS") in message
+    assert list((root / "tu").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(tu.DIGESTS))
+def test_known_digests_are_those_of_the_records(name):
+    folder = records.PACKAGE.parent / "results" / "cpu"
+    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    digests = {r["data_digest"] for r in found if r["trial"]["data"] == name}
+    assert digests == {tu.DIGESTS[name]}
 
 
 @pytest.mark.parametrize("name", ["../TOY", "a/b", "", "TOY*", "."])

@@ -1,10 +1,13 @@
 """Records are written whole or not at all, and a damaged one is never taken for a result."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -28,7 +31,11 @@ def put(store):
 
     def put(text=None, **changes):
         store.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**tiny.record(TRIAL), **changes}) if text is None else text
+        if text is None:
+            record = {**tiny.record(TRIAL), **changes}
+            with contextlib.suppress(ValueError):  # what is not JSON has no checksum
+                record = record if "checksum" in changes else records.sealed(record)
+            text = json.dumps(record)
         data = text if isinstance(text, bytes) else text.encode()
         store.path(KEY).write_bytes(data)
         return data
@@ -143,6 +150,7 @@ DAMAGES = {
     "curve of something else": {"curve": [4.5, 4.4]},
     "curve missing": {"curve": []},
     "metrics of a diverged run": {"status": "diverged"},
+    "edited by hand": {"seconds": 2.0, "checksum": tiny.record(TRIAL)["checksum"]},
 }
 
 
@@ -170,7 +178,7 @@ def test_a_damaged_record_is_replaced_by_a_new_one(store, put):
 )
 def test_no_bad_record_is_ever_written(store, changes):
     with pytest.raises(ValueError):
-        store.write({**tiny.record(TRIAL), **changes})
+        store.write(records.sealed({**tiny.record(TRIAL), **changes}))
     assert not store.folder.exists()
 
 
@@ -178,6 +186,52 @@ def test_a_diverged_run_is_a_record(store):
     record = tiny.record(TRIAL, status="diverged", metrics={}, curve=[])
     store.write(record)
     assert store.read(TRIAL) == record
+
+
+@pytest.mark.parametrize("field", [f for f in records.FIELDS if f != "checksum"])
+def test_an_edit_of_any_field_is_noticed(field):
+    record = tiny.record(TRIAL)
+    edits = {"metrics": {"validation": {"knn": 50.1}, "test": {"knn": 50.0}}, "revision": "a" * 40}
+    numbers = {n: 2.0 for n, kind in records.FIELDS.items() if kind is float}
+    edits |= numbers | {"curve": [{"epoch": 2, "loss": 4.4}], "versions": {"torch": "3"}}
+    edits |= {"key": OTHER.key, "trial": OTHER.to_dict(), "status": "diverged"}
+    with pytest.raises(ValueError):
+        records.check({**record, field: edits.get(field, "another")})
+
+
+def test_one_at_a_time_computes_a_record(store):
+    with store.claim(KEY) as first, store.claim(KEY) as second, store.claim(OTHER.key) as another:
+        assert (first, second, another) == (True, False, True)
+    with store.claim(KEY) as again:
+        assert again
+    assert tiny.tree(store.folder) == {}
+
+
+def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(store):
+    code = f"""
+import os, pathlib, signal
+from deepaug.records import Store
+store = Store({str(store.folder.parent)!r}, "quick")
+with store.claim({KEY!r}):
+    for left in (".{KEY}.partial", "{KEY}.123.tmp"):
+        (store.folder / left).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(tiny.tree(store.folder)) == 3
+    with store.claim(KEY) as claimed:
+        assert claimed and set(tiny.tree(store.folder)) == {f".{KEY}.lock"}
+
+
+def test_records_of_another_protocol_are_counted(store):
+    store.write(tiny.record(TRIAL))
+    assert store.other_protocols() == {}
+    for seed in range(3):
+        store.write(tiny.record(tiny.trial(protocol=1, seed=seed)))
+    store.path("damaged").write_text("{")
+    assert store.other_protocols() == {1: 3}
+    assert store.read(TRIAL) is not None
 
 
 def test_a_writable_folder_passes_and_nothing_is_left_in_it(store):

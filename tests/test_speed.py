@@ -65,8 +65,10 @@ def test_rounds_that_do_not_pair_are_refused():
 
 def test_no_record_is_said(written):
     shown = written("other", turns={})
-    speed.show_conditions(["none"])
-    assert shown == ["No benchmark is recorded."]
+    for show in (lambda: speed.show_conditions(["none"]), speed.transform_cost, speed.growth):
+        show()
+    speed.rates("none", "nothing")
+    assert shown == ["No benchmark is recorded."] * 4
 
 
 def test_cost_of_transforms_is_paired_by_round(written):

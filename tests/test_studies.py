@@ -11,6 +11,7 @@ import tiny
 import yaml
 
 from deepaug import modalities, studies
+from deepaug.records import sealed
 
 TRANSFORMS = ("dropout", "pca")
 JUDGED = ("cpu", "gpu")  # profiles whose stages are those of the verdict rules
@@ -33,7 +34,7 @@ def fill(study, stage, score, diverged=()):
         record = tiny.record(entry.trial, metrics=metrics)
         if (entry.arm, entry.trial.seed) in diverged:
             record |= {"status": "diverged", "metrics": {}}
-        study.store.path(entry.trial.key).write_text(json.dumps(record))
+        study.store.path(entry.trial.key).write_text(json.dumps(sealed(record)))
 
 
 def scattered(entry):
@@ -199,7 +200,7 @@ def test_the_choice_does_not_read_test_metrics(study):
     for number, path in enumerate(sorted(study.store.folder.glob("*.json"))):
         record = json.loads(path.read_text())
         record["metrics"]["test"] = {"knn": 7.0 * number % 100, "probe": 3.0 * number % 100}
-        path.write_text(json.dumps(record))
+        path.write_text(json.dumps(sealed(record)))
     assert (study.choice("screen"), study.entries()) == before
 
 

@@ -9,6 +9,7 @@ import tiny
 import yaml
 
 from deepaug import cli, modalities, studies
+from deepaug.records import sealed
 
 GRAPHS = {
     "modality": "graphs",
@@ -77,7 +78,7 @@ def fill(study, stage, score=lambda entry: 50, diverged=lambda entry: False):
         record = tiny.record(entry.trial, metrics=metrics)
         if diverged(entry):
             record |= {"status": "diverged", "metrics": {}}
-        study.store.path(entry.trial.key).write_text(json.dumps(record))
+        study.store.path(entry.trial.key).write_text(json.dumps(sealed(record)))
 
 
 def names(entries):

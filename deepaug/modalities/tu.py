@@ -20,6 +20,13 @@ from deepaug.validation import DataError
 EMBEDDED = Path(__file__).parents[1] / "data"
 FILES = "{0}_A.txt, {0}_graph_indicator.txt, {0}_graph_labels.txt and perhaps {0}_node_labels.txt"
 
+# Of the sets that the profiles name, as the records have them.
+DIGESTS = {
+    "MUTAG": "d16682aa31817483",
+    "PROTEINS": "7e0b27da94f5986c",
+    "NCI109": "0fdba6135950ce43",
+}
+
 
 @dataclass(frozen=True)
 class GraphSet:
@@ -75,14 +82,29 @@ def _download(folder: Path, name: str) -> None:
         # Moved into place when it is whole: half a download would pass for a damaged set.
         with tempfile.TemporaryDirectory(dir=folder.parent.parent) as beside:
             TUDataset(beside, name)
+            if name in DIGESTS:
+                _check_downloaded(Path(beside, name, "raw"), name)
             folder.parent.mkdir(exist_ok=True)
             Path(beside, name, "raw").rename(folder)
+    except DataError:
+        raise
     except Exception as error:  # the file systems below PyG raise errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"TU set {name!r} not found in {folder} and could not be downloaded ({reason}); known "
             f"here: {_known()}; or put {FILES.format(name)} there"
         ) from None
+
+
+def _check_downloaded(folder: Path, name: str) -> None:
+    """Raise DataError if a set that the records are of comes as another; nothing of it is kept."""
+    digest = _read(folder, name).digest
+    if digest != DIGESTS[name]:
+        raise DataError(
+            f"the TU set {name!r} that was downloaded is another than the records are of (digest "
+            f"{digest}, not {DIGESTS[name]}); nothing of it is kept; put its files in "
+            f"{modalities.data_root() / 'tu' / name / 'raw'} to use it all the same"
+        )
 
 
 def _read(folder: Path | zipfile.Path, name: str) -> GraphSet:

@@ -1,0 +1,105 @@
+"""A notebook over a grid of parameters: a file for each combination, one table of all records."""
+
+import itertools
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepaug import notebooks, publish, studies
+
+UNUSUAL = r"[^A-Za-z0-9+,._-]+"  # in the name of a file
+
+
+def execute(
+    name: str, parameters: Mapping[str, str], grid: Mapping[str, str], folder: Path
+) -> Path:
+    """Execute notebooks/`name`.py for each combination of values; one table of all their records.
+
+    Args:
+        parameters: as in `notebooks.execute`, the same for all.
+        grid: parameter -> a YAML list of the values it takes in turn.
+        folder: where the notebooks go, named by what they vary, and `name`.csv, in which each
+            record that a notebook's live run shows is a row, with the notebook's values before it.
+
+    Raises:
+        ValueError: as `notebooks.execute`, before any notebook runs; or, once all have run, for
+            those in which a cell failed.
+    """
+    import pandas as pd
+
+    points = combinations(grid)
+    for point in points:  # all of them are right before one runs
+        notebooks.values_of(name, {**parameters, **point})
+    rows, failed = [], []
+    files = [folder / file for file in file_names(name, points)]
+    for number, (point, output) in enumerate(zip(points, files, strict=True), start=1):
+        print(f"{number} of {len(points)}: {output.name}", file=sys.stderr, flush=True)
+        try:
+            notebooks.execute(name, {**parameters, **point}, output)
+        except ValueError as error:
+            failed.append(str(error))
+            continue
+        values = notebooks.values_of(name, {**parameters, **point})
+        rows += [
+            {"notebook": output.name, **point, **row} for row in _live_records(name, values)
+        ] or [{"notebook": output.name, **point}]
+    if rows:
+        publish.write_table(pd.json_normalize(rows), folder / f"{name}.csv")
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(points)} notebooks failed: {'; '.join(failed)}")
+    return folder / f"{name}.csv"
+
+
+def read(path: Path) -> dict[str, str]:
+    """A grid from a YAML file: a mapping of parameters to lists. Raises ValueError, OSError."""
+    content = notebooks.plain(f"grid {path}", path.read_text())
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ValueError(f"grid {path} must be a mapping of parameters to lists")
+    return {name: json.dumps(values, default=str) for name, values in content.items()}
+
+
+def combinations(grid: Mapping[str, str]) -> list[dict[str, str]]:
+    """All combinations of a grid's values, each as YAML text by parameter.
+
+    Raises ValueError for a value that is not a list of one or more.
+    """
+    axes = []
+    for name, text in grid.items():
+        values = notebooks.plain(name, text)
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"grid of {name}: {text!r} is not a list of one value or more")
+        axes.append([(name, _text(value)) for value in values])
+    return [dict(point) for point in itertools.product(*axes)]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def file_names(name: str, points: list[dict[str, str]]) -> list[str]:
+    """The file of each notebook: its name and what varies, in characters that any system takes.
+
+    Where two are told alike, or one is long, all are told apart by their number.
+    """
+    stems = []
+    for point in points:
+        told = (f"{given}={re.sub(UNUSUAL, '_', text).strip('_')}" for given, text in point.items())
+        stems.append(".".join([name, *told]))
+    if len(set(stems)) < len(stems) or max(map(len, stems)) > 120:
+        stems = [f"{stem[:120]}.{number}" for number, stem in enumerate(stems, start=1)]
+    return [f"{stem}.ipynb" for stem in stems]
+
+
+def _live_records(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the table, of the records that a page's live run shows."""
+    profile = values.get("profile", "quick")
+    if name not in studies.names(profile):
+        return []
+    study = studies.load(name, profile, **{n: v for n, v in values.items() if n != "profile"})
+    return [
+        {"stage": entry.stage, "arm": entry.name, **publish.row(study.profile, record)}
+        for entry, record in study.recorded(study.live_stage)
+    ]

@@ -1,0 +1,64 @@
+"""Batches hold every missing trial once and are long enough."""
+
+import pytest
+import tiny
+
+from deepaug import batches, studies
+from deepaug.sweep import cost
+
+STAGE = {"seeds": list(range(20))}
+
+
+@pytest.fixture
+def study(tmp_path):
+    profile = tiny.profile(tmp_path, quick=STAGE)
+    return studies.load("vision", str(profile), tmp_path / "results")
+
+
+@pytest.mark.parametrize(("each", "least", "sizes"), [(10, 50, [5, 5, 5, 5]), (10, 60, [6, 6, 8])])
+def test_sizes(study, each, least, sizes):
+    entries = study.entries()
+    found = batches.of(entries, {e.trial.key: each for e in entries}, least)
+    assert set(found) == {e.trial.key for e in entries}
+    assert [list(found.values()).count(n) for n in range(len(sizes))] == sizes
+
+
+def test_a_long_trial_is_a_batch_of_its_own(study):
+    entries = study.entries()[:3]
+    found = batches.of(entries, {e.trial.key: 1000.0 for e in entries})
+    assert list(found.values()) == [0, 1, 2]
+
+
+def test_nothing_to_do_is_no_batch():
+    assert batches.of([], {}) == {}
+
+
+def test_a_trial_of_two_stages_is_in_one_batch(study):
+    entries = study.entries()
+    found = batches.of(entries + entries, {e.trial.key: 1.0 for e in entries}, 5)
+    assert len(found) == 20
+
+
+def test_seconds_are_the_profiles_until_some_are_recorded(study):
+    first, *others = (entry.trial for entry in study.entries())
+    assert set(batches.expected_seconds(study).values()) == {study.seconds}
+    study.store.write(tiny.record(first, seconds=7.0))
+    assert batches.expected_seconds(study)[others[0].key] == pytest.approx(7.0)
+
+
+def test_seconds_grow_with_the_work(tmp_path):
+    stage = {**STAGE, "variants": {"longer": {"epochs": 20}}}
+    study = studies.load("vision", str(tiny.profile(tmp_path, quick=stage)), tmp_path / "results")
+    short, long = (next(e.trial for e in study.entries() if e.trial.epochs == n) for n in (2, 20))
+    study.store.write(tiny.record(short, seconds=3.0))
+    ratio = cost(long) / cost(short)
+    assert ratio > 2
+    assert batches.expected_seconds(study)[long.key] == pytest.approx(3 * ratio)
+
+
+@pytest.mark.parametrize("given", ["0", "-1", '"5"', ".inf", ".nan", "null", "true"])
+def test_seconds_of_a_profile_are_checked(tmp_path, given):
+    path = tiny.profile(tmp_path)
+    path.write_text(f"seconds: {given}\n{path.read_text()}")
+    with pytest.raises(ValueError, match="seconds must be"):
+        studies.load("vision", str(path), tmp_path / "results")

@@ -1,0 +1,118 @@
+"""Sweeps that are killed, resumed and started twice, as processes of their own."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+from deepaug import records, studies
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills groups of processes")
+
+
+class Sweep:
+    """`deepaug run --workers 2` of one study into a folder."""
+
+    def __init__(self, folder: Path, trials: int, **settings):
+        folder.mkdir()
+        self.profile = tiny.profile(folder, trial=settings, quick={"seeds": list(range(trials))})
+        self.root = folder / "results"
+        self.study = studies.load("vision", str(self.profile), self.root)
+
+    def start(self, workers: int = 2) -> subprocess.Popen:
+        command = [sys.executable, "-m", "deepaug", "run", "vision", "--accelerator", "cpu"]
+        command += ["--profile", self.profile, "--results", self.root, "--workers", str(workers)]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def files(self) -> set[str]:
+        folder = self.study.store.folder
+        return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+    def results(self) -> dict[str, dict]:
+        return {
+            record["key"]: {
+                name: value for name, value in record.items() if name not in records.OF_THE_RUN
+            }
+            for _, record in self.study.recorded()
+        }
+
+
+def new(out: str) -> int:
+    return int(out.splitlines()[-1].split()[0])
+
+
+def finish(process: subprocess.Popen) -> int:
+    """How many records a sweep that ends well says that it made."""
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return new(out)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    def run(trials: int, **settings) -> dict[str, dict]:
+        sweep = Sweep(tmp_path_factory.mktemp("whole") / "sweep", trials, **settings)
+        assert finish(sweep.start()) == trials
+        return sweep.results()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kills", "trials"), [(3, 12), pytest.param(20, 60, marks=pytest.mark.slow)]
+)
+def test_killed_at_random_moments_and_resumed(kills, trials, tmp_path, undisturbed):
+    sweep = Sweep(tmp_path / "killed", trials, epochs=6)
+    moments, kept = random.Random(0), {}
+    for _ in range(kills):
+        process = sweep.start()
+        # Half of the kills fall while it starts, half among its records.
+        until = time.monotonic() + moments.uniform(0, 10)
+        before = len(kept)
+        while time.monotonic() < until and len(list(sweep.study.recorded())) < before + 4:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        found = {key: sweep.study.store.path(key).read_bytes() for key in sweep.results()}
+        assert found.items() >= kept.items(), "a record was lost, or made again"
+        kept = found
+    assert finish(sweep.start()) == trials - len(kept)
+    assert sweep.files() == {f"{key}.json" for key in sweep.results()}, "something was left behind"
+    assert all(sweep.study.store.path(key).read_bytes() == text for key, text in kept.items())
+    assert sweep.results() == undisturbed(trials, epochs=6)
+
+
+def test_started_twice_at_once_they_share_the_work(tmp_path):
+    trials = 16
+    sweep = Sweep(tmp_path / "twice", trials, epochs=6)
+    both = [sweep.start(workers=1) for _ in range(2)]
+    made = [finish(process) for process in both]
+    assert sum(made) == trials == len(sweep.results()) and min(made) > 0
+    assert sweep.files() == {f"{key}.json" for key in sweep.results()}
+
+
+def test_interrupted_it_ends_in_one_line(tmp_path):
+    sweep = Sweep(tmp_path / "interrupted", 40, epochs=6)
+    process = sweep.start()
+    while not sweep.results():
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1].startswith("deepaug: interrupted")
+    assert "Traceback" not in err and "Traceback" not in out
+    assert sweep.files() >= {f"{key}.json" for key in sweep.results()}

@@ -1,0 +1,69 @@
+"""A record tells how to make it again, and can be made again."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from deepaug import provenance, records, studies, sweep
+from deepaug.records import Store
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+QUICK = studies.load("vision", "quick").entries()[0].trial
+
+
+@pytest.fixture
+def made(tmp_path):
+    return sweep.compute(tiny.trial(), Store(tmp_path / "results", "quick"), "cpu")
+
+
+def test_the_command_is_of_the_code_that_made_it():
+    record = tiny.record(QUICK, revision=COMMIT)
+    assert provenance.command(record, "quick") == (
+        f"git checkout {COMMIT} && "
+        f"deepaug run vision --profile quick --only {QUICK.key} --results again"
+    )
+
+
+@pytest.mark.parametrize("revision", [None, f"{COMMIT}+"])
+def test_code_that_no_commit_holds_is_not_checked_out(revision):
+    assert provenance.command(tiny.record(QUICK, revision=revision), "quick").startswith("deepaug")
+
+
+@pytest.mark.parametrize("profile", ["quick", "own"])
+def test_a_trial_of_no_study_is_repeated_by_its_record(profile):
+    record = tiny.record(tiny.trial(), revision=COMMIT)
+    assert provenance.command(record, profile) == f"deepaug reproduce {record['key']}"
+
+
+def test_what_is_made_again_is_the_same(made):
+    assert provenance.reproduce(made, "cpu") == []
+
+
+def test_what_differs_is_named(made):
+    metrics = {"validation": {"knn": 1.0, "probe": 1.0}, "test": {"knn": 1.0, "probe": 1.0}}
+    other = records.sealed({**made, "metrics": metrics, "source_digest": "0" * 16})
+    assert provenance.reproduce(other, "cpu") == ["metrics", "source_digest"]
+
+
+def test_another_protocol_is_refused():
+    record = tiny.record(tiny.trial(protocol=1), revision=COMMIT)
+    with pytest.raises(ValueError, match=f"protocol 1.*{COMMIT}"):
+        provenance.reproduce(record)
+
+
+def test_on_the_command_line(made, tmp_path):
+    def call(key):
+        command = [sys.executable, "-m", "deepaug", "reproduce", key, "--accelerator", "cpu"]
+        command += ["--results", str(tmp_path / "results")]
+        root = Path(__file__).parents[1]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+    same = call(made["key"])
+    assert (same.returncode, same.stdout) == (0, f"{made['key']}: the same result\n"), same.stderr
+    store = Store(tmp_path / "results", "quick")
+    store.write(records.sealed({**made, "curve": [{"epoch": 2, "loss": 9.0}]}))
+    differs = call(str(store.path(made["key"])))
+    assert (differs.returncode, differs.stdout) == (1, f"{made['key']}: differs in curve\n")

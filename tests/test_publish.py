@@ -1,0 +1,119 @@
+"""Records for others: table, schema, copies."""
+
+import csv
+import dataclasses
+import json
+
+import jsonschema
+import pytest
+import tiny
+
+from deepaug import publish, records
+from deepaug.records import Store
+from deepaug.trial import CHOICES, Trial
+
+SCHEMA = json.loads(publish.SCHEMA.read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+PLAIN = tiny.trial()
+ARM = tiny.trial(layer="stage2", transform="pca", strength=0.5)
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "results"
+    Store(root, "quick").write(tiny.record(PLAIN))
+    Store(root, "cpu").write(tiny.record(ARM))
+    return root
+
+
+def test_the_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == set(records.FIELDS)
+
+
+def test_the_schema_knows_the_trial():
+    known = SCHEMA["properties"]["trial"]["properties"]
+    fields = {field.name: field for field in dataclasses.fields(Trial)}
+    assert known.keys() == fields.keys()
+    for name, field in fields.items():
+        kind = {str: "string", int: "integer", float: "number"}[field.type]
+        assert (known[name]["type"], known[name]["default"]) == (kind, field.default), name
+        assert tuple(known[name].get("enum", ())) == CHOICES.get(name, ()), name
+
+
+def test_a_record_is_valid_and_a_changed_one_is_not():
+    record = tiny.record(ARM)
+    VALIDATOR.validate(record)
+    for name in record:
+        short = {n: v for n, v in record.items() if n != name}
+        for wrong in (short, {**record, name: [1]}, {**record, "note": 1}):
+            assert not VALIDATOR.is_valid(wrong), name
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_the_books_evidence_follows_the_schema(profile):
+    for path in (records.PACKAGE.parent / "results" / profile).glob("*.json"):
+        VALIDATOR.validate(json.loads(path.read_text()))
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return {row["key"]: row for row in csv.DictReader(file)}
+
+
+def test_one_row_for_each_record(root, tmp_path):
+    target = tmp_path / "new" / "all.csv"
+    publish.write_table(publish.table(root), target)
+    found = rows(target)
+    assert found.keys() == {PLAIN.key, ARM.key}
+    plain = found[PLAIN.key]
+    assert (plain["profile"], plain["trial.width"], plain["versions.torch"]) == ("quick", "4", "2")
+    assert plain["metrics.validation.knn"] == plain["metrics.test.knn"] == "50.0"
+
+
+def test_the_table_leaves_out_test_metrics_of_arms(root):
+    frame = publish.table(root).set_index("key")
+    assert frame.loc[ARM.key, "metrics.validation.knn"] == 50.0
+    assert frame.loc[ARM.key].filter(like="metrics.test").isna().all()
+
+
+def test_the_bundle_has_records_table_and_schema(root, tmp_path):
+    target = tmp_path / "site"
+    for _ in range(2):
+        assert publish.bundle(root, target) == 2
+    copies = {f"quick/{PLAIN.key}.json", f"cpu/{ARM.key}.json"}
+    files = {name for name, content in tiny.tree(target).items() if content is not None}
+    assert files == {*copies, "records.csv", "record.schema.json"}
+    for name in copies:
+        assert (target / name).read_bytes() == (root / name).read_bytes()
+
+
+def test_parquet_reads_back(root, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    import pandas as pd
+
+    target = tmp_path / "all.parquet"
+    frame = publish.table(root)
+    publish.write_table(frame, target)
+    pd.testing.assert_frame_equal(pd.read_parquet(target), frame)
+
+
+def test_a_table_that_cannot_be_written_leaves_the_one_before_it(root, tmp_path, monkeypatch):
+    target = tmp_path / "all.csv"
+    target.write_text("before")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setitem(publish.WRITERS, ".csv", full)
+    before = tiny.tree(tmp_path)
+    with pytest.raises(OSError):
+        publish.write_table(publish.table(root), target)
+    assert tiny.tree(tmp_path) == before
+
+
+def test_a_damaged_record_is_named(root, tmp_path):
+    path = Store(root, "cpu").path(ARM.key)
+    path.write_text("{")
+    with pytest.raises(records.RecordError, match=path.name):
+        publish.table(root)
