@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-from deepaug.figures import COLOURS
+from deepaug.figures import COLOURS, plain
 from deepaug.records import PACKAGE
 
 RECORDS = PACKAGE.parent / "benchmarks" / "records"
@@ -69,7 +69,7 @@ def show_comparisons(comparisons: Iterable[Comparison]) -> None:
                 for arm in (c.ours, c.theirs)
             ]
             found = ratios(record, c.ours, c.theirs)
-            reached = "reached" if median(found) >= c.aim else "**not reached**"
+            reached = "reached" if median(found) >= c.aim else "not reached"
             told = f"{spread(found)}, n = {len(found)}"
             rows.append((c.what, *rates, told, f"{c.aim:g}", reached))
     _show(rows, ("comparison", "ours, samples/s", "other's", "ratio", "aim", ""))
@@ -94,8 +94,10 @@ def show_agreement(names: Iterable[str]) -> None:
                 sides = {side: v for side, v in values.items() if side != "difference"}
                 (ours, a), (theirs, b) = sides.items()
                 mean, low, high = values["difference"]
-                told = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-                ours, theirs = (f"{side}: {spread(v)}" for side, v in ((ours, a), (theirs, b)))
+                digits = 4 if metric == "nt_xent" else 2
+                told = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+                both = ((ours, a), (theirs, b))
+                ours, theirs = (f"{side}: {spread(v, digits)}" for side, v in both)
                 rows.append((record["settings"]["modality"], metric, ours, theirs, told, len(a)))
     columns = ("modality", "metric", "ours", "other's", "difference [95 % interval]", "seeds")
     _show(rows, columns)
@@ -114,20 +116,24 @@ def show_parts() -> None:
             _show(rows, ("part", "ms", "of the step"))
 
 
-def rates(name: str, title: str, unit: str = "samples per second") -> None:
-    """Rates of all arms: a dot for each round, a bar for the median."""
+def rates(name: str, title: str, unit: str = "samples per second", of: str = "") -> None:
+    """Rates of all arms, or of those that begin with `of`: a dot a round, a bar for the median."""
     if not (found := recorded(name)):
         return display(NONE)
+    arms = [
+        {a.removeprefix(of).strip(): t for a, t in r["turns"].items() if a.startswith(of)}
+        for r in found
+    ]
     _, axes = plt.subplots(
-        len(found), 1, figsize=(7, 0.5 * sum(len(r["turns"]) for r in found) + 1.2), squeeze=False
+        len(found), 1, figsize=(7, 0.5 * sum(map(len, arms)) + 1.2), squeeze=False
     )
-    for ax, record in zip(axes.flat, found, strict=True):
-        for place, (arm, turns) in enumerate(record["turns"].items()):
+    for ax, record, shown in zip(axes.flat, found, arms, strict=True):
+        for place, (arm, turns) in enumerate(shown.items()):
             values = [turn["samples_per_second"] for turn in turns]
             colour = _colour(arm)
             ax.barh(place, median(values), 0.6, color=colour, alpha=0.5)
             ax.plot(values, [place] * len(values), "o", color=colour, markersize=5)
-        ax.set_yticks(range(len(record["turns"])), list(record["turns"]))
+        ax.set_yticks(range(len(shown)), list(shown))
         ax.invert_yaxis()
         ax.set(xlabel=unit, title=f"{title}: {record['device']}, {record['cores']} cores")
         ax.grid(axis="y", visible=False)
@@ -137,7 +143,8 @@ def rates(name: str, title: str, unit: str = "samples per second") -> None:
 def _colour(arm: str) -> str:
     if "ceiling" in arm:
         return COLOURS["baseline"]
-    return COLOURS["dropout"] if "deepaug" in arm else COLOURS["pca"]
+    # `deepaug run` trains side by side.
+    return COLOURS["dropout" if "deepaug" in arm or arm == "side by side" else "pca"]
 
 
 def transform_cost() -> None:
@@ -160,7 +167,7 @@ def transform_cost() -> None:
         ax.axhline(1, color="#444444", linewidth=1)
         ax.set_xticks(range(len(layers)), layers)
         ax.set(ylabel="step over step without", title=f"ResNet-18: {record['device']}")
-        ax.legend(ncols=3, loc="upper right")
+        ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     return _show_figure("transforms")
 
 
@@ -219,6 +226,5 @@ def _show_figure(name: str) -> None:
 
 
 def _show(rows: list[tuple], columns: tuple[str, ...]) -> None:
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
-    display(Markdown("\n".join(lines)))
+    table = plain(pd.DataFrame(rows, columns=columns))
+    display(table.set_properties(**{"white-space": "normal"}))

@@ -1,6 +1,7 @@
 """Studies: the grid of trials behind a notebook, as a profile sizes it."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -516,6 +517,11 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
     if path.suffix not in (".yaml", ".yml"):
         names = sorted(p.stem for p in PROFILES.glob("*.yaml"))
         path = PROFILES / f"{one_of('profile', profile, names, 'or a .yaml file')}.yaml"
+    if not re.fullmatch(r"\w[\w.+-]*", path.stem):  # its records lie in a folder of that name
+        raise ValueError(
+            f"profile {profile!r} cannot name a folder of records; rename the file, to letters, "
+            f"digits and . + - _"
+        )
     try:
         # Safe loading: a tag that would build an object is an error.
         content = yaml.safe_load(path.read_text())

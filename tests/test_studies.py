@@ -452,3 +452,11 @@ def test_yaml_reads_a_bare_exponent_as_text_and_is_told_so(tmp_path):
     path = tiny.profile(tmp_path)
     path.write_text(path.read_text().replace("width: 4", "learning_rate: 1e-3"))
     assert "1.0e-3 rather than 1e-3" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["...yaml", "..yaml", ".hidden.yaml", "a b.yaml", "-x.yaml"])
+def test_a_profile_whose_records_would_lie_elsewhere_is_refused(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(tiny.profile(tmp_path).read_text())
+    with pytest.raises(ValueError, match="cannot name a folder"):
+        studies.load("vision", str(path), tmp_path / "results")

@@ -6,7 +6,6 @@ import os
 import pytest
 import tiny
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from deepaug import augmentation, records, sweep, training
@@ -408,7 +407,7 @@ def test_nothing_is_noted_of_a_gradient_below_nothing(changes):
 def harness(**changes):
     """A training as `run` sets it up, and its first batch."""
     trial = tiny.trial(objective="supervised", **changes)
-    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric = training.fabric_on("cpu")
     task = vision.prepare(trial, CPU)
     training_ = training.Training(trial, task, fabric, training.build(trial, task))
     training_.network.train()
@@ -673,3 +672,21 @@ def test_divergence_is_an_outcome(changes):
 def test_a_diverged_training_leaves_no_checkpoint(tmp_path, often):
     run(tmp_path / "trial.ckpt", learning_rate=1e30, epochs=4)
     assert tiny.tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")]
+)
+def test_a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on(
+    tmp_path, often, undisturbed, monkeypatch, capsys, error
+):
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    outcome = run(tmp_path / "trial.ckpt", epochs=4)
+    assert result(outcome) == result(undisturbed)
+    assert tiny.tree(tmp_path) == {}
+    for line in capsys.readouterr().err.splitlines():
+        assert str(tmp_path) in line and "training goes on" in line
