@@ -100,7 +100,7 @@ class Store:
         for path in self.folder.glob("[!.]*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 protocol = json.loads(path.read_text())["trial"]["protocol"]
-                if protocol != PROTOCOL:
+                if type(protocol) is int and protocol != PROTOCOL:
                     found[protocol] = found.get(protocol, 0) + 1
         return dict(sorted(found.items()))
 
@@ -204,7 +204,7 @@ def check(record: Any) -> None:
             raise ValueError(f"field {name!r} is unknown")
     trial = Trial.from_dict(record["trial"])
     if trial.key != record["key"]:
-        raise ValueError(f"its trial has key {trial.key}, not {record['key']}")
+        raise ValueError(f"its trial has key {trial.key}, not {record['key']!r}")
     if record["status"] not in ("ok", "diverged"):
         raise ValueError(f"status {record['status']!r} is neither 'ok' nor 'diverged'")
     metrics, curve = record["metrics"], record["curve"]
@@ -217,7 +217,7 @@ def check(record: Any) -> None:
             raise ValueError(f"metrics of {split!r} are {values!r}")
         for name, value in values.items():
             if type(value) not in (int, float) or not -1e300 < value < 1e300:
-                raise ValueError(f"metric {name!r} is {str(value)[:20]}")
+                raise ValueError(f"metric {name!r} is {repr(value)[:20]}")
     if not all(isinstance(point, dict) and "epoch" in point for point in curve):
         raise ValueError("its curve has points without an epoch")
     last = curve[-1]["epoch"] if curve else 0
