@@ -76,11 +76,17 @@ class Store:
             return None
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write a record so that a reader finds it whole or not at all. Raises OSError."""
+        """Write a record so that a reader finds it whole or not at all.
+
+        Raises ValueError if it is damaged, OSError if it cannot be written, both in one line.
+        """
         check(record)
-        self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        path = self.path(record["key"])
+        with self._told():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(self.path(record["key"]), text)
+
+    def _write(self, path: Path, text: str) -> None:
         handle, partial = tempfile.mkstemp(dir=self.folder, prefix=f".{path.stem}.")
         try:
             with os.fdopen(handle, "w") as file:
@@ -114,10 +120,11 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / f".{key}.lock")
         try:
-            lock.acquire(timeout=0)
+            with self._told():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
         except Timeout:
             yield False
             return
@@ -140,15 +147,26 @@ class Store:
     def check_writable(self) -> None:
         """Raise OSError in one line, before any training, if records could not be written here."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder) as file:
-                file.write(b"\0" * 65536)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
+            with self._told():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.folder) as file:
+                    file.write(b"\0" * 65536)
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError:
             self.forget_empty()
+            raise
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Have what the operating system refuses told in one line that says what to do."""
+        try:
+            yield
+        except TimeoutError:  # filelock's: somebody else has the lock
+            raise
+        except OSError as error:
             raise OSError(
-                f"cannot write records to {self.folder}: {error.strerror}; "
+                f"cannot write records to {self.folder}: {error.strerror}; what is recorded stays: "
                 f"free some space or choose another folder with --results"
             ) from None
 

@@ -424,7 +424,8 @@ def test_disk_that_fills_up_during_training(call, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     code, _, err = call(*run("tiny.yaml"))
-    assert code == 2 and "No space left on device" in err.splitlines()[-1]
+    line = err.splitlines()[-1]
+    assert code == 2 and "No space left on device" in line and "--results" in line
     assert list(Path("results").rglob("*")) == []
 
 

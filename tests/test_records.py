@@ -230,6 +230,7 @@ def test_records_of_another_protocol_are_counted(store):
     for seed in range(3):
         store.write(tiny.record(tiny.trial(protocol=1, seed=seed)))
     store.path("damaged").write_text("{")
+    store.path("odd").write_text('{"trial": {"protocol": "1"}}')
     assert store.other_protocols() == {1: 3}
     assert store.read(TRIAL) is not None
 
