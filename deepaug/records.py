@@ -104,7 +104,7 @@ class Store:
         """How many records lie here that do not count, by the protocol they are of."""
         found: dict[int, int] = {}
         for path in self.folder.glob("[!.]*.json"):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
                 protocol = json.loads(path.read_text())["trial"]["protocol"]
                 if type(protocol) is int and protocol != PROTOCOL:
                     found[protocol] = found.get(protocol, 0) + 1
@@ -180,7 +180,9 @@ def read_record(path: Path) -> dict[str, Any]:
     """A record from its file. Raises RecordError if it is damaged or under a wrong name."""
     try:
         record = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except IsADirectoryError:
+        raise RecordError(f"record {path} is a folder") from None
+    except (ValueError, RecursionError) as error:  # nested too deep: no record is, by far
         raise RecordError(f"record {path} is not valid JSON ({error})") from None
     try:
         check(record)

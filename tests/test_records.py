@@ -129,6 +129,8 @@ DAMAGES = {
     "not text": {"text": b"\xff\xfe\x00"},
     "not JSON": {"text": "knn: 50"},
     "not an object": {"text": "[1, 2]"},
+    "nested without end": {"text": "[" * 200_000},
+    "number without end": {"text": '{"seconds": ' + "1" * 5000 + "}"},
     "merge conflict": {"text": f"<<<<<<< ours\n{HALF}"},
     "field missing": {"text": json.dumps({"key": KEY, "trial": TRIAL.to_dict()})},
     "field unknown": {"note": "by hand"},
@@ -163,6 +165,14 @@ def test_damaged_record_is_set_aside_with_a_message(store, put, damage, capsys):
     assert tiny.tree(store.folder) == {**neighbour, f"{KEY}.damaged": content}
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{KEY}.json" in line and f"set aside as {KEY}.damaged" in line
+
+
+def test_a_folder_in_the_place_of_a_record_is_set_aside(store, capsys):
+    store.path(KEY).mkdir(parents=True)
+    assert store.read(TRIAL) is None
+    assert f"set aside as {KEY}.damaged" in capsys.readouterr().err
+    store.write(tiny.record(TRIAL))
+    assert store.read(TRIAL) == tiny.record(TRIAL)
 
 
 def test_a_damaged_record_is_replaced_by_a_new_one(store, put):
