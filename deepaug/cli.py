@@ -284,7 +284,7 @@ def _show(options: argparse.Namespace) -> None:
 
     path = _record_file(options)
     record = records.read_record(path)
-    again = {"again": provenance.command(record, path.parent.name)}
+    again = {"again": provenance.command(record, path)}
     print(json.dumps(_readable(record) | again, indent=1))
 
 

@@ -1,5 +1,6 @@
 """Where a record comes from, and making it again."""
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,19 @@ from deepaug.records import Store
 from deepaug.trial import PROTOCOL, Trial
 
 
-def command(record: dict[str, Any], profile: str) -> str:
-    """The one shell command that makes a record of `profile` again, with the code that made it.
+def command(record: dict[str, Any], path: Path) -> str:
+    """The one shell command that makes the record in the file `path` again, by its own code.
 
     Where no study of the profile has the trial (its grid was another), the command repeats the
     trial with the code at hand.
     """
     revision = record["revision"] or ""
     checkout = f"git checkout {revision} && " if revision and not revision.endswith("+") else ""
+    profile = path.parent.name
     study = _study_of(record["key"], profile)
     if study is None:
-        return f"deepaug reproduce {record['key']}"
+        at_home = path.resolve().is_relative_to(records.default_root().resolve())
+        return f"deepaug reproduce {record['key'] if at_home else shlex.quote(str(path))}"
     return (
         f"{checkout}deepaug run {study} --profile {profile} --only {record['key']} --results again"
     )

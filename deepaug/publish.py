@@ -71,7 +71,12 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
 
 
 def bundle(root: Path, folder: Path) -> int:
-    """Copy all records to `folder`/<profile>/, with records.csv and their schema; how many."""
+    """Copy all records to `folder`/<profile>/, with records.csv and their schema; how many.
+
+    Raises ValueError if the folder is that of the records, or in it: copies are not records.
+    """
+    if folder.resolve().is_relative_to(Path(root).resolve()):
+        raise ValueError(f"{folder} is in {root}, whose records are to be copied; choose another")
     frame = table(root)
     for path in records.files(root):
         target = folder / path.parent.name / path.name

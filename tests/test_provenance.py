@@ -21,7 +21,7 @@ def made(tmp_path):
 
 def test_the_command_is_of_the_code_that_made_it():
     record = tiny.record(QUICK, revision=COMMIT)
-    assert provenance.command(record, "quick") == (
+    assert provenance.command(record, Path(f"results/quick/{QUICK.key}.json")) == (
         f"git checkout {COMMIT} && "
         f"deepaug run vision --profile quick --only {QUICK.key} --results again"
     )
@@ -29,13 +29,17 @@ def test_the_command_is_of_the_code_that_made_it():
 
 @pytest.mark.parametrize("revision", [None, f"{COMMIT}+"])
 def test_code_that_no_commit_holds_is_not_checked_out(revision):
-    assert provenance.command(tiny.record(QUICK, revision=revision), "quick").startswith("deepaug")
+    record = tiny.record(QUICK, revision=revision)
+    assert provenance.command(record, Path("results/quick/it.json")).startswith("deepaug run")
 
 
 @pytest.mark.parametrize("profile", ["quick", "own"])
-def test_a_trial_of_no_study_is_repeated_by_its_record(profile):
+def test_a_trial_of_no_study_is_repeated_by_its_record(profile, tmp_path, monkeypatch):
     record = tiny.record(tiny.trial(), revision=COMMIT)
-    assert provenance.command(record, profile) == f"deepaug reproduce {record['key']}"
+    path = tmp_path / "my results" / profile / "it.json"
+    assert provenance.command(record, path) == f"deepaug reproduce '{path}'"
+    monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path / "my results"))
+    assert provenance.command(record, path) == f"deepaug reproduce {record['key']}"
 
 
 def test_what_is_made_again_is_the_same(made):

@@ -88,6 +88,14 @@ def test_the_bundle_has_records_table_and_schema(root, tmp_path):
         assert (target / name).read_bytes() == (root / name).read_bytes()
 
 
+@pytest.mark.parametrize("where", ["", "cpu", "new"])
+def test_copies_do_not_go_among_the_records(root, where):
+    before = tiny.tree(root)
+    with pytest.raises(ValueError, match="choose another"):
+        publish.bundle(root, root / where)
+    assert tiny.tree(root) == before
+
+
 def test_parquet_reads_back(root, tmp_path):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     import pandas as pd
