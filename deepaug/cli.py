@@ -345,10 +345,11 @@ def _notebook(options: argparse.Namespace) -> None:
     from deepaug import grids, notebooks
 
     parameters, grid = dict(options.parameters), dict(options.grid)
-    if options.grid_file:
-        grid = grids.read(options.grid_file) | grid
-    if twice := sorted(parameters.keys() & grid.keys()):
-        raise ValueError(f"parameter {twice[0]} is given once with -p and once in the grid")
+    in_file = grids.read(options.grid_file) if options.grid_file else {}
+    given = [name for name, _ in options.parameters + options.grid] + list(in_file)
+    if twice := [name for name in given if given.count(name) > 1]:
+        raise ValueError(f"parameter {twice[0]} is given twice; give it once, by -p, -g or --grid")
+    grid |= in_file
     if grid:
         folder = options.output or Path("build") / options.name
         output = grids.execute(options.name, parameters, grid, folder)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepaug import notebooks, publish, studies
+from deepaug import notebooks, plain, publish, studies
 
 UNUSUAL = r"[^A-Za-z0-9+,._-]+"  # in the name of a file
 
@@ -30,6 +30,8 @@ def execute(
     """
     import pandas as pd
 
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; name a folder for the notebooks of a grid")
     points = combinations(grid)
     for point in points:  # all of them are right before one runs
         notebooks.values_of(name, {**parameters, **point})
@@ -55,7 +57,11 @@ def execute(
 
 def read(path: Path) -> dict[str, str]:
     """A grid from a YAML file: a mapping of parameters to lists. Raises ValueError, OSError."""
-    content = notebooks.plain(f"grid {path}", path.read_text())
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"grid {path} is not plain YAML: {error}") from None
+    content = plain.load(f"grid {path}", text)
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"grid {path} must be a mapping of parameters to lists")
     return {name: json.dumps(values, default=str) for name, values in content.items()}
@@ -68,10 +74,13 @@ def combinations(grid: Mapping[str, str]) -> list[dict[str, str]]:
     """
     axes = []
     for name, text in grid.items():
-        values = notebooks.plain(name, text)
+        values = plain.load(f"grid of {name}: {text!r}", text)
         if not isinstance(values, list) or not values:
             raise ValueError(f"grid of {name}: {text!r} is not a list of one value or more")
-        axes.append([(name, _text(value)) for value in values])
+        told = [_text(value) for value in values]
+        if twice := [value for value in told if told.count(value) > 1]:
+            raise ValueError(f"grid of {name}: {twice[0]} is given twice")
+        axes.append([(name, value) for value in told])
     return [dict(point) for point in itertools.product(*axes)]
 
 

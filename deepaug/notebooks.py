@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from deepaug import modalities, studies
+from deepaug import modalities, plain, studies
 from deepaug.records import PACKAGE
 from deepaug.validation import one_of
 
@@ -55,6 +53,8 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     values = values_of(name, parameters)
     notebook = jupytext.read(SOURCES / f"{name}.py")
     output = output or EXECUTED / f"{name}.ipynb"
+    if output.suffix != ".ipynb" or output.is_dir():
+        raise ValueError(f"{output} cannot hold a notebook; name a file that ends in .ipynb")
     output.parent.mkdir(parents=True, exist_ok=True)
     notebook.metadata["kernelspec"] = {
         "name": "python3",
@@ -89,7 +89,7 @@ def values_of(name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     values = {}
     for given, text in parameters.items():
         one_of(f"parameter of notebook {name}", given, sorted(allowed))
-        values[given] = plain(given, text)
+        values[given] = plain.load(f"parameter {given}: {text!r}", text)
     _check_values(name, values)
     _lead_from_here(values)
     return values
@@ -101,14 +101,6 @@ def _defaults(name: str) -> list[str]:
 
     cells = jupytext.read(SOURCES / f"{name}.py").cells
     return [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
-
-
-def plain(name: str, text: str) -> Any:
-    """A value from YAML text, as plain data: a tag that would build an object is an error."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"parameter {name}: {text!r} is not plain YAML") from None
 
 
 def _lead_from_here(values: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ class Store:
             if self._read.get(trial.key, (None,))[0] != stamp:
                 self._read[trial.key] = stamp, read_record(path)
             return self._read[trial.key][1]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except RecordError as error:
             aside = path.with_suffix(".damaged")

@@ -511,8 +511,6 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
     """Label and content of a profile by name or by path."""
     if not isinstance(profile, str):
         raise ValueError(f"profile must be a name or a YAML file, not {profile!r}")
-    import yaml  # not among the core dependencies; the command line says what to install
-
     path = Path(profile)
     if path.suffix not in (".yaml", ".yml"):
         names = sorted(p.stem for p in PROFILES.glob("*.yaml"))
@@ -523,13 +521,14 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
             f"digits and . + - _"
         )
     try:
-        # Safe loading: a tag that would build an object is an error.
-        content = yaml.safe_load(path.read_text())
+        text = path.read_text()
     except OSError as error:
         raise ValueError(f"cannot read profile {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"profile {path} is not plain YAML: {reason}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"profile {path} is not plain YAML: {error}") from None
+    from deepaug import plain  # YAML is not among the core dependencies
+
+    content = plain.load(f"profile {path}", text)
     if not isinstance(content, dict):
         raise ValueError(f"profile {path} must be a mapping with the key 'studies'")
     for key in content:

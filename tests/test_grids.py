@@ -125,7 +125,11 @@ def test_one_that_fails_does_not_keep_the_others(executed, profile, tmp_path, ca
         (["-g", "seed", "[[0]]"], "'seed'"),
         (["-g", "seeds", "[[0], [x]]"], "'x'"),
         (["-g", "seeds", "[0, 1]"], "seeds must be a list"),
-        (["-g", "seeds", "[[0]]", "-p", "seeds", "[1]"], "once with -p and once in the grid"),
+        (["-g", "seeds", "[[0]]", "-p", "seeds", "[1]"], "seeds is given twice"),
+        (["-g", "seeds", "[[0]]", "-g", "seeds", "[[1]]"], "seeds is given twice"),
+        (["-p", "seeds", "[0]", "-p", "seeds", "[1]"], "seeds is given twice"),
+        (["-g", "seeds", "[[0], [0]]"], "[0] is given twice"),
+        (["-g", "seeds", "[[0]]", "-o", __file__], "is a file"),
         (["--grid", "absent.yaml"], "absent.yaml"),
     ],
 )

@@ -135,6 +135,15 @@ def test_parameters_are_read_as_yaml(executed, capsys, tmp_path):
     assert "mine/page.ipynb" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("output", ["mine", "page.html"])
+def test_what_cannot_hold_a_notebook_is_refused_before_it_runs(executed, output, tmp_path):
+    (tmp_path / "mine").mkdir()
+    before = tiny.tree(tmp_path)
+    with pytest.raises(ValueError, match=rf"{output} .* ends in \.ipynb"):
+        notebooks.execute("vision", {}, tmp_path / output)
+    assert executed == [] and tiny.tree(tmp_path) == before
+
+
 def test_output_lies_beside_the_book_by_default(executed, tmp_path):
     cli.main(["notebook", "vision"])
     assert list(tiny.tree(tmp_path / "executed")) == ["vision.ipynb"]

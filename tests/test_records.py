@@ -259,6 +259,14 @@ def check_refused(store) -> str:
     return message
 
 
+def test_a_file_in_the_place_of_the_folder_has_no_records_and_takes_none(tmp_path):
+    (tmp_path / "results").write_text("mine")
+    store = Store(tmp_path / "results", "quick")
+    assert store.read(TRIAL) is None
+    assert "Not a directory" in check_refused(store)
+    assert tiny.tree(tmp_path) == {"results": b"mine"}
+
+
 def test_full_disk_is_told_before_training(tmp_path, store, monkeypatch):
     monkeypatch.setattr(os, "fsync", failing(OSError(errno.ENOSPC, "No space left on device")))
     assert "No space left on device" in check_refused(store)
