@@ -419,6 +419,10 @@ def attach(
     """
     plain = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
     modules = dict(plain.named_modules())
+    if isinstance(layer, nn.Module):
+        raise ValueError(
+            f"layer must be a name, as model.named_modules() has it, not the {type(layer).__name__}"
+        )
     if layer != "input":
         names = [*filter(None, modules), "input"]
         kind = type(plain).__name__

@@ -377,6 +377,11 @@ def test_unknown_layer_names_the_nearest_or_all(model, layer, choice):
     assert str(error.value) == told
 
 
+def test_a_module_in_the_place_of_its_name_is_refused_in_one_line(model):
+    with pytest.raises(ValueError, match=r"^layer must be a name, .* not the \w+$"):
+        deepaug.attach(model, model[0], Dropout())
+
+
 def test_unknown_layer_of_a_large_model_names_a_few():
     model = nn.ModuleDict({f"stage{i}": nn.Linear(2, 2) for i in range(40)})
     with pytest.raises(ValueError, match="nearest: 'stage17'"):
