@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -120,7 +120,7 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.folder / f".{key}.lock")
+        lock = FileLock(self._lock(key))
         try:
             with self._told():
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +137,16 @@ class Store:
             # While the lock is held: who has the old file open looks for the record again.
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
+
+    def tidy(self, keys: Iterable[str]) -> None:
+        """Remove what killed processes left of claims on these keys; claims that hold stay."""
+        for key in keys:
+            if self._lock(key).exists():
+                with contextlib.suppress(OSError), self.claim(key):
+                    pass
+
+    def _lock(self, key: str) -> Path:
+        return self.folder / f".{key}.lock"
 
     def forget_empty(self) -> None:
         """Remove the folder, and that of all records, where nothing was written to them."""

@@ -256,9 +256,13 @@ def _run_in_processes(
                 time.sleep(0.1)
     except BaseException as error:
         # What is recorded stays; what is in flight is given up, or resumes from its checkpoint.
-        for process in list(pool._processes.values()):
+        processes = list(pool._processes.values())
+        for process in processes:
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.join()
+        store.tidy(trial.key for trial in todo)
         if isinstance(error, BrokenProcessPool):
             raise OSError(
                 "a worker was ended from outside, for want of memory perhaps; what is recorded "
