@@ -170,7 +170,8 @@ def show_progress(page: Page) -> None:
         for study in page.larger
         for stage in study.stages
     ]
-    display(figures.plain(pd.DataFrame(rows)))
+    told = figures.plain(pd.DataFrame(rows))
+    display(told.set_properties(subset=["records"], **{"white-space": "normal"}))
 
 
 def show_recorded(page: Page, metrics: dict[str, str], against: str = "baseline") -> None:
