@@ -19,7 +19,7 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from deepaug.training import device_name
+from deepaug import devices
 
 STEPS, WARM_UP, ROUNDS, BATCH, WIDTH = 300, 50, 5, 128, 64
 
@@ -102,7 +102,7 @@ def main() -> None:
     table = "\n".join(["| | ms a step, median | range |", "|---|---|---|", *rows])
     note = (
         f"{ROUNDS} alternating runs of {STEPS} steps; set-up included; "
-        f"{device_name(torch.device('cpu'))}, one thread, torch {torch.__version__}, "
+        f"{devices.name(torch.device('cpu'))}, one thread, torch {torch.__version__}, "
         f"lightning {lightning.__version__}."
     )
     text = f"{table}\n\n{note}\n"

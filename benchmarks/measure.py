@@ -134,14 +134,13 @@ def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
     """Keep a benchmark's outcome, with what it ran on, as records/NAME.json."""
     import torch
 
-    from deepaug import records
-    from deepaug.training import device_name
+    from deepaug import devices, records
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     versions = {p: metadata.version(p) for p in ("torch", "numpy", *packages)}
     record = {
         "benchmark": name,
-        "device": device_name(device),
+        "device": devices.name(device),
         "cores": CORES,
         "versions": {"python": sys.version.split()[0], **versions},
         "revision": records.revision(),

@@ -225,9 +225,9 @@ def _study(options: argparse.Namespace) -> studies.Study:
 
 def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> str:
     """Which data, device, precision and threads are used."""
-    from deepaug.training import device_name, fabric_on
+    from deepaug import devices
 
-    device = device_name(fabric_on(options.accelerator).device)
+    device = devices.name(devices.resolve(options.accelerator))
     trials = [entry.trial for entry in entries]
 
     def each(name: str) -> str:

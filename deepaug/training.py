@@ -17,7 +17,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepaug import augmentation, modalities, records
+from deepaug import augmentation, devices, modalities, records
 from deepaug.contrastive import nt_xent
 from deepaug.targets import below, call
 from deepaug.trial import Trial, derive
@@ -118,10 +118,11 @@ def build(trial: Trial, task: Task) -> Network:
 
 def fabric_on(accelerator: str = "auto", device: int | None = None, precision="32-true") -> Fabric:
     """Lightning's Fabric on one device; names as in `run`."""
-    devices = 1 if device is None or accelerator == "cpu" else [device]
+    accelerator = devices.resolve(accelerator).type
+    which = 1 if device is None or accelerator == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
     alone = LightningEnvironment()
-    return Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=[alone])
+    return Fabric(accelerator=accelerator, devices=which, precision=precision, plugins=[alone])
 
 
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":
@@ -158,7 +159,7 @@ def run(
         metrics={} if diverged else task.evaluate(training.embed, final=True),
         curve=training.progress.curve,
         data_digest=task.digest,
-        device=device_name(training.fabric.device),
+        device=devices.name(training.fabric.device),
         training_seconds=training.progress.seconds,
         encoder=training.encoder.eval(),
     )
@@ -207,9 +208,10 @@ class Training:
         trial, progress = self.trial, self.progress
         # The curve has at most 50 points, the last epoch among them; some have the metric too.
         points = set(range(trial.epochs, 0, -max(1, -(-trial.epochs // CURVE_POINTS))))
+        # In a short training the metric of every quarter would cost as much as an epoch.
         quarters = {
             min(points, key=lambda epoch: abs(epoch - round(trial.epochs * q / 4)), default=0)
-            for q in (1, 2, 3)
+            for q in ((1, 2, 3) if trial.epochs >= 8 else (2,))
         }
         saved = time.monotonic()
         while progress.epoch < trial.epochs:
@@ -352,18 +354,5 @@ def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
     if trial.optimizer == "sgd":
         return torch.optim.SGD(network.parameters(), momentum=0.9, **common)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[trial.optimizer]
-    # Of a small network's step the unfused update takes a tenth.
+    # The unfused update is a good part of a small network's step.
     return kind(network.parameters(), fused=True, **common)
-
-
-def device_name(device: torch.device) -> str:
-    """What the device is called: a GPU's product name, or the processor's."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    import platform
-
-    return f"{device.type} {platform.processor() or platform.machine()}"

@@ -1,0 +1,49 @@
+"""Accelerators by name, and what a device is called."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from deepaug import devices
+from deepaug.cli import main
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with the accelerators named."""
+
+    def having(*present):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in present)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in present)
+
+    return having
+
+
+@pytest.mark.parametrize(("present", "kind"), [((), "cpu"), (("mps",), "mps"), (("cuda",), "cuda")])
+def test_auto_is_a_gpu_where_there_is_one(present, kind, machine):
+    machine(*present)
+    assert devices.resolve("auto").type == kind
+    assert devices.resolve("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "mps"])
+def test_an_accelerator_that_is_not_there_is_refused(accelerator, machine, capsys, tmp_path):
+    machine()
+    with pytest.raises(ValueError, match=f"accelerator on this machine: '{accelerator}'.*'cpu'"):
+        devices.resolve(accelerator)
+    with pytest.raises(SystemExit) as end:
+        main(["run", "vision", "--accelerator", accelerator, "--results", str(tmp_path / "new")])
+    told = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and len(told) == 1 and not (tmp_path / "new").exists()
+
+
+def test_the_processor_has_a_name():
+    assert devices.name(torch.device("cpu")).strip()
+
+
+def test_a_sweep_knows_its_device_without_loading_lightning():
+    code = "import sys, deepaug.sweep, deepaug.devices as d; d.name(d.resolve('auto'))"
+    code += "; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
