@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import deepaug
-from deepaug import modalities, records, studies
+from deepaug import modalities, plain, records, studies
 from deepaug.trial import PROTOCOL, Trial
 from deepaug.validation import one_of
 
@@ -344,11 +344,14 @@ def _data(options: argparse.Namespace) -> None:
 def _notebook(options: argparse.Namespace) -> None:
     from deepaug import grids, notebooks
 
-    parameters, grid = dict(options.parameters), dict(options.grid)
     in_file = grids.read(options.grid_file) if options.grid_file else {}
     given = [name for name, _ in options.parameters + options.grid] + list(in_file)
     if twice := [name for name in given if given.count(name) > 1]:
         raise ValueError(f"parameter {twice[0]} is given twice; give it once, by -p, -g or --grid")
+    parameters, grid = (
+        {name: plain.load(f"{what} {name}: {text!r}", text) for name, text in texts}
+        for what, texts in (("parameter", options.parameters), ("grid of", options.grid))
+    )
     grid |= in_file
     if grid:
         folder = options.output or Path("build") / options.name

@@ -14,13 +14,13 @@ UNUSUAL = r"[^A-Za-z0-9+,._-]+"  # in the name of a file
 
 
 def execute(
-    name: str, parameters: Mapping[str, str], grid: Mapping[str, str], folder: Path
+    name: str, parameters: Mapping[str, Any], grid: Mapping[str, Any], folder: Path
 ) -> Path:
     """Execute notebooks/`name`.py for each combination of values; one table of all their records.
 
     Args:
         parameters: as in `notebooks.execute`, the same for all.
-        grid: parameter -> a YAML list of the values it takes in turn.
+        grid: parameter -> a list of the values it takes in turn.
         folder: where the notebooks go, named by what they vary, and `name`.csv, in which each
             record that a notebook's live run shows is a row, with the notebook's values before it.
 
@@ -33,21 +33,20 @@ def execute(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the notebooks of a grid")
     points = combinations(grid)
-    for point in points:  # all of them are right before one runs
-        notebooks.values_of(name, {**parameters, **point})
+    # All of them are right before one runs.
+    values = [notebooks.values_of(name, {**parameters, **point}) for point in points]
     rows, failed = [], []
     files = [folder / file for file in file_names(name, points)]
-    for number, (point, output) in enumerate(zip(points, files, strict=True), start=1):
+    runs = zip(points, values, files, strict=True)
+    for number, (point, given, output) in enumerate(runs, start=1):
         print(f"{number} of {len(points)}: {output.name}", file=sys.stderr, flush=True)
         try:
             notebooks.execute(name, {**parameters, **point}, output)
         except ValueError as error:
             failed.append(str(error))
             continue
-        values = notebooks.values_of(name, {**parameters, **point})
-        rows += [
-            {"notebook": output.name, **point, **row} for row in _live_records(name, values)
-        ] or [{"notebook": output.name, **point}]
+        told = {"notebook": output.name} | {n: _text(value) for n, value in point.items()}
+        rows += [told | row for row in _live_records(name, given)] or [told]
     if rows:
         publish.write_table(pd.json_normalize(rows), folder / f"{name}.csv")
     if failed:
@@ -55,7 +54,7 @@ def execute(
     return folder / f"{name}.csv"
 
 
-def read(path: Path) -> dict[str, str]:
+def read(path: Path) -> dict[str, Any]:
     """A grid from a YAML file: a mapping of parameters to lists. Raises ValueError, OSError."""
     try:
         text = path.read_text()
@@ -64,38 +63,39 @@ def read(path: Path) -> dict[str, str]:
     content = plain.load(f"grid {path}", text)
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"grid {path} must be a mapping of parameters to lists")
-    return {name: json.dumps(values, default=str) for name, values in content.items()}
+    return content
 
 
-def combinations(grid: Mapping[str, str]) -> list[dict[str, str]]:
-    """All combinations of a grid's values, each as YAML text by parameter.
+def combinations(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All combinations of a grid's values, each by parameter.
 
     Raises ValueError for a value that is not a list of one or more.
     """
     axes = []
-    for name, text in grid.items():
-        values = plain.load(f"grid of {name}: {text!r}", text)
+    for name, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise ValueError(f"grid of {name}: {text!r} is not a list of one value or more")
+            raise ValueError(f"grid of {name}: {values!r} is not a list of one value or more")
         told = [_text(value) for value in values]
         if twice := [value for value in told if told.count(value) > 1]:
             raise ValueError(f"grid of {name}: {twice[0]} is given twice")
-        axes.append([(name, value) for value in told])
+        axes.append([(name, value) for value in values])
     return [dict(point) for point in itertools.product(*axes)]
 
 
 def _text(value: Any) -> str:
+    """A value as a name of a file or a cell of a table tells it."""
     return json.dumps(value, separators=(",", ":"), default=str)
 
 
-def file_names(name: str, points: list[dict[str, str]]) -> list[str]:
+def file_names(name: str, points: list[dict[str, Any]]) -> list[str]:
     """The file of each notebook: its name and what varies, in characters that any system takes.
 
     Where two are told alike, or one is long, all are told apart by their number.
     """
     stems = []
     for point in points:
-        told = (f"{given}={re.sub(UNUSUAL, '_', text).strip('_')}" for given, text in point.items())
+        texts = {given: re.sub(UNUSUAL, "_", _text(value)) for given, value in point.items()}
+        told = (f"{given}={text.strip('_')}" for given, text in texts.items())
         stems.append(".".join([name, *told]))
     if len(set(stems)) < len(stems) or max(map(len, stems)) > 120:
         stems = [f"{stem[:120]}.{number}" for number, stem in enumerate(stems, start=1)]

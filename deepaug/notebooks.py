@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepaug import modalities, plain, studies
+from deepaug import modalities, studies
 from deepaug.records import PACKAGE
 from deepaug.validation import one_of
 
@@ -35,11 +35,11 @@ def check_injected(history: list[str], allowed: set[str]) -> None:
         one_of("parameter", name, sorted(allowed))
 
 
-def execute(name: str, parameters: Mapping[str, str], output: Path | None = None) -> Path:
+def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None) -> Path:
     """Execute notebooks/`name`.py into a .ipynb and return its path.
 
     Args:
-        parameters: name -> value as YAML text; checked against the notebook's own before it runs.
+        parameters: name -> value; checked against the notebook's own before it runs.
         output: by default book/notebooks/`name`.ipynb.
 
     Raises:
@@ -82,14 +82,13 @@ def execute(name: str, parameters: Mapping[str, str], output: Path | None = None
     return output
 
 
-def values_of(name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Parameters read and checked against the notebook's own."""
+def values_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters checked against the notebook's own, relative paths made absolute."""
     one_of("notebook", name, sorted(path.stem for path in SOURCES.glob("*.py")))
     allowed = injected([f"# Parameters\n{source}" for source in _defaults(name)])
-    values = {}
-    for given, text in parameters.items():
+    for given in parameters:
         one_of(f"parameter of notebook {name}", given, sorted(allowed))
-        values[given] = plain.load(f"parameter {given}: {text!r}", text)
+    values = dict(parameters)
     _check_values(name, values)
     _lead_from_here(values)
     return values

@@ -15,19 +15,19 @@ from deepaug.cli import main  # noqa: E402
 
 
 def test_combinations():
-    found = grids.combinations({"seeds": "[[0], [1]]", "strengths": "[[0.2], [0.5], [0.8]]"})
-    assert len(found) == 6 and found[0] == {"seeds": "[0]", "strengths": "[0.2]"}
+    found = grids.combinations({"seeds": [[0], [1]], "strengths": [[0.2], [0.5], [0.8]]})
+    assert len(found) == 6 and found[0] == {"seeds": [0], "strengths": [0.2]}
     assert len({json.dumps(point) for point in found}) == 6
 
 
-@pytest.mark.parametrize("values", ["[]", "0.2", "{a: 1}", "null", "[1", "!!python/name:os.system"])
+@pytest.mark.parametrize("values", [[], 0.2, {"a": 1}, None, "[1]"])
 def test_what_is_no_list_is_refused(values):
     with pytest.raises(ValueError, match="seeds"):
         grids.combinations({"seeds": values})
 
 
 def test_names_tell_what_varies():
-    points = grids.combinations({"seeds": "[[0], [1]]", "strengths": "[[0.2, 0.5]]"})
+    points = grids.combinations({"seeds": [[0], [1]], "strengths": [[0.2, 0.5]]})
     assert grids.file_names("vision", points) == [
         "vision.seeds=0.strengths=0.2,0.5.ipynb",
         "vision.seeds=1.strengths=0.2,0.5.ipynb",
@@ -45,7 +45,7 @@ def test_names_tell_what_varies():
     ],
 )
 def test_names_stay_in_their_folder_and_differ(values, tmp_path):
-    points = grids.combinations({"data": json.dumps(values)})
+    points = grids.combinations({"data": values})
     names = grids.file_names("vision", points)
     assert len(set(names)) == len(values)
     for name in names:
@@ -62,7 +62,7 @@ def executed(monkeypatch):
         done.append(parameters)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text("{}")
-        if parameters.get("seeds") == "[1]":
+        if parameters.get("seeds") == [1]:
             raise ValueError(f"notebook {name} failed; see {output}")
         return output
 
@@ -97,7 +97,7 @@ def test_one_table_of_all_records(executed, profile, tmp_path):
             str(folder),
         ]
     )
-    assert [point["seeds"] for point in executed] == ["[0]", "[2]"]
+    assert [point["seeds"] for point in executed] == [[0], [2]]
     with open(folder / "vision.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
@@ -105,6 +105,12 @@ def test_one_table_of_all_records(executed, profile, tmp_path):
     assert rows[0]["notebook"] == "vision.seeds=0.ipynb"
     assert rows[1]["arm"] == "input pca 0.5" and rows[1]["metrics.validation.knn"] == "50.0"
     assert rows[1]["metrics.test.knn"] == ""
+
+
+def test_a_value_reaches_the_notebook_as_it_was_given(executed, tmp_path):
+    grid = "[[1.0e-5], [0.00002]]"
+    main(["notebook", "vision", "-g", "strengths", grid, "-o", str(tmp_path / "out")])
+    assert [point["strengths"] for point in executed] == [[1e-5], [2e-5]]
 
 
 def test_one_that_fails_does_not_keep_the_others(executed, profile, tmp_path, capsys):
@@ -129,6 +135,8 @@ def test_one_that_fails_does_not_keep_the_others(executed, profile, tmp_path, ca
         (["-g", "seeds", "[[0]]", "-g", "seeds", "[[1]]"], "seeds is given twice"),
         (["-p", "seeds", "[0]", "-p", "seeds", "[1]"], "seeds is given twice"),
         (["-g", "seeds", "[[0], [0]]"], "[0] is given twice"),
+        (["-g", "seeds", "[1"], "grid of seeds"),
+        (["-g", "seeds", "!!python/name:os.system"], "grid of seeds"),
         (["-g", "seeds", "[[0]]", "-o", __file__], "is a file"),
         (["--grid", "absent.yaml"], "absent.yaml"),
     ],

@@ -167,12 +167,12 @@ def test_names_are_not_taken_for_paths(executed, tmp_path):
 
 
 def test_a_page_is_executed_with_its_parameters_and_a_failing_cell_is_named(sources, tmp_path):
-    output = notebooks.execute("other", {"repeats": "5"}, tmp_path / "page.ipynb")
+    output = notebooks.execute("other", {"repeats": 5}, tmp_path / "page.ipynb")
     text = output.read_text()
     assert "quick None None None 5" in text and "injected-parameters" in text
     (sources / "other.py").write_text(PAGE.replace('"repeats"', '"times"'))
     with pytest.raises(ValueError) as caught:
-        notebooks.execute("other", {"repeats": "5"}, output)
+        notebooks.execute("other", {"repeats": 5}, output)
     message = str(caught.value)
     assert "unknown parameter: 'repeats'" in message and str(output) in message
     assert [p.name for p in tmp_path.glob("*.ipynb")] == ["page.ipynb"]

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepaug import records, studies
+from deepaug import plain, records, studies
 from deepaug.records import Store
 from deepaug.trial import CHOICES, Trial
 
@@ -232,7 +232,8 @@ def test_parameters_of_notebooks(cases, tmp_path, monkeypatch):
 
     def check(parameters):
         try:
-            values = notebooks.values_of("vision", parameters)
+            given = {n: plain.load(f"parameter {text!r}", text) for n, text in parameters.items()}
+            values = notebooks.values_of("vision", given)
             assert json.loads(json.dumps(values)) is not None, "not plain data"
         except ValueError as error:
             one_line(error)
