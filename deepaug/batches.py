@@ -7,9 +7,6 @@ from deepaug.studies import Entry, Study
 from deepaug.sweep import cost
 from deepaug.trial import Trial
 
-# Of an interpreter with torch, and of the data: some 10 s. Twenty times that is 5 % of the work.
-SECONDS = 300.0
-
 
 def expected_seconds(study: Study) -> dict[str, float]:
     """Seconds that each trial of a study may take, by key.
@@ -28,7 +25,7 @@ def expected_seconds(study: Study) -> dict[str, float]:
     }
 
 
-def of(entries: list[Entry], seconds: dict[str, float], least: float = SECONDS) -> dict[str, int]:
+def of(entries: list[Entry], seconds: dict[str, float], least: float) -> dict[str, int]:
     """The batch, from 0, of each trial by key: in order, until one has `least` seconds of work.
 
     What is left at the end joins the last batch.

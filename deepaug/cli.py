@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--batch",
         type=_positive,
         metavar="SECONDS",
-        help="with --json: put missing trials into batches of about that much work",
+        help="with --json: put missing trials into batches of that much work or more",
     )
     listing.set_defaults(command=_list)
 
@@ -267,7 +267,10 @@ def _list(options: argparse.Namespace) -> None:
         from deepaug import batches
 
         number = batches.of(study.missing(), batches.expected_seconds(study), options.batch)
-        rows = [row | {"batch": number.get(row["key"])} for row in rows]
+        threads = {e.trial.key: e.trial.threads for e in study.entries()}
+        rows = [
+            row | {"batch": number.get(row["key"]), "threads": threads[row["key"]]} for row in rows
+        ]
     if options.json:
         print(json.dumps(rows, indent=1))
         return

@@ -13,27 +13,32 @@ from deepaug.trial import PROTOCOL, Trial
 def command(record: dict[str, Any], path: Path) -> str:
     """The one shell command that makes the record in the file `path` again, by its own code.
 
-    Where no study of the profile has the trial (its grid was another), the command repeats the
-    trial with the code at hand.
+    A trial that other records chose cannot be asked for in an empty store: it is repeated from its
+    own record, which lies apart while the older code is checked out. Where no study of the profile
+    has the trial (its grid was another), the command repeats it with the code at hand.
     """
-    revision = record["revision"] or ""
+    revision, key, profile = record["revision"] or "", record["key"], path.parent.name
     checkout = f"git checkout {revision} && " if revision and not revision.endswith("+") else ""
-    profile = path.parent.name
-    study = _study_of(record["key"], profile)
-    if study is None:
+    found = _place_of(key, profile)
+    if found is None:
         at_home = path.resolve().is_relative_to(records.default_root().resolve())
-        return f"deepaug reproduce {record['key'] if at_home else shlex.quote(str(path))}"
-    return (
-        f"{checkout}deepaug run {study} --profile {profile} --only {record['key']} --results again"
-    )
+        return f"deepaug reproduce {key if at_home else shlex.quote(str(path))}"
+    study, chosen = found
+    if chosen:
+        aside = f"mkdir -p again && cp {shlex.quote(str(path))} again && "
+        return f"{aside}{checkout}deepaug reproduce again/{key}.json"
+    return f"{checkout}deepaug run {study} --profile {profile} --only {key} --results again"
 
 
-def _study_of(key: str, profile: str) -> str | None:
+def _place_of(key: str, profile: str) -> tuple[str, bool] | None:
+    """The study that has a trial, and whether only other records' choice brings it there."""
     if profile not in {path.stem for path in studies.PROFILES.glob("*.yaml")}:
         return None
     for name in studies.names(profile):
-        if key in {entry.trial.key for entry in studies.load(name, profile).entries()}:
-            return name
+        study = studies.load(name, profile)
+        stages = [study.stages[e.stage] for e in study.entries() if e.trial.key == key]
+        if stages:
+            return name, all(stage.chosen_from for stage in stages)
     return None
 
 

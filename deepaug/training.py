@@ -147,7 +147,8 @@ def run(
         accelerator: as Lightning names them: "cpu", "cuda", "mps" or "auto".
         device: index of the accelerator; by default the first.
         checkpoint: a file to keep the state of a long training in, and resumed from if it is there,
-            which gives bit for bit what an undisturbed run gives. It is the caller's to remove.
+            which on the CPU gives bit for bit what an undisturbed run gives. It is the caller's to
+            remove.
         tick: called with the share of the epochs done, as training goes on.
     """
     training = prepare(trial, accelerator, device)

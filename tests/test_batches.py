@@ -25,12 +25,12 @@ def test_sizes(study, each, least, sizes):
 
 def test_a_long_trial_is_a_batch_of_its_own(study):
     entries = study.entries()[:3]
-    found = batches.of(entries, {e.trial.key: 1000.0 for e in entries})
+    found = batches.of(entries, {e.trial.key: 1000.0 for e in entries}, 300)
     assert list(found.values()) == [0, 1, 2]
 
 
 def test_nothing_to_do_is_no_batch():
-    assert batches.of([], {}) == {}
+    assert batches.of([], {}, 300) == {}
 
 
 def test_a_trial_of_two_stages_is_in_one_batch(study):

@@ -27,6 +27,27 @@ def test_the_command_is_of_the_code_that_made_it():
     )
 
 
+def test_what_other_records_chose_is_repeated_from_its_own(tmp_path, monkeypatch):
+    stages = {
+        "screen": {"seeds": [2], "layers": ["input"], "transforms": ["pca"], "strengths": [0.5]},
+        "confirm": {"seeds": [100], "chosen_from": "screen"},
+    }
+    profile = tiny.profile(tmp_path, name="cpu", **stages)
+    monkeypatch.setattr(studies, "PROFILES", profile.parent)
+    monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path / "results"))
+    study = studies.load("vision", "cpu")
+    for entry in study.stage_entries("screen"):
+        study.store.write(tiny.record(entry.trial))
+    chosen, screened = (study.stage_entries(s)[-1].trial for s in ("confirm", "screen"))
+    path = study.store.path(chosen.key)
+    assert provenance.command(tiny.record(chosen, revision=COMMIT), path) == (
+        f"mkdir -p again && cp {path} again && git checkout {COMMIT} && "
+        f"deepaug reproduce again/{chosen.key}.json"
+    )
+    command = provenance.command(tiny.record(screened, revision=COMMIT), path)
+    assert command.startswith(f"git checkout {COMMIT} && deepaug run vision")
+
+
 @pytest.mark.parametrize("revision", [None, f"{COMMIT}+"])
 def test_code_that_no_commit_holds_is_not_checked_out(revision):
     record = tiny.record(QUICK, revision=revision)
