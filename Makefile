@@ -47,8 +47,8 @@ benchmark: $(INSTALLED)  ## measure again what is claimed about speed: an hour, 
 		--constraint requirements.lock --requirement benchmarks/requirements.txt
 	@$(IN_VENV) sh -ec 'for name in vision text graphs; do python benchmarks/$$name.py; done; \
 		for what in parts transforms growth; do python benchmarks/steps.py $$what; done; \
-		python benchmarks/together.py; \
-		python benchmarks/vision.py --agree 3; python benchmarks/text.py --agree 3; \
+		python benchmarks/together.py; python benchmarks/lightning_overhead.py; \
+		python benchmarks/vision.py --agree 3; python benchmarks/text.py --agree 5; \
 		python benchmarks/graphs.py --agree 5'
 	@echo "make benchmark: records are in benchmarks/records; make book draws them"
 

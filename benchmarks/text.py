@@ -1,7 +1,7 @@
 """Unsupervised SimCSE, samples per second end to end, beside sentence-transformers.
 
     python benchmarks/text.py              # 5 rounds; needs benchmarks/requirements.txt
-    python benchmarks/text.py --agree 3    # do both sides learn the same? 3 seeds
+    python benchmarks/text.py --agree 5    # do both sides learn the same? 5 seeds
 
 sentence-transformers is run as its documentation has it: each sentence paired with itself,
 MultipleNegativesRankingLoss, its trainer. Both sides start from the same BERT and tokenizer, mean

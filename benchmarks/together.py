@@ -11,6 +11,7 @@ features' sum. Samples per second are those of all trials together.
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from deepaug import training
 from deepaug.trial import Trial
 
 STEPS = 8
+BLOCKS = 1, 3  # warm-up, timed: of every arm the mean counts
 
 
 def trial(seed: int, threads: int) -> Trial:
@@ -42,11 +44,11 @@ def alone(threads: int) -> float:
     """Seconds of a block of one trial."""
     run = training.prepare(trial(0, threads))
     epochs = iter(range(10))
-    return min(measure.timed(lambda: run.epoch(next(epochs)), 1, 2))
+    return statistics.fmean(measure.timed(lambda: run.epoch(next(epochs)), *BLOCKS))
 
 
 def side_by_side() -> float:
-    """Seconds of a block in each of as many processes as there are cores, started together."""
+    """Seconds of a block in the slowest of as many processes as cores, started together."""
     command = [sys.executable, __file__, "--arm", "worker", "--start", str(time.time() + 30)]
     workers = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(measure.CORES)
@@ -56,9 +58,11 @@ def side_by_side() -> float:
 
 def worker(start: float) -> float:
     run = training.prepare(trial(0, 1))
-    run.epoch(0)
+    epochs = iter(range(10))
+    warm_up, blocks = BLOCKS
+    measure.timed(lambda: run.epoch(next(epochs)), 0, warm_up)
     time.sleep(max(0.0, start - time.time()))
-    return measure.timed(lambda: run.epoch(1), 0, 1)[0]
+    return statistics.fmean(measure.timed(lambda: run.epoch(next(epochs)), 0, blocks))
 
 
 def stacked(count: int) -> float:
@@ -84,7 +88,7 @@ def stacked(count: int) -> float:
             for view in views:
                 together(parameters, buffers, view).sum().backward()
 
-    return min(measure.timed(block, 1, 2))
+    return statistics.fmean(measure.timed(block, *BLOCKS))
 
 
 def main() -> None:

@@ -103,8 +103,8 @@ class Dropout(Transform):
     def _factors(self, x: Tensor) -> Tensor:
         """Inverted-dropout factors in the shape of `x`.
 
-        torch's own dropout draws a whole number for each element, one after another: on the CPU ten
-        times as long as cutting each 64-bit draw into four.
+        torch's own dropout draws a whole number for each element, one after another, which on the
+        CPU takes much longer than cutting each 64-bit draw into four.
         """
         lost = min(round(self.p * 2**16), 2**16 - 1)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)

@@ -15,7 +15,7 @@ def load(what: str, text: str) -> Any:
     that is nested or grows by its aliases without end.
     """
     try:
-        content = yaml.load(text, _Loader)  # noqa: S506: a SafeLoader that is stricter
+        content = yaml.load(text, _Loader)
         size = _size(content, {})
     except (yaml.YAMLError, ValueError) as error:  # the latter of a date, say, that is none
         raise ValueError(f"{what} is not plain YAML: {' '.join(str(error).split())}") from None

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
+from deepaug import studies
 from deepaug.figures import COLOURS, plain
 from deepaug.records import PACKAGE
 
@@ -20,13 +21,13 @@ NONE = Markdown("No benchmark is recorded.")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms of a benchmark, and the ratio of their rates that was aimed at."""
+    """Two arms of a benchmark, and the ratio of their rates that was aimed at, if one was."""
 
     what: str
     benchmark: str
     ours: str
     theirs: str
-    aim: float
+    aim: float | None = None
 
 
 def recorded(name: str, folder: Path = RECORDS) -> list[dict[str, Any]]:
@@ -69,10 +70,14 @@ def show_comparisons(comparisons: Iterable[Comparison]) -> None:
                 for arm in (c.ours, c.theirs)
             ]
             found = ratios(record, c.ours, c.theirs)
-            reached = "reached" if median(found) >= c.aim else "not reached"
             told = f"{spread(found)}, n = {len(found)}"
-            rows.append((c.what, *rates, told, f"{c.aim:g}", reached))
+            aim = "" if c.aim is None else f"{c.aim:g}"
+            rows.append((c.what, *rates, told, aim, aim and _reached(median(found) >= c.aim)))
     _show(rows, ("comparison", "ours, samples/s", "other's", "ratio", "aim", ""))
+
+
+def _reached(aim: bool) -> str:
+    return "reached" if aim else "not reached"
 
 
 def show_memory(name: str) -> None:
@@ -86,10 +91,15 @@ def show_memory(name: str) -> None:
 
 
 def show_agreement(names: Iterable[str]) -> None:
-    """What both sides had learnt after the same training."""
-    rows = []
+    """What both sides had learnt after the same training, and whether that is shown to be alike.
+
+    Alike is a difference whose interval lies within ±δ of the verdict rules; one that merely holds
+    zero shows nothing. The loss has no δ.
+    """
+    deltas, rows = studies.rules()["vocabulary"]["delta"], []
     for name in names:
         for record in recorded(name):
+            delta = deltas[record["settings"]["modality"]]
             for metric, values in record["metrics"].items():
                 sides = {side: v for side, v in values.items() if side != "difference"}
                 (ours, a), (theirs, b) = sides.items()
@@ -98,9 +108,17 @@ def show_agreement(names: Iterable[str]) -> None:
                 told = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
                 both = ((ours, a), (theirs, b))
                 ours, theirs = (f"{side}: {spread(v, digits)}" for side, v in both)
-                rows.append((record["settings"]["modality"], metric, ours, theirs, told, len(a)))
-    columns = ("modality", "metric", "ours", "other's", "difference [95 % interval]", "seeds")
+                alike = "" if metric == "nt_xent" else _alike(low, high, delta)
+                modality = record["settings"]["modality"]
+                rows.append((modality, metric, ours, theirs, told, len(a), alike))
+    columns = ("modality", "metric", "ours", "other's", "difference [95 % interval]", "seeds", "")
     _show(rows, columns)
+
+
+def _alike(low: float, high: float, delta: float) -> str:
+    if -delta <= low and high <= delta:
+        return f"alike, within ±{delta:g}"
+    return f"{'not told apart' if low <= 0 <= high else 'apart'}, not shown alike within ±{delta:g}"
 
 
 def show_parts() -> None:
@@ -183,15 +201,19 @@ def transform_ratios(record: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def show_transform_cost() -> None:
-    """The dearest layer of each transform."""
+def show_transform_cost(aims: dict[str, float]) -> None:
+    """The dearest layer of each transform, by the median over rounds, beside what was aimed at."""
     rows = []
     for record in recorded("transforms"):
-        medians = transform_ratios(record).groupby(["transform", "layer"])["ratio"].median()
-        for transform, at in medians.groupby("transform"):
-            layer = at.idxmax()[1]
-            rows.append((record["device"], transform, layer, f"{at.max():.2f}"))
-    _show(rows, ("on", "transform", "dearest at", "step over step without, median"))
+        for transform, ratios in transform_ratios(record).groupby("transform"):
+            medians = ratios.groupby("layer")["ratio"].median()
+            layer, aim = medians.idxmax(), aims[transform]
+            found = ratios.loc[ratios["layer"] == layer, "ratio"].tolist()
+            told = f"{spread(found)}, n = {len(found)}"
+            reached = _reached(medians[layer] <= aim)
+            rows.append((record["device"], transform, layer, told, f"{aim:g}", reached))
+    columns = ("on", "transform", "dearest at", "step over step without, by round", "aim", "")
+    _show(rows, columns)
 
 
 def growth() -> None:

@@ -77,9 +77,11 @@ def test_no_record_is_said(written):
 def test_cost_of_transforms_is_paired_by_round(written):
     times = {"none": [100, 200], "stem pca": [110, 240], "stem dropout": [101, 202]}
     shown = written("transforms", ms=times)
-    speed.show_transform_cost()
-    assert row(shown[-1], 0) == ["a processor", "dropout", "stem", "1.01"]
-    assert row(shown[-1], 1) == ["a processor", "pca", "stem", "1.15"]
+    speed.show_transform_cost({"dropout": 1.02, "pca": 1.1})
+    told = ["1.01 (1.01–1.01), n = 2", "1.02", "reached"]
+    assert row(shown[-1], 0) == ["a processor", "dropout", "stem", *told]
+    told = ["1.15 (1.10–1.20), n = 2", "1.1", "not reached"]
+    assert row(shown[-1], 1) == ["a processor", "pca", "stem", *told]
     speed.transform_cost()
     assert "transforms.cpu.json" in shown[-1]
     plt.close("all")
@@ -89,7 +91,30 @@ def test_agreement_names_both_sides(written):
     values = {"deepaug": [40.0, 41.0], "peer": [39.0, 41.0], "difference": [0.5, -5.9, 6.9]}
     shown = written("a-agreement", settings={"modality": "text"}, metrics={"knn": values})
     speed.show_agreement(["a-agreement"])
-    assert row(shown[-1])[3:] == ["peer: 40.00 (39.00–41.00)", "+0.50 [-5.90, +6.90]", 2]
+    assert row(shown[-1])[3:-1] == ["peer: 40.00 (39.00–41.00)", "+0.50 [-5.90, +6.90]", 2]
+
+
+@pytest.mark.parametrize(
+    ("modality", "low", "high", "told"),
+    [
+        ("text", -0.5, 0.5, "alike, within ±0.5"),
+        ("text", -0.6, 0.5, "not told apart, not shown alike within ±0.5"),
+        ("graphs", -0.6, 0.5, "alike, within ±1"),
+        ("vision", 0.1, 0.6, "apart, not shown alike within ±0.5"),
+    ],
+)
+def test_alike_is_an_interval_within_delta(modality, low, high, told, written):
+    values = {"deepaug": [40.0], "peer": [40.0], "difference": [0.0, low, high]}
+    metrics = {"knn": values, "nt_xent": values}
+    shown = written("a-agreement", settings={"modality": modality}, metrics=metrics)
+    speed.show_agreement(["a-agreement"])
+    assert [row(shown[-1], n)[-1] for n in (0, 1)] == [told, ""]
+
+
+def test_a_comparison_without_an_aim_reaches_none(written):
+    shown = written("speed", turns=turns(ours=[10], theirs=[5]))
+    speed.show_comparisons([speed.Comparison("x", "speed", "ours", "theirs")])
+    assert row(shown[-1])[3:] == ["2.00 (2.00–2.00), n = 1", "", ""]
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)

@@ -117,7 +117,7 @@ def _wordnet() -> Iterator[Row]:
     """Definitions and examples of each synset; topics are the 45 lexicographer files.
 
     Read from the data files (format: WordNet's wndb(5WN)): the corpus reader of NLTK, which builds
-    an object for every synset and word, takes some ten seconds longer.
+    an object for every synset and word, takes much longer.
     """
     folder = _nltk("wordnet")
     with _damage_in(folder):

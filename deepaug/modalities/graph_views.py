@@ -47,7 +47,7 @@ class Graphs:
     def adjacency(self) -> tuple[Tensor, Tensor, Tensor]:
         """Neighbours (2e,), node after node; how many each node has (nodes,); ptr among them."""
         of, neighbours = torch.cat([self.edges, self.edges.flip(0)], 1)
-        order = of.int().argsort(stable=True)  # int32 sorts in half the time
+        order = of.int().argsort(stable=True)  # int32 sorts sooner
         return neighbours[order], of.bincount(minlength=len(self.x)), 2 * self.edge_ptr
 
     def to(self, device: torch.device) -> "Graphs":

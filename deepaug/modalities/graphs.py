@@ -81,8 +81,8 @@ class Convolution(GINConv):
 class NeighbourSum(torch.autograd.Function):
     """Sum of each node's neighbours' features, in an undirected graph.
 
-    Gathering and scattering by edges, as PyG does without a compiled extension, takes more than
-    half of a small GIN's step. Rows of a known segment are summed by `embedding_bag` in one pass
+    Gathering and scattering by edges, as PyG does without a compiled extension, would take most of
+    a small GIN's step. Rows of a known segment are summed by `embedding_bag` in one pass
     and without a copy for each edge; and since the adjacency is symmetric, so is the gradient.
     """
 
