@@ -12,6 +12,7 @@ _HOMES = {
     "PCA": "augmentation",
     "Transform": "augmentation",
     "attach": "augmentation",
+    "cka": "coadaptation",
     "layers": "targets",
     "ProjectionHead": "contrastive",
     "nt_xent": "contrastive",

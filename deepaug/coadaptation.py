@@ -1,0 +1,61 @@
+"""Co-adaptation of layers: how alike what two of them represent is."""
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def cka(x: Tensor, y: Tensor) -> float:
+    """Linear centred kernel alignment of two representations of the same samples, unbiased.
+
+    Kornblith et al. 2019 (arXiv 1905.00414, eq. 2) with the unbiased estimator of HSIC of Song et
+    al. 2012 (JMLR 13, eq. 5). The usual estimator is biased upwards where there are few samples for
+    many features: independent Gaussian data of 32 samples and 10 features have some 0.25 by it.
+
+    Args:
+        x, y: (n, p) and (n, q), a row for each sample, n >= 4; floating-point, on one device.
+
+    Returns:
+        1 for equal representations, also if one is rotated, shifted or scaled as a whole; around 0
+        for independent ones, sometimes a little below.
+
+    Raises:
+        ValueError: other shapes, fewer than four samples, features that are not finite, or that
+            tell no pair of samples from another.
+    """
+    for name, features in (("x", x), ("y", y)):
+        if features.ndim != 2 or not features.is_floating_point():
+            raise ValueError(
+                f"{name} must be floating-point of shape (samples, features), "
+                f"not {features.dtype} of shape {tuple(features.shape)}"
+            )
+        if not torch.isfinite(features).all():
+            raise ValueError(f"{name} has features that are not finite")
+    if len(x) != len(y) or len(x) < 4:
+        raise ValueError(f"x and y must have as many samples, 4 or more, not {len(x)} and {len(y)}")
+    first, second = _kernel(x), _kernel(y)
+    own = _inner(first, first), _inner(second, second)
+    for name, features, norm in zip("xy", (x, y), own, strict=True):
+        # Of samples that all differ alike nothing but rounding is left.
+        if norm <= 1e-24 * features.double().square().sum() ** 2:
+            raise ValueError(f"{name} has no pair of samples that is more alike than another")
+    return (_inner(first, second) / (own[0] * own[1]).sqrt()).item()
+
+
+def _kernel(x: Tensor) -> Tensor:
+    """Linear kernel (n, n) in float64, U-centred: every row sums to 0, the diagonal left out.
+
+    The mean inner product of two such matrices is Song's unbiased HSIC (Székely and Rizzo 2014).
+    """
+    x = x.double()
+    x = x - x.mean(0)
+    kernel = x @ x.mT
+    kernel.fill_diagonal_(0)
+    n, sums = len(x), kernel.sum(0)
+    kernel = kernel - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
+    return kernel.fill_diagonal_(0)
+
+
+def _inner(first: Tensor, second: Tensor) -> Tensor:
+    n = len(first)
+    return (first * second).sum() / (n * (n - 3))
