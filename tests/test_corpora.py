@@ -432,6 +432,14 @@ def test_pairs_that_are_nowhere_are_refused():
     assert "'stsb'" in refusal(corpora.pairs, "stsb")
 
 
+def test_the_first_origins_of_a_random_order_are_for_testing_the_next_for_validation():
+    train, validation, test = corpora._split(torch.ones(50, dtype=torch.bool), torch.arange(50))
+    rank = torch.randperm(50, generator=torch.Generator().manual_seed(0))
+    assert sorted(rank[test].tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(rank[validation].tolist()) == [5, 6, 7, 8, 9]
+    assert len(train) == 40
+
+
 def test_splits_are_the_same_every_time(root):
     """Whatever was drawn before."""
     wordnet(root / "nltk_data")

@@ -660,6 +660,12 @@ def test_parts_are_disjoint_whole_and_stratified(root, seed):
     assert not torch.equal(task(seed=seed + 9, held_out=0.4).test, prepared.test)
 
 
+def test_of_an_odd_number_held_out_the_test_part_has_one_more(root):
+    write(root, toy((40, 20)))
+    prepared = task(held_out=0.45)
+    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (33, 13, 14)
+
+
 def test_a_subset_is_stratified_and_the_seeds(root):
     write(root, toy((40, 20)))
     subsets = [task(seed=s, held_out=0.0, samples=30).train for s in range(3)]
