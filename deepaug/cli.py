@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     store = _Parser(add_help=False)
     store.add_argument(
         "--results",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         default=None,
         help="folder of records (default: $DEEPAUG_RESULTS or results/)",
@@ -69,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         help="quick (default), cpu, gpu or a YAML file",
     )
     grid.add_argument(
-        "--data", default=None, metavar="NAME|PATH", help="another data set than the profile's"
+        "--data", type=_named, metavar="NAME|PATH", help="another data set than the profile's"
     )
     grid.add_argument(
-        "--pairs", default=None, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
+        "--pairs", type=_named, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
     )
     grid.add_argument(
         "--parts",
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", parents=[grid], help="compute the records that are missing")
     run.add_argument(
-        "--workers", type=_positive, default=1, metavar="N", help="trials side by side (default 1)"
+        "--workers", type=_workers, default=1, metavar="N", help="trials side by side (default 1)"
     )
     run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
     run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
@@ -124,7 +124,10 @@ def _parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="fetch or check a data set")
     data.add_argument(
-        "name", metavar="NAME", help="a data set, a folder of images, a text file or a TU set"
+        "name",
+        type=_named,
+        metavar="NAME",
+        help="a data set, a folder of images, a text file or a TU set",
     )
     data.add_argument("--modality", choices=modalities.NAMES, help="where the name leaves it open")
     data.set_defaults(command=_data)
@@ -176,6 +179,25 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _workers(text: str) -> int:
+    """A number of processes that this machine can hold: each takes half a GiB to begin with."""
+    cores = os.cpu_count() or 1
+    if (workers := _positive(text)) > 4 * cores:
+        raise argparse.ArgumentTypeError(f"{text} is more than 4 for each of the {cores} cores")
+    return workers
+
+
+def _named(text: str) -> str:
+    """A name or path; an empty one, of an unset variable of the shell, would mean this folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a name or a path, or leave it out")
+    return text
+
+
+def _folder(text: str) -> Path:
+    return Path(_named(text))
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -26,7 +26,12 @@ def found(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not paths:
         raise ValueError(f"no records in {root}; make some with 'deepaug run'")
     for path in paths:
-        yield path.parent.name, records.read_record(path)
+        try:
+            yield path.parent.name, records.read_record(path)
+        except records.RecordError as error:
+            raise records.RecordError(
+                f"{error}; remove it, or 'deepaug run' its study, which sets it aside"
+            ) from None
 
 
 def table(root: Path) -> "pd.DataFrame":
@@ -57,7 +62,10 @@ WRITERS: dict[str, Callable[["pd.DataFrame", Path], None]] = {
 def write_table(frame: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV or Parquet, whole or not at all. Raises ValueError, OSError."""
     one_of("kind of table", path.suffix, WRITERS)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"{path.parent} is no folder to write {path.name} to") from None
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:

@@ -38,7 +38,8 @@ def enough(data: str, available: int, samples: int, batch_size: int, least: int 
     """
     if samples > available:
         raise DataError(
-            f"samples {samples} is more than the {available} that {data!r} has to train on"
+            f"samples {samples} is more than the {available} that {data!r} has to train on; set "
+            f"samples to {available} or less in a profile of your own, or take more data"
         )
     samples = samples or available
     if not least <= batch_size <= samples:

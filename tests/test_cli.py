@@ -280,6 +280,10 @@ def test_unknown_study_profile_or_option(refused, command, words, named):
         (["--workers", "0"], "'0'"),
         (["--workers", "two"], "'two'"),
         (["--workers", "1.5"], "'1.5'"),
+        (["--workers", "99999999999999999999"], "more than 4 for each of the"),
+        (["--data", ""], "argument --data: it is empty"),
+        (["--pairs", " "], "argument --pairs: it is empty"),
+        (["--results", ""], "argument --results: it is empty"),
         (["--accelerator", "tpu"], "tpu"),
     ],
 )
@@ -289,7 +293,13 @@ def test_unknown_stage_key_or_number(refused, words, named):
 
 @pytest.mark.parametrize(
     ("words", "named"),
-    [([], "COMMAND"), (["runn", "vision"], "'runn'"), (["show"], "KEY"), (["data"], "NAME")],
+    [
+        ([], "COMMAND"),
+        (["runn", "vision"], "'runn'"),
+        (["show"], "KEY"),
+        (["data"], "NAME"),
+        (["data", ""], "empty"),
+    ],
 )
 def test_unknown_command(refused, words, named):
     assert named in refused(*words)

@@ -123,5 +123,11 @@ def test_a_table_that_cannot_be_written_leaves_the_one_before_it(root, tmp_path,
 def test_a_damaged_record_is_named(root, tmp_path):
     path = Store(root, "cpu").path(ARM.key)
     path.write_text("{")
-    with pytest.raises(records.RecordError, match=path.name):
+    with pytest.raises(records.RecordError, match=f"{path.name}.*remove it"):
         publish.table(root)
+
+
+def test_a_target_below_a_file_is_refused(root, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file is no folder to write x\.csv to"):
+        publish.write_table(publish.table(root), tmp_path / "file" / "x.csv")

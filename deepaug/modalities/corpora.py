@@ -70,7 +70,10 @@ def load(name: str) -> Corpus:
     elif Path(name).is_file():
         rows = _text_file(Path(name))
     elif os.sep in name or Path(name).suffix:
-        raise DataError(f"no text file {name!r}; data takes one with a sentence a line, or {NAMES}")
+        raise DataError(
+            f"no text file {name!r}; data takes one with a sentence a line, "
+            f"or one of {', '.join(NAMES)}"
+        )
     else:
         one_of("data set", name, NAMES, "or give the path of a text file with a sentence a line")
     # A sentence that comes twice would be its own negative, or be trained on and tested.

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import multiprocessing
 import os
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def _read_classes(
     try:
         listing = ImageFolder(str(folder))
     except FileNotFoundError as error:
-        reason = str(error).splitlines()[0].rstrip(". ")
+        reason = textwrap.shorten(str(error).splitlines()[0].rstrip(". "), 160, placeholder=" …")
         raise DataError(
             f"no images in {folder}: {reason}; needed: {folder.name}/<class>/*.jpg or .png"
         ) from None
