@@ -1,6 +1,6 @@
 """Where a training step's time goes, what a transform adds to it, and how it grows.
 
-    python benchmarks/steps.py parts         # data, encoder, loss, optimiser: ms a step
+    python benchmarks/steps.py parts         # data, encoder, loss, optimiser: ms of each
     python benchmarks/steps.py transforms    # step with a transform at each layer over without
     python benchmarks/steps.py growth        # step against images, width and batch
 
@@ -13,11 +13,13 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import graphs
 import measure
 import torch
 
 from deepaug import modalities, training
 from deepaug.contrastive import nt_xent
+from deepaug.targets import call
 from deepaug.trial import Trial
 
 FULL = Trial(
@@ -29,6 +31,7 @@ FULL = Trial(
     threads=measure.CORES,
 )
 NARROW = replace(FULL, encoder="resnet10", width=32, view_size=16)
+PARTS = {"resnet18": FULL, "narrow": NARROW, "gin3": graphs.trial()}
 
 
 def take_turns(blocks: dict[str, Callable], rounds: int, repeats: int = 1) -> dict[str, list]:
@@ -50,37 +53,54 @@ def epochs_of(run: training.Training) -> Callable[[], float]:
 
 
 def parts(rounds: int) -> dict:
-    """The parts of a step, each timed by itself on what the step gives it."""
+    """The parts of an epoch, each timed by itself on what the epoch gives it.
+
+    Of images an epoch is one step, of graphs the whole set: its views are drawn together.
+    """
     found = {}
-    for name, trial in (("resnet18", FULL), ("narrow", NARROW)):
+    for name, trial in PARTS.items():
         run = training.prepare(trial)
-        index = run.task.batches(torch.Generator())[0]
+        batches = run.task.batches(torch.Generator())
         draw = run.task.views(0)
-        views = draw(index)
-        network, encoder = run.network.train(), run.encoder
-        head = network.head
-        features = [torch.randn(128, encoder.features, requires_grad=True) for _ in views]
+        ready = [draw(index) for index in batches]
+        width = run.encoder.features
+        features = [
+            [torch.randn(len(index), width, requires_grad=True) for _ in range(2)]
+            for index in batches
+        ]
+        run.network.train()
 
-        def encode(run=run, views=views):
-            for view in views:
+        def views(run=run, batches=batches):
+            draw = run.task.views(0)
+            for index in batches:
+                draw(index)
+
+        def encode(run=run, ready=ready):
+            for pair in ready:
+                for view in pair:
+                    with run.fabric.autocast():
+                        out = call(run.encoder, view)
+                    out.backward(torch.ones_like(out))
+
+        def contrast(run=run, features=features):
+            for pair in features:
                 with run.fabric.autocast():
-                    out = run.encoder(view)
-                out.backward(torch.ones_like(out))
+                    projections = [run.network.head(f) for f in pair]
+                nt_xent(*projections, run.trial.temperature).backward()
 
-        def contrast(run=run, head=head, features=features):
-            with run.fabric.autocast():
-                projections = [head(f) for f in features]
-            nt_xent(*projections, run.trial.temperature).backward()
+        def update(run=run, batches=batches):
+            for _ in batches:
+                run.optimizer.step()  # by the gradients that the other blocks left
 
         blocks = {
-            "whole step": epochs_of(run),
-            "views": lambda draw=draw, index=index: draw(index),
+            "whole": epochs_of(run),
+            "views": views,
             "encoder, forward and backward": encode,
             "head and loss": contrast,
-            "optimiser": lambda run=run: (run.optimizer.step(), run.optimizer.zero_grad()),
+            "optimiser": update,
         }
         found[name] = take_turns(blocks, rounds, repeats=2 if name == "resnet18" else 10)
-    return {"settings": {"resnet18": FULL.to_dict(), "narrow": NARROW.to_dict()}, "ms": found}
+    return {"settings": {name: trial.to_dict() for name, trial in PARTS.items()}, "ms": found}
 
 
 def transforms(rounds: int) -> dict:

@@ -122,16 +122,19 @@ def _alike(low: float, high: float, delta: float) -> str:
 
 
 def show_parts() -> None:
-    """Milliseconds of the parts of a step and their share of the whole."""
+    """Milliseconds of the parts of a step (images) or an epoch (graphs), and their shares of it."""
     for record in recorded("parts"):
         for network, blocks in record["ms"].items():
-            whole = median(blocks["whole step"])
+            whole = median(blocks["whole"])
             rows = [
                 (part, spread(times, 1), f"{100 * median(times) / whole:.1f} %")
                 for part, times in blocks.items()
             ]
-            display(Markdown(f"**{network}**, batch 128"))
-            _show(rows, ("part", "ms", "of the step"))
+            settings = record["settings"][network]
+            graphs = settings["modality"] == "graphs"
+            of = f"an epoch of {settings['data']}" if graphs else f"a step of {settings['data']}"
+            display(Markdown(f"**{network}**, {of}, batch {settings['batch_size']}"))
+            _show(rows, ("part", "ms", "of the whole"))
 
 
 def rates(name: str, title: str, unit: str = "samples per second", of: str = "") -> None:
