@@ -36,6 +36,8 @@ class Sweep:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Whoever tests in a shell's background has it ignored, and so would the sweep.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def files(self) -> set[str]:
