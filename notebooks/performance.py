@@ -17,7 +17,7 @@
 # |---|---|
 # | **Claim under test** | `deepaug` trains the same networks on the same data faster than what a researcher would use instead, and its transforms cost next to nothing |
 # | **Times** | samples per second end to end (data, views, forward, backward, step), beside lightly {cite}`lightly`, sentence-transformers {cite}`sbert` and PyGCL {cite}`pygcl` |
-# | **Checks** | that both sides have learnt the same after the same training |
+# | **Checks** | whether both sides have learnt the same after the same training |
 # | **Needs** | nothing: it reads `benchmarks/records/` and times nothing itself |
 # | **Takes** | seconds; to measure again, `make benchmark` takes about an hour on two idle cores |
 #
