@@ -209,7 +209,7 @@ class Training:
         trial, progress = self.trial, self.progress
         # The curve has at most 50 points, the last epoch among them; some have the metric too.
         points = set(range(trial.epochs, 0, -max(1, -(-trial.epochs // CURVE_POINTS))))
-        # In a short training the metric of every quarter would cost as much as an epoch.
+        # Evaluating a short training at every quarter would take a good part of its time.
         quarters = {
             min(points, key=lambda epoch: abs(epoch - round(trial.epochs * q / 4)), default=0)
             for q in ((1, 2, 3) if trial.epochs >= 8 else (2,))
