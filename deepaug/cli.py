@@ -10,7 +10,7 @@ from typing import Any
 
 import deepaug
 from deepaug import modalities, plain, records, studies
-from deepaug.trial import PROTOCOL, Trial
+from deepaug.trial import Trial
 from deepaug.validation import one_of
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
@@ -264,8 +264,8 @@ def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> st
 def _tell_other_protocols(study: studies.Study) -> None:
     for protocol, count in study.store.other_protocols().items():
         print(
-            f"deepaug: {study.store.folder} also holds {count} records of protocol {protocol}, "
-            f"which do not count; the protocol is {PROTOCOL}",
+            f"deepaug: {study.store.folder} also holds {count} records of the earlier protocol "
+            f"{protocol}, which do not count",
             file=sys.stderr,
         )
 

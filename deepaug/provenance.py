@@ -7,7 +7,7 @@ from typing import Any
 
 from deepaug import records, studies, sweep
 from deepaug.records import Store
-from deepaug.trial import PROTOCOL, Trial
+from deepaug.trial import Trial, current_protocol
 
 
 def command(record: dict[str, Any], path: Path) -> str:
@@ -49,10 +49,11 @@ def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
     repeat.
     """
     trial = Trial.from_dict(record["trial"])
-    if trial.protocol != PROTOCOL:
+    if trial.protocol:
         raise ValueError(
-            f"record {trial.key} is of protocol {trial.protocol}, and this is {PROTOCOL}; "
-            f"check out {record['revision'] or 'the code that made it'}"
+            f"record {trial.key} is of the earlier protocol {trial.protocol}, which this code, of "
+            f"{current_protocol(trial.transform)}, cannot repeat; check out "
+            f"{record['revision'] or 'the code that made it'}"
         )
     with tempfile.TemporaryDirectory() as folder:
         again = sweep.compute(trial, Store(Path(folder), "again"), accelerator)

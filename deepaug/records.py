@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deepaug import modalities
-from deepaug.trial import PROTOCOL, Trial
+from deepaug.trial import Trial, current_protocol
 
 PACKAGE = Path(__file__).parent
 FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -105,8 +105,9 @@ class Store:
         found: dict[int, int] = {}
         for path in self.folder.glob("[!.]*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-                protocol = json.loads(path.read_text())["trial"]["protocol"]
-                if type(protocol) is int and protocol != PROTOCOL:
+                trial = json.loads(path.read_text())["trial"]
+                protocol = trial["protocol"]
+                if type(protocol) is int and protocol != current_protocol(trial["transform"]):
                     found[protocol] = found.get(protocol, 0) + 1
         return dict(sorted(found.items()))
 
@@ -287,7 +288,7 @@ def revision() -> str | None:
 @cache
 def versions(modality: str) -> dict[str, str]:
     """Versions of what a result of this modality may depend on."""
-    found = {"python": sys.version.split()[0], "protocol": str(PROTOCOL)}
+    found = {"python": sys.version.split()[0]}
     common = ("torch", "lightning", "numpy", "scikit-learn")
     for package in (*common, *modalities.packages(modality)):
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -19,7 +19,9 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "no-augmentation": {"view_strength": 0.0},
     "bag-of-words": {"objective": "untrained", "epochs": 0, "encoder": "bag-of-words"},
     "tf-idf": {"objective": "untrained", "epochs": 0, "encoder": "tf-idf"},
+    "lsa": {"objective": "untrained", "epochs": 0, "encoder": "lsa"},
     "counts": {"objective": "untrained", "epochs": 0, "encoder": "counts"},
+    "raw-features": {"objective": "untrained", "epochs": 0, "encoder": "raw-features"},
 }
 # The noise that changes an activation by the norm that a transform changes it by.
 NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
@@ -170,7 +172,7 @@ class Study:
             if record is None:
                 return None
             diverged = record["status"] == "diverged"
-            primary = modalities.PRIMARY[entry.trial.modality]
+            primary = modalities.primary(entry.trial)
             score = float("-inf") if diverged else record["metrics"]["validation"][primary]
             scores.setdefault(entry.arm, []).append(score)
             base = next(b for b in self.bases if b.label == entry.base)

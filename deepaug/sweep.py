@@ -164,10 +164,11 @@ def compute(
     # As it is when training begins: who edits meanwhile does not change what made the record.
     code = {"source_digest": records.source_digest(), "revision": records.revision()}
     outcome = training.run(trial, accelerator, device, store.checkpoint(trial.key), tick)
+    fields = trial.to_dict()
     record = records.sealed(
         {
             "key": trial.key,
-            "trial": trial.to_dict(),
+            "trial": fields,
             "status": outcome.status,
             "metrics": outcome.metrics,
             "curve": outcome.curve,
@@ -176,7 +177,7 @@ def compute(
             "samples_per_second": round(outcome.samples_per_second, 1),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "device": outcome.device,
-            "versions": records.versions(trial.modality),
+            "versions": records.versions(trial.modality) | {"protocol": str(fields["protocol"])},
             "data_digest": outcome.data_digest,
             **code,
         }

@@ -35,6 +35,7 @@ for _name in ("lightning.fabric", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 CURVE_POINTS = 50
 CHECKPOINT_SECONDS = 60
+WARMUP = 1 / 16  # share of the steps in which "warmup-cosine" lets the rate rise
 
 
 class Task(Protocol):
@@ -199,6 +200,10 @@ class Training:
 
     def _rate(self, step: int) -> float:
         done = step / self.total
+        if self.trial.schedule == "warmup-cosine":
+            if (risen := (step + 1) / (WARMUP * self.total)) < 1:
+                return risen
+            return (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP))) / 2
         if self.trial.schedule == "cosine":
             return (1 + torch.cos(torch.tensor(torch.pi * done)).item()) / 2
         return 1 - done if self.trial.schedule == "linear" else 1.0
@@ -228,7 +233,7 @@ class Training:
                 if self.below:
                     point["gradient_below"] = float(f"{self._gradient_below():.4g}")
                 if progress.epoch in quarters and not last:
-                    primary = modalities.PRIMARY[trial.modality]
+                    primary = modalities.primary(trial)
                     metrics = self.task.evaluate(self.embed, final=False)["validation"]
                     if primary in metrics:
                         point[primary] = round(metrics[primary], 3)

@@ -14,17 +14,28 @@ from deepaug.validation import one_of, share
 # Raise by hand whenever training or evaluation changes what a trial measures; records of another
 # protocol are then computed anew. tests/test_training.py holds a golden trial against it.
 PROTOCOL = 2
+# A transform that changed alone has a number of its own, so that all other records stay. 3: the
+# gradient of PCA flows through the batch's mean, and what no component spans passes unchanged.
+PROTOCOLS = {"pca": 3, "pca-truncate": 3}
 
 TRANSFORMS = ("dropout", "dropout-feature", "pca", "pca-truncate", "noise", "noise-centred")
 CHOICES = {
     "modality": modalities.NAMES,
     "objective": ("contrastive", "supervised", "untrained"),
     "optimizer": ("sgd", "adam", "adamw"),
-    "schedule": ("cosine", "linear", "constant"),
+    "schedule": ("cosine", "warmup-cosine", "linear", "constant"),
     "transform": ("none", *TRANSFORMS),
     "stop_gradient": ("none", "one", "both"),
     "transformed": ("both", "one", "same"),
     "precision": ("float32", "bfloat16"),
+}
+# The ways of applying a transform: how a trial's two fields stand in each.
+WAYS: dict[str, dict[str, str]] = {
+    "both": {"transformed": "both", "stop_gradient": "none"},
+    "detached-one": {"transformed": "both", "stop_gradient": "one"},
+    "detached": {"transformed": "both", "stop_gradient": "both"},
+    "one-view": {"transformed": "one", "stop_gradient": "none"},
+    "one-view-detached": {"transformed": "one", "stop_gradient": "one"},
 }
 POSITIVE = ("width", "view_size", "batch_size", "learning_rate", "temperature", "threads")
 NOT_NEGATIVE = ("samples", "view_strength", "epochs", "weight_decay", "seed")
@@ -36,18 +47,20 @@ class Trial:
 
     modality: str = "vision"
     data: str = "mnist-5k"  # a data set by name, or a path
-    pairs: str = "none"  # scored sentence pairs that evaluate text: "sts", "lee" or a TSV file
+    # What evaluates text: "none" its topics, "halves" of held-out documents, or scored sentence
+    # pairs, "sts", "lee" or a TSV file.
+    pairs: str = "none"
     samples: int = 0  # size of the training subset drawn by the seed; 0: all
     held_out: float = 0.0  # share of the graphs that the seed keeps from training, to evaluate on
     objective: str = "contrastive"
     encoder: str = "resnet18"
-    width: int = 64  # features of the first stage (vision), of each layer (text, graphs)
+    width: int = 64  # features of the first stage (vision), each layer (text, graphs), last (nodes)
     pooling: str = "mean"  # of positions into one feature vector
     views: str = "standard"  # the family of input augmentation
     view_size: int = 32  # pixels along a side, tokens in a sentence
     view_strength: float = 1.0  # of the input augmentation: 1 is the recipe's, 0 none
     epochs: int = 200
-    batch_size: int = 128
+    batch_size: int = 128  # for nodes, of those in the loss of a step
     optimizer: str = "sgd"
     learning_rate: float = 0.06
     schedule: str = "cosine"
@@ -61,7 +74,7 @@ class Trial:
     seed: int = 0
     precision: str = "float32"  # of the encoder; loss, normalisation and PCA are always float32
     threads: int = 1  # CPU threads; on the CPU they can change the last bits of a result
-    protocol: int = PROTOCOL
+    protocol: int = 0  # 0: the current one, `current_protocol`; older records have their own
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -79,6 +92,9 @@ class Trial:
         # Seeds are hashed, never used as they are; this bound only keeps them readable.
         if self.seed >= 2**31:
             raise ValueError(f"seed must be below 2147483648, not {self.seed}")
+        if self.protocol == current_protocol(self.transform):
+            # Not kept as a number: a trial that is changed into another transform's gets its own.
+            object.__setattr__(self, "protocol", 0)
         one_of("views", self.views, modalities.views(self.modality), f"of {self.modality}")
         one_of("pooling", self.pooling, modalities.poolings(self.modality), f"of {self.modality}")
         self._check_data()
@@ -96,10 +112,9 @@ class Trial:
             )
 
     def _check_data(self) -> None:
-        if (self.pairs == "none") == (self.modality == "text"):
+        if self.pairs != "none" and self.modality != "text":
             raise ValueError(
-                f"pairs {self.pairs!r} do not go with {self.modality}: text, and text alone, needs "
-                f"pairs: 'sts', 'lee' or a TSV file"
+                f"pairs {self.pairs!r} evaluate text alone; leave them out for {self.modality}"
             )
         if self.held_out and self.modality != "graphs":
             raise ValueError(f"held_out is for graphs; {self.modality} has splits of its own")
@@ -130,14 +145,21 @@ class Trial:
                 if (value := getattr(self, name)) != neutral[name].default:
                     raise ValueError(f"{name} {value!r} needs a layer and a transform")
 
+    @property
+    def way(self) -> str:
+        """How the transform is applied, by its name in `WAYS`; else "same-mask"."""
+        own = {"transformed": self.transformed, "stop_gradient": self.stop_gradient}
+        return next((name for name, way in WAYS.items() if way == own), "same-mask")
+
     @cached_property
     def canonical(self) -> str:
         """Sorted JSON of the fields that differ from their defaults: a new field keeps old keys."""
         changed = {
             field.name: value
             for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != field.default or field.name == "protocol"
+            if (value := getattr(self, field.name)) != field.default
         }
+        changed["protocol"] = self.protocol or current_protocol(self.transform)
         return json.dumps(changed, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @cached_property
@@ -146,13 +168,20 @@ class Trial:
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """All fields, the protocol as a number."""
+        number = self.protocol or current_protocol(self.transform)
+        return {**dataclasses.asdict(self), "protocol": number}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Trial":
         for name in fields:
             one_of("trial field", name, cls.__dataclass_fields__)
         return cls(**fields)
+
+
+def current_protocol(transform: str) -> int:
+    """The protocol of a trial with this transform by the code at hand."""
+    return PROTOCOLS.get(transform, PROTOCOL)
 
 
 def derive(seed: int, purpose: str, step: int = 0) -> int:

@@ -137,7 +137,7 @@ DAMAGES = {
     "field of wrong type": {"seconds": "fast"},
     "trial edited": {"trial": {**TRIAL.to_dict(), "epochs": 200}},
     "trial with unknown field": {"trial": {**TRIAL.to_dict(), "warm_up": 5}},
-    "trial of another protocol": {"trial": {**TRIAL.to_dict(), "protocol": 0}},
+    "trial of another protocol": {"trial": {**TRIAL.to_dict(), "protocol": 1}},
     "trial empty": {"trial": {}},
     "record of another trial": {"text": json.dumps(tiny.record(OTHER))},
     "status unknown": {"status": "fine"},

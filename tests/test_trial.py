@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import tiny
 
-from deepaug.trial import PROTOCOL, Trial, derive
+from deepaug.trial import PROTOCOL, PROTOCOLS, WAYS, Trial, derive
 
 ARM = {"layer": "stem", "transform": "dropout", "strength": 0.5}
 GRAPHS = {"modality": "graphs", "encoder": "gin3"}
@@ -88,9 +88,30 @@ def test_key_changes_with_what_vision_does_not_have(field):
     assert Trial(**{**base, field: value}).key != Trial(**base).key
 
 
-def test_text_and_text_alone_needs_pairs():
-    assert "'sts', 'lee' or a TSV file" in refusal(modality="text", encoder="bert4")
-    assert "'sts', 'lee' or a TSV file" in refusal(pairs="sts")
+def test_pairs_evaluate_text_alone():
+    assert "evaluate text alone" in refusal(pairs="sts")
+    assert Trial(modality="text", encoder="bert4").pairs == "none"  # told apart by topics
+
+
+def test_a_transform_that_changed_alone_has_a_protocol_of_its_own():
+    """Records of the others stay; old ones of its own are told by their number."""
+    plain, old = Trial(), Trial(**{**ARM, "transform": "pca"}, protocol=PROTOCOL)
+    changed = dataclasses.replace(plain, **{**ARM, "transform": "pca"})
+    assert (changed.protocol, changed.to_dict()["protocol"]) == (0, PROTOCOLS["pca"])
+    assert (old.protocol, old.to_dict()["protocol"]) == (PROTOCOL, PROTOCOL)
+    assert changed.key == Trial(**{**ARM, "transform": "pca"}).key != old.key
+    assert Trial.from_dict(changed.to_dict()) == changed
+    assert Trial.from_dict(old.to_dict()) == old
+    assert dataclasses.replace(changed, transform="dropout").key == Trial(**ARM).key
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_way_is_known_by_its_name(name):
+    assert Trial(**ARM, **WAYS[name]).way == name
+
+
+def test_one_mask_in_both_views_is_no_way():
+    assert Trial(**ARM, transformed="same").way == "same-mask"
 
 
 def test_images_and_text_have_splits_of_their_own():

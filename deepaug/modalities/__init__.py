@@ -10,8 +10,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from deepaug.validation import one_of
+
+if TYPE_CHECKING:
+    from deepaug.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,20 @@ class Modality:
     """The names a trial of this modality may use."""
 
     data: tuple[str, ...]  # data sets with a name of their own; others are paths, or TU sets
-    encoders: dict[
-        str, tuple[str, ...]
-    ]  # encoder -> layers it can be targeted at, from the input on
+    # encoder -> layers it can be targeted at, from the input on
+    encoders: dict[str, tuple[str, ...]]
     views: tuple[str, ...]  # families of input augmentation
     poolings: tuple[str, ...]  # how positions become one feature vector
-    primary: str  # the metric the verdicts are about
+    primary: str  # the metric the verdicts are about; see `primary`
     packages: tuple[str, ...]  # whose versions a result may depend on
 
 
 def _bert(blocks: int) -> tuple[str, ...]:
     return ("embeddings", *(f"block{number + 1}" for number in range(blocks)), "pooled")
+
+
+def _gcn(count: int) -> tuple[str, ...]:
+    return ("input", *(f"layer{number + 1}" for number in range(count)))
 
 
 _RESNET = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")
@@ -44,19 +51,29 @@ _TABLE = {
         packages=("torchvision",),
     ),
     "text": Modality(
-        data=("lee", "wordnet-brown", "wordnet", "brown"),
+        data=("20newsgroups", "lee", "lee-documents", "wordnet-brown", "wordnet", "brown"),
         encoders={
             "bert2": _bert(2),
+            "bert3": _bert(3),
             "bert4": _bert(4),
             "bert6": _bert(6),
             "bert12": _bert(12),
             "bag-of-words": (),
             "tf-idf": (),
+            "lsa": (),
         },
-        views=("standard", "deletion"),
+        views=("standard", "deletion", "crops", "crops-deletion"),
         poolings=("mean", "cls"),
-        primary="spearman",
+        primary="knn",
         packages=("transformers", "tokenizers", "nltk", "gensim"),
+    ),
+    "nodes": Modality(
+        data=("Cora", "CiteSeer", "DBLP"),
+        encoders={"gcn2": _gcn(2), "gcn3": _gcn(3), "raw-features": ()},
+        views=("standard",),
+        poolings=("mean",),  # of nothing: a node has one feature vector
+        primary="probe",
+        packages=("torch-geometric",),
     ),
     "graphs": Modality(
         data=("MUTAG", "PROTEINS", "NCI109"),
@@ -70,7 +87,6 @@ _TABLE = {
 # Blocks of models of the hub that profiles name: listing their trials takes no network.
 _HUB = {"google-bert/bert-base-uncased": _bert(12)}
 NAMES = tuple(_TABLE)
-PRIMARY = {name: modality.primary for name, modality in _TABLE.items()}
 
 
 def data(modality: str) -> tuple[str, ...]:
@@ -94,6 +110,18 @@ def of_data(name: str) -> str:
         return "graphs"
     names = [known for modality in NAMES for known in data(modality)]
     one_of("data set", name, names, "or a path, or with --modality graphs another TU set")
+
+
+def primary(trial: "Trial") -> str:
+    """The metric that a verdict on this trial is about. It belongs to the task, not the modality.
+
+    Topics are told by nearest neighbours, nodes by a linear probe, graphs by a support vector
+    classifier; of text that is evaluated on pairs, halves of documents are found again
+    ("retrieval"), and scored pairs are ranked ("spearman").
+    """
+    if trial.pairs == "none":
+        return _TABLE[trial.modality].primary
+    return "retrieval" if trial.pairs == "halves" else "spearman"
 
 
 def views(modality: str) -> tuple[str, ...]:
