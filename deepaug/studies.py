@@ -1,43 +1,34 @@
 """Studies: the grid of trials behind a notebook, as a profile sizes it."""
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from deepaug import modalities, records
-from deepaug.trial import CHOICES, TRANSFORMS, Trial
+from deepaug import arms, choice, modalities, records
+from deepaug.choice import Choice
+from deepaug.trial import CHOICES, TRANSFORMS, WAYS, Trial
 from deepaug.validation import one_of, share
 
 PROFILES = Path(__file__).parent / "profiles"
-STAGES = ("quick", "scale", "pilot", "screen", "confirm", "longer")
-CONTROLS: dict[str, dict[str, Any]] = {
-    "untrained": {"objective": "untrained", "epochs": 0},
-    "no-augmentation": {"view_strength": 0.0},
-    "bag-of-words": {"objective": "untrained", "epochs": 0, "encoder": "bag-of-words"},
-    "tf-idf": {"objective": "untrained", "epochs": 0, "encoder": "tf-idf"},
-    "lsa": {"objective": "untrained", "epochs": 0, "encoder": "lsa"},
-    "counts": {"objective": "untrained", "epochs": 0, "encoder": "counts"},
-    "raw-features": {"objective": "untrained", "epochs": 0, "encoder": "raw-features"},
-}
-# The noise that changes an activation by the norm that a transform changes it by.
-NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
-# What an arm is held against: each isolates one ingredient of it.
-ARM_CONTROLS: dict[str, Callable[[Trial], Trial]] = {
-    "same-mask": lambda arm: replace(arm, transformed="same"),
-    "noise": lambda arm: replace(
-        arm, transform=NOISE[one_of("transform with a noise of its norm", arm.transform, NOISE)]
-    ),
-    "alone": lambda arm: replace(arm, view_strength=0.0),
-    "at-input": lambda arm: replace(arm, layer=modalities.layers(arm.modality, arm.encoder)[0]),
-    "one-view": lambda arm: replace(arm, transformed="one"),
-    "detached": lambda arm: replace(arm, stop_gradient="both"),
-    "detached-one": lambda arm: replace(arm, stop_gradient="one"),
-    "one-view-detached": lambda arm: replace(arm, transformed="one", stop_gradient="one"),
-}
+# In the order in which one may choose for another.
+STAGES = (
+    "quick",
+    "scale",
+    "pilot",
+    "tuning",
+    "screen",
+    "targets",
+    "confirm",
+    "controls",
+    "longer",
+)
+CHOSEN_ARMS = ("both", "primary", "deep")
+# A setting that a stage's `layers` may have in the place of names.
+LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
 
 
 @dataclass(frozen=True)
@@ -49,13 +40,18 @@ class Stage:
     bases: tuple[str, ...] = ()  # of these bases alone, by label; none: of all
     objectives: tuple[str, ...] = ()  # train each arm by each of these; none: by the study's own
     controls: tuple[str, ...] = ()
-    layers: tuple[str, ...] | dict[str, tuple[str, ...]] = ()  # of all, or by modality; or "all"
+    # Targets of all bases, or by modality; or "all", or "middle".
+    layers: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
     transforms: tuple[str, ...] = ()
     strengths: tuple[float, ...] = ()
+    ways: tuple[str, ...] = ()  # none: both views
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the baseline
     tune: dict[str, tuple] = field(default_factory=dict)  # a factorial of baselines
-    chosen_from: str = ""  # the stage whose records choose one arm per transform and the baseline
-    everywhere: bool = False  # the chosen transforms and strengths at all other layers, too
+    chosen_from: str = ""  # the stage whose records settle the baseline and the arms
+    # Of the chosen arms: "both" families', the "primary" one, or that at its best target after the
+    # input ("deep").
+    arms: str = "both"
+    everywhere: bool = False  # the chosen arms at all other targets, too
     arm_controls: tuple[str, ...] = ()  # of each arm that has a transform
 
     def layers_of(self, base: Trial) -> tuple[str, ...]:
@@ -63,8 +59,7 @@ class Stage:
         named = self.layers
         if isinstance(named, dict):
             named = named.get(base.modality, ())
-        everywhere = modalities.layers(base.modality, base.encoder)
-        return everywhere if named == ("all",) else named
+        return LAYERS[named[0]](base) if named and named[0] in LAYERS else named
 
 
 @dataclass(frozen=True)
@@ -86,6 +81,9 @@ class Entry:
     arm: str
     trial: Trial
     profile: str = ""
+    # "baseline", "tune" (a configuration of it), "variant", "control", "reference" (nothing of it
+    # is trained), "arm" or "arm control".
+    role: str = ""
 
     @property
     def name(self) -> str:
@@ -105,6 +103,9 @@ class Study:
     store: records.Store
     seconds: float = 100.0  # that a trial takes, roughly, until some are recorded
     whole: "Study | None" = None  # with all its bases, where `parts` leaves some out
+    _listed: dict[tuple[str, str], list[Entry]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def base(self) -> Trial:
@@ -122,17 +123,41 @@ class Study:
 
     def stage_entries(self, name: str) -> list[Entry]:
         """The trials of a stage, but for bases whose choice is not recorded yet."""
+        return self._entries(name, self._settled)
+
+    def planned(self, name: str) -> list[Entry]:
+        """As many trials as a stage will have, by an assumed choice where none is recorded.
+
+        Assumed is what asks for most: arms at the middle target, in a detached way.
+        """
+        return self._entries(name, lambda base, stage: self._settled(base, stage) or _assumed(base))
+
+    def _entries(self, name: str, settled: Callable[[Base, str], Choice | None]) -> list[Entry]:
         stage = self.stages[name]
-        arms = [
-            (base.label, objective, arm, trial)
+        nothing = Choice({}, {}, {})
+        found = [
+            (base, settled(base, stage.chosen_from) if stage.chosen_from else nothing)
             for base in self._bases(stage)
-            for objective in stage.objectives or (base.trial.objective,)
-            for arm, trial in self._arms(stage, replace(base, trial=_own(base, stage, objective)))
         ]
+        # Listing is done anew whenever a record has come; what it depends on seldom changes.
+        key = name, repr([(base.label, chosen) for base, chosen in found])
+        if key not in self._listed:
+            self._listed[key] = self._list(name, found)
+        return self._listed[key]
+
+    def _list(self, name: str, found: list[tuple[Base, Choice | None]]) -> list[Entry]:
+        stage = self.stages[name]
+        entries = []
+        for base, chosen in found:
+            for objective in stage.objectives or (base.trial.objective,) if chosen else ():
+                plain = replace(_own(base, stage, objective), **chosen.baseline)
+                for role, arm, trial in _arms(stage, plain, chosen):
+                    place = (name, base.label, objective, arm)
+                    entries.append(Entry(*place, trial, self.profile, role))
         return [
-            Entry(name, label, objective, arm, replace(trial, seed=seed), self.profile)
+            replace(entry, trial=replace(entry.trial, seed=seed))
             for seed in stage.seeds
-            for label, objective, arm, trial in arms
+            for entry in entries
         ]
 
     def waits_for(self, name: str) -> list[str]:
@@ -140,9 +165,11 @@ class Study:
         stage = self.stages[name]
         if not stage.chosen_from:
             return []
-        chosen_from = stage.chosen_from
-        waiting = [b for b in self._bases(stage) if not self._choosing(b).choice(chosen_from)]
-        names = (f"{chosen_from} of {b.origin.name}" if b.origin else chosen_from for b in waiting)
+        waiting = [b for b in self._bases(stage) if not self._settled(b, stage.chosen_from)]
+        names = (
+            f"{stage.chosen_from} of {b.origin.name}" if b.origin else stage.chosen_from
+            for b in waiting
+        )
         return list(dict.fromkeys(names))
 
     def progress(self, name: str) -> str:
@@ -156,17 +183,20 @@ class Study:
             told.append("waits for all records of " + ", ".join(waiting))
         return "; ".join(told)
 
-    def choice(self, stage: str) -> "Choice | None":
+    def choice(self, stage: str) -> Choice | None:
         """What the records of a stage choose, by validation alone; None until all are there.
 
-        The mean is over seeds and, where the study has several data sets, over all of these. An
-        arm that diverged once is not chosen.
+        A stage that tunes chooses the baseline; one with arms the best of each family, and where
+        these have several targets, which family is the primary one. What an earlier stage has
+        chosen stays. The mean is over seeds and, where the study has several data sets, over all
+        of these. An arm that diverged once is not chosen.
         """
         if self.whole is not None:
             return self.whole.choice(stage)
-        controls = tuple(f" {control}" for control in self.stages[stage].arm_controls)
+        if self.waits_for(stage):
+            return None
         scores: dict[str, list[float]] = {}
-        changes: dict[str, dict[str, Any]] = {}
+        found: dict[str, list[Entry]] = {}
         for entry in self.stage_entries(stage):
             record = self.store.read(entry.trial)
             if record is None:
@@ -175,24 +205,48 @@ class Study:
             primary = modalities.primary(entry.trial)
             score = float("-inf") if diverged else record["metrics"]["validation"][primary]
             scores.setdefault(entry.arm, []).append(score)
-            base = next(b for b in self.bases if b.label == entry.base)
-            own = _own(base, self.stages[stage], entry.objective)
+            found.setdefault(entry.arm, []).append(entry)
+        return self._chosen(stage, scores, found)
+
+    def _chosen(
+        self, stage: str, scores: dict[str, list[float]], found: dict[str, list[Entry]]
+    ) -> Choice:
+        """The choice, given each arm's scores and entries."""
+
+        def best(entries: Callable[[Entry], bool]) -> str | None:
+            return choice.best({n: scores[n] for n, es in found.items() if entries(es[0])})
+
+        def changes(arm: str) -> dict[str, Any]:
             # A value that one base has of itself may be a change of another.
-            changes.setdefault(entry.arm, {}).update(_difference(entry.trial, own))
-        means = {arm: fmean(values) for arm, values in scores.items()}
-        best: dict[str, str] = {}
-        for arm, change in changes.items():
-            transform = change.get("transform", "none")
-            if arm in self.stages[stage].controls or arm.endswith(controls):
-                continue
-            if means[arm] == float("-inf"):
-                continue
-            if transform not in best or means[arm] > means[best[transform]]:
-                best[transform] = arm
-        if "none" not in best:
+            every: dict[str, Any] = {}
+            for entry in found[arm]:
+                base = next(b for b in self.bases if b.label == entry.base)
+                own = replace(_own(base, self.stages[stage], entry.objective), **settled.baseline)
+                every |= _difference(entry.trial, own)
+            return every
+
+        earlier = self.stages[stage].chosen_from
+        settled = self.choice(earlier) if earlier else Choice({}, {}, {})
+        baseline = best(lambda e: e.role in ("baseline", "tune", "variant"))
+        if baseline is None:
             raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
-        baseline = best.pop("none")
-        return Choice(changes[baseline], {t: changes[arm] for t, arm in best.items()})
+        tuned = settled.baseline | changes(baseline)
+        families = dict.fromkeys(
+            choice.family_of(es[0].trial.transform) for es in found.values() if es[0].role == "arm"
+        )
+        chosen, deep, means = {}, {}, {}
+        for family in families:
+
+            def of_family(entry: Entry, family=family) -> bool:
+                return entry.role == "arm" and choice.family_of(entry.trial.transform) == family
+
+            arm = best(of_family)
+            deeper = best(lambda e: of_family(e) and e.trial.layer != arms.targets(e.trial)[0])
+            if arm is not None:
+                chosen[family] = changes(arm)
+                deep[family] = changes(deeper) if deeper else chosen[family]
+                means[family] = scores[arm]
+        return Choice(tuned, chosen or settled.arms, deep or settled.deep, choice.best(means) or "")
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
@@ -209,73 +263,73 @@ class Study:
     def _bases(self, stage: Stage) -> list[Base]:
         return [base for base in self.bases if not stage.bases or base.label in stage.bases]
 
-    def _choosing(self, base: Base) -> "Study":
-        return base.origin or self
-
-    def _arms(self, stage: Stage, base: Base) -> Iterator[tuple[str, Trial]]:
-        """Name and trial of each arm of a base, without its seeds."""
-        plain, tuned = base.trial, base.trial
-        arms: list[Trial] = []
-        elsewhere: list[Trial] = []
-        if stage.chosen_from:
-            choice = self._choosing(base).choice(stage.chosen_from)
-            if choice is None:
-                return
-            arms = [replace(plain, **change) for change in choice.arms.values()]
-            if stage.everywhere:
-                layers = modalities.layers(plain.modality, plain.encoder)
-                elsewhere = [
-                    replace(arm, layer=layer)
-                    for arm in arms
-                    for layer in layers
-                    if layer != arm.layer
-                ]
-            if base.origin is None:
-                tuned = replace(plain, **choice.baseline)
-        else:
-            grid = itertools.product(stage.layers_of(plain), stage.transforms, stage.strengths)
-            arms = [replace(plain, layer=la, transform=t, strength=p) for la, t, p in grid]
-        yield "baseline", tuned
-        # Derived studies hold an arm against what differs from it in the transform alone.
-        if stage.chosen_from and base.origin is None:
-            yield "baseline untuned", plain
-        for control in stage.controls:
-            if control in _CONTROL_OF and _CONTROL_OF[control] != plain.modality:
-                continue
-            yield control, replace(tuned, **CONTROLS[control])
-        for name, change in stage.variants.items():
-            yield name, replace(plain, **change)
-        for values in itertools.product(*stage.tune.values()) if stage.tune else ():
-            change = dict(zip(stage.tune, values, strict=True))
-            if (trial := replace(plain, **change)) != plain:
-                told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in change.items())
-                yield f"tune {' '.join(told)}", trial
-        controls: dict[str, Trial] = {}
-        for arm in arms:
-            yield arm_name(arm), arm
-            for control in stage.arm_controls:
-                changed = ARM_CONTROLS[control](arm)
-                name = f"{arm_name(replace(arm, layer=changed.layer))} {control}"
-                if name not in controls:  # two targets of a transform have one arm at the input
-                    controls[name] = changed
-                    yield name, changed
-        for arm in elsewhere:
-            yield arm_name(arm), arm
+    def _settled(self, base: Base, stage: str) -> Choice | None:
+        return (base.origin or self).choice(stage)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the tuned baseline and each transform's chosen arm change in a study's base."""
+def _arms(stage: Stage, plain: Trial, chosen: Choice) -> Iterator[tuple[str, str, Trial]]:
+    """Role, name and trial of each arm of a base, without its seeds.
 
-    baseline: dict[str, Any]
-    arms: dict[str, dict[str, Any]]
+    Args:
+        plain: the baseline, tuned where the stage is chosen from another.
+    """
+    yield "baseline", "baseline", plain
+    for control in stage.controls:
+        if control in _CONTROL_OF and _CONTROL_OF[control] != plain.modality:
+            continue
+        role = "reference" if "encoder" in arms.CONTROLS[control] else "control"
+        yield role, control, replace(plain, **arms.CONTROLS[control])
+    for name, change in stage.variants.items():
+        yield "variant", name, replace(plain, **change)
+    for values in itertools.product(*stage.tune.values()) if stage.tune else ():
+        change = dict(zip(stage.tune, values, strict=True))
+        if (trial := replace(plain, **change)) != plain:
+            told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in change.items())
+            yield "tune", f"tune {' '.join(told)}", trial
+    own, elsewhere = _transformed(stage, plain, chosen)
+    controls: dict[str, Trial] = {}
+    for arm in own:
+        yield "arm", arms.name(arm), arm
+        for name, trial in arms.controls(arm, stage.arm_controls):
+            if name not in controls:  # two targets of a transform have one arm at the input
+                controls[name] = trial
+                yield "arm control", name, trial
+    for arm in elsewhere:
+        yield "arm", arms.name(arm), arm
+
+
+def _transformed(stage: Stage, plain: Trial, chosen: Choice) -> tuple[list[Trial], list[Trial]]:
+    """The arms of a stage, which have controls; and those at all other targets."""
+    if stage.transforms:  # a grid
+        layers = stage.layers_of(plain)
+        return arms.grid(plain, layers, stage.transforms, stage.strengths, stage.ways), []
+    changes = chosen.deep if stage.arms == "deep" else chosen.arms
+    if stage.arms != "both":
+        changes = {f: change for f, change in changes.items() if f == chosen.primary}
+    own = [replace(plain, **change) for change in changes.values()]
+    elsewhere = [
+        replace(arm, layer=layer)
+        for arm in own
+        for layer in arms.targets(plain)
+        if stage.everywhere and layer != arm.layer
+    ]
+    return own, elsewhere
+
+
+def _assumed(base: Base) -> Choice:
+    layer = arms.middle(base.trial)
+    changes = {
+        family: {"layer": layer, "transform": family, "strength": 0.5, **WAYS["one-view-detached"]}
+        for family in choice.FAMILIES
+    }
+    return Choice({}, changes, changes, "dropout")
 
 
 # Controls that exist in one modality alone are passed over in the others.
 _CONTROL_OF = {
     control: modality
     for modality in modalities.NAMES
-    for control in CONTROLS
+    for control in arms.CONTROLS
     if control in modalities.encoders(modality)
 }
 
@@ -288,10 +342,6 @@ def _own(base: Base, stage: Stage, objective: str | None = None) -> Trial:
 def _difference(trial: Trial, base: Trial) -> dict[str, Any]:
     fields = (n for n in Trial.__dataclass_fields__ if n != "seed")
     return {n: value for n in fields if (value := getattr(trial, n)) != getattr(base, n)}
-
-
-def arm_name(trial: Trial) -> str:
-    return f"{trial.layer} {trial.transform} {trial.strength:g}"
 
 
 def load(
@@ -349,14 +399,13 @@ def load(
     study = whole if bases == every else replace(whole, bases=bases, whole=whole)
     for stage_name, stage in stages.items():
         # Every trial is valid before any of them runs.
-        for base in bases:
+        for base in study._bases(stage):
             _own(base, stage)
             if stage.chosen_from:
                 chooser = (base.origin or study).stages
-                settled = [n for n, s in chooser.items() if not s.chosen_from]
-                one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, settled)
-        if not stage.chosen_from:
-            study.stage_entries(stage_name)
+                earlier = [n for n in chooser if STAGES.index(n) < STAGES.index(stage_name)]
+                one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, earlier)
+        study.planned(stage_name)
     return study
 
 
@@ -408,6 +457,40 @@ def rules() -> dict[str, Any]:
     return yaml.safe_load((PROFILES.parent / "claims.yaml").read_text())
 
 
+def agenda(profile: str, root: Path | None = None) -> list[tuple[Study, str]]:
+    """Studies and stages of a profile in the order in which the rules have them run.
+
+    A study may come several times, each time with the bases of one modality alone. What the rules
+    do not name, pages' own studies for instance, comes at the end.
+    """
+    ordered = rules()["order"]
+    every = {name: load(name, profile, root) for name in names(profile)}
+    todo, seen = [], set()
+
+    def add(study: Study, stage: str, origin: str | None = None) -> None:
+        bases = tuple(
+            base
+            for base in study._bases(study.stages[stage])
+            if origin in (None, base.origin.name if base.origin else None, study.name)
+            and (study.name, stage, base.label) not in seen
+        )
+        if bases:
+            seen.update((study.name, stage, base.label) for base in bases)
+            some = replace(study, bases=bases, whole=study)
+            todo.append((study if bases == study.bases else some, stage))
+
+    for modality in ordered["modalities"]:
+        for step in ordered["stages"]:
+            name, stage = step.split()
+            study = every.get(modality if name == "own" else name)
+            if study is not None and stage in study.stages:
+                add(study, stage, modality)
+    for study in every.values():
+        for stage in study.stages:
+            add(study, stage)
+    return todo
+
+
 def names(profile: str) -> list[str]:
     """The studies of a profile."""
     return list(_read_profile(profile)[1]["studies"])
@@ -441,6 +524,7 @@ def _stage(where: str, spec: Any) -> Stage:
         "controls": str,
         "transforms": str,
         "strengths": float,
+        "ways": str,
         "arm_controls": str,
     }
     layers = spec.get("layers", [])
@@ -472,13 +556,19 @@ def _stage(where: str, spec: Any) -> Stage:
         raise ValueError(
             f"profile {where}: layers, transforms and strengths go together; given: {grid}"
         )
+    if stage.ways and not grid:
+        raise ValueError(f"profile {where}: ways are of layers, transforms and strengths")
     return stage
 
 
 def _layers(where: str, given: Any) -> tuple[str, ...]:
     if given is None:
         raise ValueError(f"profile {where} must be given, and not as null")
-    return ("all",) if given == "all" else _list_of(f"profile {where}", given, str)
+    return (
+        (given,)
+        if isinstance(given, str) and given in LAYERS
+        else _list_of(f"profile {where}", given, str)
+    )
 
 
 def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
@@ -489,8 +579,7 @@ def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
                 f"which the study has a base; add some, or name the stage's bases"
             )
         for layer in stage.layers_of(base):
-            allowed = ("all", *modalities.layers(base.modality, base.encoder))
-            one_of("layer", layer, allowed, f"of {base.encoder}")
+            one_of("layer", layer, (*LAYERS, *arms.targets(base)), f"of {base.encoder}")
     for transform in stage.transforms:
         one_of("transform", transform, TRANSFORMS)
     for strength in stage.strengths:
@@ -499,14 +588,37 @@ def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
         one_of("objective", objective, [o for o in CHOICES["objective"] if o != "untrained"])
     if "objective" in stage.trial:
         raise ValueError("what a stage trains by stands under objectives, not under trial")
+    for way in stage.ways:
+        one_of("way", way, WAYS)
+    one_of("arms", stage.arms, CHOSEN_ARMS)
     for control in stage.controls:
-        one_of("control", control, CONTROLS)
+        one_of("control", control, arms.CONTROLS)
     for control in stage.arm_controls:
-        one_of("control of an arm", control, ARM_CONTROLS)
+        one_of("control of an arm", control, arms.ARM_CONTROLS)
     settable = [n for n in Trial.__dataclass_fields__ if n not in ("seed", "protocol")]
     for name in (*stage.trial, *stage.tune, *itertools.chain(*stage.variants.values())):
         one_of("trial setting", name, settable)
     return stage
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(path: str, text: str) -> Any:
+    from deepaug import plain  # YAML is not among the core dependencies
+
+    return plain.load(f"profile {path}", text)
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`: mappings key by key, a null takes a key away."""
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = _merged(base[key], value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
@@ -528,11 +640,13 @@ def _read_profile(profile: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"cannot read profile {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"profile {path} is not plain YAML: {error}") from None
-    from deepaug import plain  # YAML is not among the core dependencies
-
-    content = plain.load(f"profile {path}", text)
+    content = _parsed(str(path), text)
     if not isinstance(content, dict):
         raise ValueError(f"profile {path} must be a mapping with the key 'studies'")
+    content = dict(content)
+    if (extended := content.pop("extends", None)) is not None:
+        names = sorted(p.stem for p in PROFILES.glob("*.yaml") if p.stem != path.stem)
+        content = _merged(_read_profile(one_of("profile to extend", extended, names))[1], content)
     for key in content:
         one_of(f"key in profile {path.name}", key, ("trial", "seconds", "studies"))
     seconds = content.get("seconds", 1)
