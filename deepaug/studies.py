@@ -402,9 +402,11 @@ def load(
         for base in study._bases(stage):
             _own(base, stage)
             if stage.chosen_from:
-                chooser = (base.origin or study).stages
-                earlier = [n for n in chooser if STAGES.index(n) < STAGES.index(stage_name)]
-                one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, earlier)
+                before = STAGES[
+                    : STAGES.index(stage_name)
+                ]  # no stage waits for one that waits for it
+                choosers = base.origin.stages if base.origin else [n for n in before if n in stages]
+                one_of(f"stage for {stage_name} to be chosen from", stage.chosen_from, choosers)
         study.planned(stage_name)
     return study
 

@@ -10,13 +10,13 @@ import pytest
 import tiny
 import yaml
 
-from deepaug import modalities, studies
+from deepaug import arms, modalities, studies
 from deepaug.records import sealed
+from deepaug.trial import WAYS, Trial
 
 TRANSFORMS = ("dropout", "pca")
-JUDGED = ("cpu", "gpu")  # profiles whose stages are those of the verdict rules
+JUDGED = ("cpu", "gpu-small", "gpu")  # profiles whose stages are those of the verdict rules
 NO_AUGMENTATION, UNTRAINED = "no-augmentation", "untrained"
-BASELINES = ("baseline", "baseline untuned")  # of the stages that wait for a choice
 
 
 def seeds_by_arm(entries):
@@ -30,7 +30,8 @@ def fill(study, stage, score, diverged=()):
     """Records of a whole stage: `score` gives an entry's validation metric."""
     study.store.folder.mkdir(parents=True, exist_ok=True)
     for entry in study.stage_entries(stage):
-        metrics = {"validation": {"knn": float(score(entry))}, "test": {"knn": 50.0}}
+        primary = modalities.primary(entry.trial)
+        metrics = {"validation": {primary: float(score(entry))}, "test": {primary: 50.0}}
         record = tiny.record(entry.trial, metrics=metrics)
         if (entry.arm, entry.trial.seed) in diverged:
             record |= {"status": "diverged", "metrics": {}}
@@ -50,9 +51,14 @@ def test_profile_loads_and_every_arm_has_a_key_of_its_own(profile, tmp_path):
     names = studies.names(profile)
     assert "vision" in names
     for name in names:
-        entries = studies.load(name, profile, tmp_path).entries()
-        # Random initialisation alone belongs to both twins.
-        trained = [entry for entry in entries if entry.trial.objective != "untrained"]
+        study = studies.load(name, profile, tmp_path)
+        entries = [entry for stage in study.stages for entry in study.planned(stage)]
+        # Random initialisation belongs to both twins, and two arms may share a control.
+        trained = [
+            entry
+            for entry in entries
+            if entry.trial.objective != "untrained" and entry.role != "arm control"
+        ]
         of_stage = Counter((entry.stage, entry.trial.key) for entry in trained)
         assert entries and max(of_stage.values()) == 1
         assert {entry.trial.modality for entry in entries} <= set(modalities.NAMES)
@@ -66,29 +72,64 @@ def test_quick_is_the_default_and_stays_small(tmp_path):
     assert len(study.entries()) <= 60
 
 
-@pytest.mark.parametrize("profile", JUDGED)
-def test_screen_has_as_many_baselines_as_arms_with_a_transform(profile, tmp_path):
-    study = studies.load("vision", profile, tmp_path)
-    screen = seeds_by_arm(study.stage_entries("screen"))
-    assert all(seeds == [2, 3] for seeds in screen.values())
-    trials = {entry.arm: entry.trial for entry in study.stage_entries("screen")}
-    arms = {t for t in trials.values() if t.layer != "none"}
-    baselines = set(trials.values()) - arms - {trials[UNTRAINED]}
-    assert (len(arms), len(baselines)) == (28, 28)
-    targets = modalities.layers("vision", study.base.encoder)
-    assert {(t.layer, t.transform, t.strength) for t in arms} == set(
-        itertools.product(targets, TRANSFORMS, (0.2, 0.5))
-    )
+OWN = ("nodes", "text", "vision")  # the studies of the verdicts' own bases
+TUNED = ("temperature", "view_strength", "learning_rate", "weight_decay")
 
 
 @pytest.mark.parametrize("profile", JUDGED)
-def test_screened_baselines_differ_in_what_is_tuned_alone(profile, tmp_path):
-    study = studies.load("vision", profile, tmp_path)
-    tuned = ("temperature", "view_strength", "learning_rate", "weight_decay")
-    for entry in study.stage_entries("screen"):
-        settings = {name: getattr(study.base, name) for name in tuned}
-        if entry.trial.layer == "none" and entry.arm != UNTRAINED:
-            assert replace(entry.trial, seed=0, **settings) == study.base
+@pytest.mark.parametrize("name", OWN)
+def test_the_baseline_is_tuned_in_what_the_rules_name_alone(name, profile, tmp_path):
+    study = studies.load(name, profile, tmp_path)
+    bases = {base.label: base.trial for base in study.bases}
+    tuned = [e for e in study.stage_entries("tuning") if e.role in ("baseline", "tune")]
+    assert len({e.arm for e in tuned}) == 24
+    for entry in tuned:
+        base = bases[entry.base]
+        settings = {field: getattr(base, field) for field in TUNED}
+        assert replace(entry.trial, seed=0, **settings) == base
+    changed = {f for e in tuned for f in TUNED if getattr(e.trial, f) != getattr(study.base, f)}
+    assert changed == set(TUNED)
+
+
+@pytest.mark.parametrize("profile", JUDGED)
+@pytest.mark.parametrize("name", OWN)
+def test_tuning_costs_about_as_much_as_the_arms(name, profile, tmp_path):
+    study = studies.load(name, profile, tmp_path)
+
+    def cost(stages, roles):
+        return sum(e.role in roles for stage in stages for e in study.planned(stage))
+
+    arms = cost(["screen", "targets"], ["arm"])
+    assert 0.9 < cost(["tuning"], ["baseline", "tune"]) / arms < 1.6
+
+
+@pytest.mark.parametrize("profile", JUDGED)
+@pytest.mark.parametrize("name", OWN)
+def test_the_screen_is_that_of_the_rules(name, profile, tmp_path):
+    study, ruled = studies.load(name, profile, tmp_path), studies.rules()["stages"]["screen"]
+    fill(study, "tuning", scattered)
+    entries = study.stage_entries("screen")
+    tuned = study.choice("tuning").baseline
+    found = {(e.trial.transform, e.trial.strength, e.trial.way) for e in entries if e.role == "arm"}
+    grid = itertools.product(ruled["transforms"], ruled["strengths"], ruled["ways"])
+    assert found == set(grid)
+    assert {e.trial.layer for e in entries if e.role == "arm"} == {arms.middle(study.base)}
+    assert all(getattr(e.trial, n) == v for e in entries for n, v in tuned.items())
+
+
+@pytest.mark.parametrize(
+    ("modality", "encoder", "middle"),
+    [
+        ("vision", "resnet10", "stage2"),  # of stem and four stages the third
+        ("text", "bert2", "block1"),
+        ("text", "bert3", "block2"),
+        ("text", "bert6", "block3"),
+        ("nodes", "gcn3", "layer2"),
+        ("graphs", "gin3", "layer2"),
+    ],
+)
+def test_the_middle_target(modality, encoder, middle):
+    assert arms.middle(Trial(modality=modality, encoder=encoder)) == middle
 
 
 @pytest.mark.parametrize("profile", JUDGED)
@@ -107,30 +148,111 @@ def test_scale_is_set_on_the_baseline_alone(profile, tmp_path):
     assert scale["doubled"] == replace(scale["baseline"], epochs=2 * study.base.epochs)
 
 
+def settle(study):
+    """Records of all that chooses; the choice of the targets."""
+    for stage in ("tuning", "screen", "targets"):
+        fill(study, stage, scattered)
+    return study.choice("targets")
+
+
 @pytest.mark.parametrize("profile", JUDGED)
-def test_confirm_is_ten_seeds_of_what_the_screen_chose(profile, tmp_path):
+def test_confirm_is_ten_seeds_of_what_was_chosen(profile, tmp_path):
     study = studies.load("vision", profile, tmp_path)
     assert study.stage_entries("confirm") == study.stage_entries("longer") == []
-    fill(study, "screen", scattered)
-    confirm, longer = (study.stage_entries(stage) for stage in ("confirm", "longer"))
-    choice = study.choice("screen")
-    chosen = [studies.arm_name(replace(study.base, **arm)) for arm in choice.arms.values()]
-    of_arms = {f"{arm}{control}" for arm in chosen for control in ("", " same-mask", " noise")}
-    arms = seeds_by_arm(confirm)
-    baselines = {"baseline", "baseline untuned"}
-    assert set(arms) == {*baselines, UNTRAINED, NO_AUGMENTATION, *of_arms}
-    assert all(seeds == list(range(100, 110)) for seeds in arms.values())
-    assert seeds_by_arm(longer) == {arm: list(range(100, 105)) for arm in (*baselines, *chosen)}
-    epochs = {entry.arm: entry.trial.epochs for entry in confirm}
-    assert all(entry.trial.epochs == 4 * epochs[entry.arm] for entry in longer)
+    choice = settle(study)
+    tuned = replace(study.base, **choice.baseline)
+    chosen = {arms.name(arm): arm for arm in (replace(tuned, **c) for c in choice.arms.values())}
+    assert len(chosen) == 2
+    plain = {f"{n} no-transform" for n, arm in chosen.items() if arm.stop_gradient != "none"}
+    confirm = seeds_by_arm(study.stage_entries("confirm"))
+    assert set(confirm) == {"baseline", UNTRAINED, NO_AUGMENTATION, *chosen, *plain}
+    assert all(seeds == list(range(100, 110)) for seeds in confirm.values())
+    controls = {f"{n} {c}" for n in chosen for c in ("same-mask", "noise")}
+    found = seeds_by_arm(study.stage_entries("controls"))
+    assert set(found) == {"baseline", UNTRAINED, *chosen, *controls}
+    assert all(seeds == list(range(100, 105)) for seeds in found.values())
+    longer = study.stage_entries("longer")
+    assert seeds_by_arm(longer) == {n: list(range(100, 105)) for n in ("baseline", *chosen)}
+    assert {entry.trial.epochs for entry in longer} == {4 * study.base.epochs}
+
+
+@pytest.mark.parametrize("profile", JUDGED)
+def test_depth_and_ways_are_those_of_the_primary_arm(profile, tmp_path):
+    choice = settle(studies.load("vision", profile, tmp_path))
+    arm, deep = choice.arms[choice.primary], choice.deep[choice.primary]
+    of = {
+        name: [e for e in studies.load(name, profile, tmp_path).stage_entries("confirm")]
+        for name in ("input-or-deep", "stop-gradient")
+    }
+    depth, ways = ([e for e in es if e.role == "arm"] for es in of.values())
+    assert {e.trial.layer for e in depth} == set(arms.targets(depth[0].trial))
+    for entry in (*depth, *ways):
+        assert (entry.trial.transform, entry.trial.strength) == (arm["transform"], arm["strength"])
+    assert {e.trial.layer for e in ways} == {arm["layer"]}
+    assert deep["layer"] != "input"
+    alone = [e.trial for e in of["input-or-deep"] if e.arm.endswith(" alone")]
+    assert {(t.layer, t.view_strength) for t in alone} == {(deep["layer"], 0.0)}
+    found = {e.trial.way for e in of["stop-gradient"] if e.role in ("arm", "arm control")}
+    assert found == set(WAYS)
 
 
 @pytest.mark.parametrize("profile", JUDGED)
 def test_no_stage_uses_seeds_that_chose_or_set_the_scale(profile, tmp_path):
     stages = studies.load("vision", profile, tmp_path).stages
-    earlier = {seed for name in ("scale", "pilot") for seed in stages[name].seeds}
-    assert earlier.isdisjoint(stages["screen"].seeds)
-    assert (earlier | set(stages["screen"].seeds)).isdisjoint(stages["confirm"].seeds)
+    of = {name: set(stage.seeds) for name, stage in stages.items()}
+    earlier = of["scale"] | of["pilot"]
+    choosing = of["tuning"] | of["screen"] | of["targets"]
+    assert earlier.isdisjoint(choosing) and of["screen"].isdisjoint(of["targets"])
+    assert (earlier | choosing).isdisjoint(of["confirm"] | of["controls"] | of["longer"])
+
+
+@pytest.mark.parametrize("profile", JUDGED)
+def test_the_agenda_is_in_the_order_of_the_rules(profile, tmp_path):
+    agenda = studies.agenda(profile, tmp_path)
+    places = [
+        (s.name, stage, base.label) for s, stage in agenda for base in s._bases(s.stages[stage])
+    ]
+    assert len(set(places)) == len(places)
+    every = {
+        (name, stage, base.label)
+        for name in studies.names(profile)
+        for study in [studies.load(name, profile, tmp_path)]
+        for stage in study.stages
+        for base in study._bases(study.stages[stage])
+    }
+    assert set(places) == every
+    order = studies.rules()["order"]
+    steps = [step.split() for step in order["stages"]]
+    ruled = [
+        (modality if name == "own" else name, stage, modality)
+        for modality in order["modalities"]
+        for name, stage in steps
+    ]
+    found = [
+        (
+            name,
+            stage,
+            next(
+                (
+                    m
+                    for m in order["modalities"]
+                    if m in (name, label.split()[0] if label else name)
+                ),
+                None,
+            ),
+        )
+        for name, stage, label in places
+    ]
+    found = [place for place in dict.fromkeys(found) if place in ruled]
+    assert found == [place for place in ruled if place in found]
+    assert len(found) == 3 * (len(steps) - 1)  # co-adaptation is not among the studies yet
+
+
+def test_a_part_of_the_agenda_waits_for_its_own_choice(tmp_path):
+    agenda = studies.agenda("cpu", tmp_path)
+    twins = next(s for s, stage in agenda if (s.name, stage) == ("supervised", "confirm"))
+    assert twins.waits_for("confirm") == ["targets of nodes"]
+    assert {entry.base for entry in twins.planned("confirm")} == {"nodes Cora", "nodes CiteSeer"}
 
 
 # The choice, on a screen of eight arms
@@ -236,15 +358,14 @@ def test_controls_are_not_the_tuned_baseline(study):
 def test_the_tuned_baseline_and_the_arms_are_confirmed_with_their_controls(study):
     liked = {"stem pca 0.5": 80, "stem dropout 0.5": 80, "tune temperature=0.1": 60}
     fill(study, "screen", lambda entry: liked.get(entry.arm, 50))
-    arms = {e.arm: e.trial for e in study.stage_entries("confirm") if e.trial.seed == 100}
-    baseline, arm = arms["baseline"], arms["stem pca 0.5"]
+    found = {e.arm: e.trial for e in study.stage_entries("confirm") if e.trial.seed == 100}
+    baseline, arm = found["baseline"], found["stem pca 0.5"]
     assert baseline == replace(study.base, temperature=0.1, seed=100)
-    assert arms["baseline untuned"] == replace(study.base, seed=100)
-    assert arms[UNTRAINED] == replace(baseline, objective="untrained", epochs=0)
-    assert arms[NO_AUGMENTATION] == replace(baseline, view_strength=0)
-    assert (arm.layer, arm.transform, arm.strength) == ("stem", "pca", 0.5)
-    assert arms["stem pca 0.5 same-mask"] == replace(arm, transformed="same")
-    assert arms["stem pca 0.5 noise"] == replace(arm, transform="noise-centred")
+    assert found[UNTRAINED] == replace(baseline, objective="untrained", epochs=0)
+    assert found[NO_AUGMENTATION] == replace(baseline, view_strength=0)
+    assert arm == replace(baseline, layer="stem", transform="pca", strength=0.5)
+    assert found["stem pca 0.5 same-mask"] == replace(arm, transformed="same")
+    assert found["stem pca 0.5 noise"] == replace(arm, transform="noise-centred")
 
 
 def test_a_longer_stage_changes_the_epochs_alone(study):
@@ -252,6 +373,172 @@ def test_a_longer_stage_changes_the_epochs_alone(study):
     confirm = {(e.arm, e.trial.seed): e.trial for e in study.stage_entries("confirm")}
     for entry in study.stage_entries("longer"):
         assert entry.trial == replace(confirm[entry.arm, entry.trial.seed], epochs=8)
+
+
+CHAIN = {
+    "tuning": {"seeds": [2, 3], "tune": {"temperature": [0.1, 0.5]}},
+    "screen": {
+        "seeds": [2],
+        "chosen_from": "tuning",
+        "layers": "middle",
+        "transforms": ["dropout", "dropout-feature", "pca"],
+        "strengths": [0.2, 0.5],
+        "ways": ["both", "one-view-detached"],
+    },
+    "targets": {"seeds": [3, 4], "chosen_from": "screen", "everywhere": True},
+    "confirm": {"seeds": [100], "chosen_from": "targets"},
+}
+
+
+@pytest.fixture
+def chain(tmp_path):
+    return studies.load("vision", str(tiny.profile(tmp_path, **CHAIN)), tmp_path / "results")
+
+
+def liking(**scores):
+    """50, and more for each field of a trial that has a value liked."""
+    return lambda entry: (
+        50
+        + sum(
+            points
+            for (name, value), points in scores["liked"]
+            if getattr(entry.trial, name) == value
+        )
+    )
+
+
+LIKED = liking(
+    liked=[
+        (("temperature", 0.1), 5),
+        (("transform", "dropout-feature"), 4),
+        (("strength", 0.2), 2),
+        (("stop_gradient", "one"), 1),
+        (("layer", "stage3"), 3),
+    ]
+)
+
+
+def test_each_step_stands_on_what_the_one_before_it_chose(chain):
+    assert chain.waits_for("screen") == ["tuning"] and chain.waits_for("confirm") == ["targets"]
+    fill(chain, "tuning", LIKED)
+    assert chain.choice("tuning").baseline == {"temperature": 0.1}
+    assert {e.trial.temperature for e in chain.stage_entries("screen")} == {0.1}
+    fill(chain, "screen", LIKED)
+    detached = {"transformed": "one", "stop_gradient": "one", "strength": 0.2, "layer": "stage2"}
+    assert chain.choice("screen").arms == {
+        "dropout": {**detached, "transform": "dropout-feature"},
+        "pca": {**detached, "transform": "pca"},
+    }
+    targets = [e for e in chain.stage_entries("targets") if e.role == "arm"]
+    found = Counter((e.trial.layer, e.trial.transform) for e in targets)
+    layers = modalities.layers("vision", chain.base.encoder)
+    assert found == dict.fromkeys(itertools.product(layers, ("dropout-feature", "pca")), 2)
+    fill(chain, "targets", LIKED)
+    choice = chain.choice("targets")
+    assert choice.primary == "dropout"
+    assert {f: arm["layer"] for f, arm in choice.arms.items()} == dict.fromkeys(
+        choice.arms, "stage3"
+    )
+    assert {e.arm for e in chain.stage_entries("confirm")} == {
+        "baseline",
+        "stage3 dropout-feature 0.2 one-view-detached",
+        "stage3 pca 0.2 one-view-detached",
+    }
+
+
+def test_seeds_of_the_screen_choose_no_target(chain):
+    """The targets stage alone does, though the middle target has a screen's score as well."""
+    fill(chain, "tuning", LIKED)
+    fill(chain, "screen", lambda entry: 99)
+    fill(chain, "targets", lambda entry: 60 if entry.trial.layer == "stem" else 50)
+    assert {arm["layer"] for arm in chain.choice("targets").arms.values()} == {"stem"}
+
+
+def test_an_arm_at_the_input_has_a_best_target_after_it_as_well(chain):
+    scores = {"input": 90, "stage4": 80}
+    for stage in ("tuning", "screen"):
+        fill(chain, stage, LIKED)
+    fill(chain, "targets", lambda entry: scores.get(entry.trial.layer, 50))
+    choice = chain.choice("targets")
+    assert {arm["layer"] for arm in choice.arms.values()} == {"input"}
+    assert {arm["layer"] for arm in choice.deep.values()} == {"stage4"}
+
+
+def test_the_primary_arm_is_the_one_of_the_better_mean(chain):
+    for stage in ("tuning", "screen"):
+        fill(chain, stage, LIKED)
+    at_its_best = {("stem", "pca"): 70, ("stage4", "dropout-feature"): 60}
+    fill(chain, "targets", lambda e: at_its_best.get((e.trial.layer, e.trial.transform), 50))
+    assert chain.choice("targets").primary == "pca"
+
+
+def test_what_waits_is_planned_in_full(chain):
+    """By an assumed choice: as many trials as there will be."""
+    planned = {stage: len(chain.planned(stage)) for stage in chain.stages}
+    assert chain.stage_entries("targets") == []
+    for stage in ("tuning", "screen", "targets"):
+        assert len(chain.planned(stage)) == planned[stage]
+        fill(chain, stage, LIKED)
+    assert {stage: len(chain.stage_entries(stage)) for stage in chain.stages} == planned
+
+
+def test_a_stage_is_not_chosen_from_a_later_one(tmp_path):
+    stages = {**CHAIN, "tuning": {**CHAIN["tuning"], "chosen_from": "targets"}}
+    with pytest.raises(ValueError, match="to be chosen from: 'targets'"):
+        studies.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"ways": ["one-veiw"]}, "'one-view'"),
+        ({"ways": "both"}, "ways"),
+        ({"layers": "midle"}, "layers"),
+        ({"arms": "deepest"}, "'deep'"),
+        ({"layers": None}, "layers"),
+    ],
+    ids=str,
+)
+def test_bad_steps_are_named_in_one_line(tmp_path, change, named):
+    stages = {**CHAIN, "screen": {**CHAIN["screen"], **change}}
+    with pytest.raises(ValueError) as caught:
+        studies.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_ways_go_with_a_grid(tmp_path):
+    stages = {"pilot": {"seeds": [0], "ways": ["both"]}}
+    with pytest.raises(ValueError, match="ways are of layers, transforms and strengths"):
+        studies.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+
+
+# Profiles that extend another
+
+
+def extending(folder, **content):
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({"extends": "quick", **content}))
+    return str(path)
+
+
+def test_a_profile_may_extend_another(tmp_path):
+    """Mappings are merged key by key, lists replaced, and a null takes a key away."""
+    change = {"trial": {"width": 4}, "stages": {"quick": {"seeds": [7], "controls": None}}}
+    path = extending(tmp_path, seconds=3, studies={"vision": change, "text": None, "nodes": None})
+    mine = studies.load("vision", path, tmp_path / "results")
+    theirs = studies.load("vision", "quick", tmp_path / "results")
+    assert mine.base == replace(theirs.base, width=4) and mine.seconds == 3
+    assert mine.stages["quick"] == replace(theirs.stages["quick"], seeds=(7,), controls=())
+    assert "text" not in studies.names(path) and mine.profile == "mine"
+
+
+@pytest.mark.parametrize("extends", ["qick", 3, ["quick"], "mine"])
+def test_an_unknown_profile_to_extend_is_named(tmp_path, extends):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"extends": extends, "studies": {}}))
+    with pytest.raises(ValueError) as caught:
+        studies.load("vision", str(path), tmp_path / "results")
+    assert "profile to extend" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_missing_and_recorded_make_up_the_study(study):

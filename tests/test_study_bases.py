@@ -8,6 +8,7 @@ import pytest
 import tiny
 import yaml
 
+from deepaug import arms as arms_of
 from deepaug import cli, modalities, studies
 from deepaug.records import sealed
 
@@ -72,8 +73,8 @@ def fill(study, stage, score=lambda entry: 50, diverged=lambda entry: False):
     """Records of a whole stage: `score` gives an entry's primary validation metric."""
     study.store.folder.mkdir(parents=True, exist_ok=True)
     for entry in study.stage_entries(stage):
-        primary = modalities.PRIMARY[entry.trial.modality]
-        others = dict.fromkeys(modalities.PRIMARY.values(), 7.0)
+        primary = modalities.primary(entry.trial)
+        others = dict.fromkeys(("knn", "probe", "spearman", "svc", "retrieval"), 7.0)
         metrics = {"validation": {**others, primary: float(score(entry))}, "test": others}
         record = tiny.record(entry.trial, metrics=metrics)
         if diverged(entry):
@@ -191,7 +192,6 @@ def test_a_chosen_value_is_a_change_of_every_base_that_has_another(tmp_path, rat
     for base in study.bases:
         changed = replace(base.trial, learning_rate=0.01, temperature=0.1, seed=100)
         assert tuned[f"{base.label} baseline"] == changed
-        assert tuned[f"{base.label} baseline untuned"] == replace(base.trial, seed=100)
 
 
 def test_controls_of_arms_are_not_chosen(tmp_path):
@@ -298,16 +298,16 @@ def test_each_base_has_the_arms_its_own_study_chose(tmp_path):
     }
 
 
-def test_arms_are_held_against_the_untuned_baseline(tmp_path):
-    """It differs from them in the transform alone."""
+def test_everything_after_the_tuning_stands_on_the_tuned_baseline(tmp_path):
+    """Arms and controls differ from it in one thing alone."""
     controls = ["untrained", "no-augmentation"]
     twin = vision_and_graphs(tmp_path, confirm={**CHOSEN, "controls": controls})
     fill_origins(twin, best)
     assert twin.bases[0].origin.choice("screen").baseline == {"temperature": 0.1}
     arms = {e.arm: e.trial for e in twin.entries() if e.base == "vision"}
     assert set(arms) == {"baseline", *controls, "stage4 dropout 0.5"}
-    baseline = replace(twin.base, seed=100)
-    assert arms["baseline"] == baseline and baseline.temperature == 0.5
+    baseline = replace(twin.base, seed=100, temperature=0.1)
+    assert arms["baseline"] == baseline and twin.base.temperature == 0.5
     assert arms["no-augmentation"] == replace(baseline, view_strength=0.0)
     arm = {"layer": "stage4", "transform": "dropout", "strength": 0.5}
     assert arms["stage4 dropout 0.5"] == replace(baseline, **arm)
@@ -464,7 +464,7 @@ def test_everywhere_is_what_was_chosen_at_every_other_layer(tmp_path):
         arms = [e for e in twin.entries() if e.base == label and e.trial.layer != "none"]
         base = arms[0].trial
         layers = modalities.layers(base.modality, base.encoder)
-        expected = [studies.arm_name(replace(base, layer=layer)) for layer in layers]
+        expected = [arms_of.name(replace(base, layer=layer)) for layer in layers]
         assert Counter(e.arm for e in arms if e.trial.view_strength) == Counter(expected)
         assert {(e.trial.transform, e.trial.strength) for e in arms} == {("dropout", strength)}
         alone = [e.trial for e in arms if not e.trial.view_strength]
@@ -483,6 +483,7 @@ CONTROLS = {
     "detached-one": {"stop_gradient": "one"},
     "one-view-detached": {"transformed": "one", "stop_gradient": "one"},
 }
+LEFT_OUT = ("both", "no-transform")  # of an arm in both views, undetached
 
 
 @pytest.mark.parametrize(
@@ -492,11 +493,11 @@ CONTROLS = {
 )
 def test_controls_of_an_arm_of_the_grid_change_one_ingredient(tmp_path, trial, first):
     controls = {**CONTROLS, "at-input": {"layer": first}}
-    assert set(controls) == set(studies.ARM_CONTROLS)
+    assert {*controls, *LEFT_OUT} == set(arms_of.ARM_CONTROLS)
     modality = trial.get("modality", "vision")
     layer = modalities.layers(modality, trial["encoder"])[2]
     grid = {"layers": [layer], "transforms": ["dropout"], "strengths": [0.2]}
-    stage = {"seeds": [0], **grid, "arm_controls": list(controls)}
+    stage = {"seeds": [0], **grid, "arm_controls": [*controls, *LEFT_OUT]}
     study = load(tmp_path, "mine", mine={"trial": trial, "stages": {"pilot": stage}})
     arms = trials(study.entries())
     arm = arms[f"{layer} dropout 0.2"]
@@ -517,7 +518,45 @@ def test_controls_of_an_arm_of_the_grid_change_one_ingredient(tmp_path, trial, f
 )
 def test_noise_is_of_the_norm_that_the_transform_changes(transform, noise):
     arm = tiny.trial(layer="stem", transform=transform, strength=0.5)
-    assert studies.ARM_CONTROLS["noise"](arm) == replace(arm, transform=noise)
+    assert arms_of.ARM_CONTROLS["noise"](arm) == replace(arm, transform=noise)
+
+
+DETACHED = {"transformed": "one", "stop_gradient": "one"}
+
+
+@pytest.mark.parametrize(
+    ("way", "named"),
+    [
+        (DETACHED, {"both", "detached", "detached-one", "one-view", "no-transform", "same-mask"}),
+        ({"transformed": "one"}, {"both", "detached", "detached-one", "one-view-detached"}),
+    ],
+    ids=lambda way: "-".join(sorted(way)),
+)
+def test_controls_that_equal_their_arm_are_left_out(way, named):
+    """A one-view arm has no second target to detach, and yet the way with both detached."""
+    arm = tiny.trial(layer="stage2", transform="pca", strength=0.5, **way)
+    found = dict(arms_of.controls(arm, arms_of.ARM_CONTROLS))
+    assert {n.removeprefix(f"{arms_of.name(arm)} ") for n in found} >= named
+    assert arm not in found.values() and f"{arms_of.name(arm)} {arm.way}" not in found
+    both = replace(arm, transformed="both", stop_gradient="none")
+    assert found[f"{arms_of.name(arm)} same-mask"] == replace(both, transformed="same")
+    assert found[f"{arms_of.name(arm)} noise"] == replace(arm, transform="noise-centred")
+    assert found[f"{arms_of.name(arm)} both"] == both
+
+
+def test_a_detached_arm_is_held_against_its_way_without_a_transform():
+    """The same training whatever the transform, so that dropout and PCA share it."""
+    detached = [
+        tiny.trial(layer="stage2", transform=transform, strength=p, **DETACHED)
+        for transform, p in (("pca", 0.5), ("dropout-feature", 0.2))
+    ]
+    plain = {t for arm in detached for _, t in arms_of.controls(arm, ["no-transform"])}
+    assert plain == {replace(detached[0], transform="dropout", strength=0.0)}
+
+
+def test_the_arm_at_the_input_is_not_held_against_itself():
+    arm = tiny.trial(layer="input", transform="dropout", strength=0.5)
+    assert list(arms_of.controls(arm, ["at-input"])) == []
 
 
 def test_controls_of_one_modality_are_passed_over_in_the_others(tmp_path):
