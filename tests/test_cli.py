@@ -133,8 +133,9 @@ def test_list_as_json(call):
 def test_list_tells_the_stages_apart(call):
     code, out, _ = call("list", "vision", "--profile", "cpu")
     assert code == 0
-    assert "pilot: 0 of 18 recorded" in out and "screen: 0 of 114 recorded" in out
-    assert "confirm: waits for all records of screen" in out
+    assert "pilot: 0 of 18 recorded" in out and "tuning: 0 of 50 recorded" in out
+    assert "screen: waits for all records of tuning" in out
+    assert "confirm: waits for all records of targets" in out
 
 
 def test_list_writes_nothing(call, tmp_path):
