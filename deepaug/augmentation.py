@@ -116,8 +116,13 @@ class Dropout(Transform):
 class PCA(Transform):
     """Remove principal components of the activations: dropout in the batch's own eigenbasis.
 
-    With mean μ and principal directions V of the batch's rows, a row x becomes
-    μ + V·M·Vᵀ(x − μ), M diagonal. The mean is always kept.
+    With mean μ and principal directions V (f, k) of the batch's rows, a row x becomes
+
+        x + (x − μ)·V(M − I)Vᵀ,   M diagonal: what a component is multiplied by.
+
+    V and the draw of M are constants of the batch: no gradient flows through them. The gradient
+    flows through x and μ, so that a shift that all rows share passes as if nothing were there, and
+    so does what no component spans, where there are fewer rows than features.
 
     Args:
         p: for "drop", the probability that a sample loses a component; for "truncate", the share
@@ -128,9 +133,9 @@ class PCA(Transform):
             at least one, and nothing is rescaled: a deterministic projection. k is the largest
             rank the rows can have: min(rows - 1, features).
 
-    μ and V come from the rows of the batch at hand, without gradient, in float32 or better. Where
-    eigenvalues repeat the basis is any one of their eigenspace. Non-finite activations are returned
-    as they came, for the training loop to notice.
+    μ and V come from the rows of the batch at hand, in float32 or better. Where eigenvalues repeat
+    the basis is any one of their eigenspace. Non-finite activations are returned as they came, for
+    the training loop to notice.
     """
 
     def __init__(self, p: float = 0.5, mode: str = "drop"):
@@ -146,30 +151,33 @@ class PCA(Transform):
 
     def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
         wide = _wide(x)
-        with torch.no_grad():
-            mean = (wide.flatten(0, -2) if mask is None else wide[mask]).mean(0)
-        centred = wide - mean
-        rows = (centred.flatten(0, -2) if mask is None else centred[mask]).detach()
-        if len(rows) == 0:
+        counted = wide.flatten(0, -2) if mask is None else wide[mask]
+        if len(counted) == 0:
             return x
+        centred = wide - counted.mean(0)
+        rows = (centred.flatten(0, -2) if mask is None else centred[mask]).detach()
         try:
-            variances, directions = _principal(rows)
+            _, directions = _principal(rows)
         except torch.linalg.LinAlgError:
             if torch.isfinite(rows).all():
                 raise
             return x
+        # Beyond the largest rank that centred rows can have a direction is arbitrary: it carries
+        # nothing forward, and would take a part of the gradient away.
+        rank = min(len(rows) - 1, x.shape[-1])
+        directions = directions[:, :rank]
+        # What is added to a row, and not the row rebuilt: what no component spans stays.
         if self.mode == "truncate":
-            most = max(1, min(len(rows) - 1, x.shape[-1]))
-            kept = directions[:, : max(1, round((1 - self.p) * most))]
-            return (mean + (centred @ kept) @ kept.mT).to(x.dtype)
-        survivors = _survivors(x, self.p, len(variances), groups).to(mean.dtype)
-        positions = centred[0, ..., 0].numel()
+            lost = directions[:, max(1, round((1 - self.p) * rank)) :]
+            return (wide - (centred @ lost) @ lost.mT).to(x.dtype)
+        change = _survivors(x, self.p, rank, groups).to(wide.dtype) - 1
+        positions = wide[0, ..., 0].numel()
         if groups is None and positions > x.shape[-1]:
-            # One product with each sample's own projection V·M·Vᵀ instead of two products.
-            projections = directions * survivors.view(len(x), 1, -1) @ directions.mT
-            out = torch.baddbmm(mean, centred.flatten(1, -2), projections)
+            # One product with each sample's own V(M − I)Vᵀ instead of two products.
+            changes = directions * change.view(len(x), 1, -1) @ directions.mT
+            out = torch.baddbmm(wide.flatten(1, -2), centred.flatten(1, -2), changes)
             return out.view(x.shape).to(x.dtype)
-        return (mean + (centred @ directions * survivors) @ directions.mT).to(x.dtype)
+        return (wide + (centred @ directions * change) @ directions.mT).to(x.dtype)
 
 
 class GaussianNoise(Transform):
