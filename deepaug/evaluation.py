@@ -1,6 +1,7 @@
 """Evaluators of frozen features, shared by all modalities."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,17 +35,24 @@ def knn_accuracy(
 
 
 def linear_probe(
-    bank: Tensor, bank_labels: Tensor, queries: dict[str, tuple[Tensor, Tensor]], threads: int = 1
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: dict[str, tuple[Tensor, Tensor]],
+    threads: int = 1,
+    costs: Sequence[float] = (0.001, 0.01, 0.1),
+    standardise: bool = True,
 ) -> dict[str, float]:
-    """Accuracy in per cent of a logistic regression on standardised features.
+    """Accuracy in per cent of a logistic regression on frozen features.
 
-    Of C (inverse L2 strength) in {0.001, 0.01, 0.1} the one best on `queries["validation"]`, whose
-    own accuracy is therefore slightly optimistic.
+    Of the costs C (inverse L2 strength) the one best on `queries["validation"]`, whose own accuracy
+    is therefore slightly optimistic.
 
     Args:
         bank, bank_labels: training features (m, f) and labels (m,).
         queries: split -> (features, labels); "validation" must be among them.
         threads: CPU threads for the linear algebra, which torch's setting does not reach.
+        costs: the values of C to choose from.
+        standardise: by the mean and deviation of the bank; else features are taken as they are.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -53,14 +61,14 @@ def linear_probe(
     mean, deviation = bank.float().mean(0), bank.float().std(0).clamp_min(1e-6)
 
     def standard(features: Tensor):
-        return ((features - mean) / deviation).cpu().numpy()
+        return ((features - mean) / deviation if standardise else features).cpu().numpy()
 
     inputs, labels = standard(bank), bank_labels.cpu().numpy()
     queries = {split: (standard(x), y.cpu().numpy()) for split, (x, y) in queries.items()}
     best = None
     with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are the budget
-        for c in (0.001, 0.01, 0.1):
+        for c in costs:
             probe = LogisticRegression(C=c, max_iter=200).fit(inputs, labels)
             accuracies = {split: 100 * probe.score(x, y) for split, (x, y) in queries.items()}
             if best is None or accuracies["validation"] > best["validation"]:
