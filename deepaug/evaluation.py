@@ -27,11 +27,23 @@ def knn_accuracy(
     bank, queries = F.normalize(bank.float(), dim=1), F.normalize(queries.float(), dim=1)
     right = 0
     for part, truth in zip(queries.split(1024), labels.split(1024), strict=True):
-        similarity, nearest = (part @ bank.mT).topk(min(k, len(bank)), dim=1)
-        votes = torch.zeros(len(part), classes, device=part.device)
-        votes.scatter_add_(1, bank_labels[nearest], (similarity / temperature).exp())
-        right += (votes.argmax(1) == truth).sum().item()
+        right += votes_right(part @ bank.mT, bank_labels, truth, classes, k, temperature)
     return 100 * right / len(labels)
+
+
+def votes_right(
+    similarities: Tensor,
+    bank_labels: Tensor,
+    labels: Tensor,
+    classes: int,
+    k: int,
+    temperature: float = 0.1,
+) -> int:
+    """How many queries their neighbours vote right, given cosine similarities (n, m)."""
+    similarity, nearest = similarities.topk(min(k, similarities.shape[1]), dim=1)
+    votes = torch.zeros(len(labels), classes, device=labels.device)
+    votes.scatter_add_(1, bank_labels[nearest], (similarity / temperature).exp())
+    return (votes.argmax(1) == labels).sum().item()
 
 
 def linear_probe(

@@ -103,7 +103,9 @@ def of_data(name: str) -> str:
         if name in data(modality):
             return modality
     if name and Path(name).is_dir():  # Path("") is the current folder
-        return "vision"
+        from deepaug.modalities import documents
+
+        return "text" if documents.is_folder(Path(name)) else "vision"
     if Path(name).is_file():
         return "text"
     if (data_root() / "tu" / name).is_dir():

@@ -9,7 +9,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,14 @@ class Corpus:
     validation: Tensor
     test: Tensor
     digest: str  # sha256 of all sentences and labels, 16 digits
+    # What a vocabulary, and the weights of counted words, are learnt from: all, if empty.
+    learnt_from: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The sentences that a vocabulary is learnt from, without their labels."""
+        index = self.learnt_from.tolist() or range(len(self.sentences))
+        return [self.sentences[i] for i in index]
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def load(name: str) -> Corpus:
 
     Raises DataError, in one line, for what is missing, damaged or too small.
     """
-    if name in NAMES:
+    if name in _NAMED:
         rows = _NAMED[name]()
     elif Path(name).is_file():
         rows = _text_file(Path(name))
@@ -163,10 +171,15 @@ def _lee() -> Iterator[Row]:
     A sentence ends with a full stop, question or exclamation mark, perhaps quoted, before white
     space and a capital, digit or quotation mark.
     """
-    for document in _lines(_gensim("lee_background.cor")):
+    for document in lee_documents():
         for sentence in re.split(r"(?:(?<=[.!?])|(?<=[.!?][\"']))\s+(?=[\"'A-Z0-9])", document):
             if sentence.strip():
                 yield sentence.strip(), "", 0
+
+
+def lee_documents() -> list[str]:
+    """Lee's 300 news documents of some 60 to 300 words, one a line."""
+    return _lines(_gensim("lee_background.cor"))
 
 
 def _text_file(path: Path) -> list[Row]:

@@ -1,4 +1,8 @@
-"""Text: unsupervised SimCSE on a small BERT, STS correlation and topic probe on frozen features."""
+"""Text: contrastive training of a small BERT on sentences; topics or pairs told by its features.
+
+Sentences go SimCSE's way (Gao et al. 2021, arXiv 2104.08821); documents, of which two crops are
+the views, are in `crops`.
+"""
 
 import contextlib
 import functools
@@ -19,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepaug import evaluation, modalities
-from deepaug.modalities import corpora
+from deepaug.modalities import corpora, documents
 from deepaug.modalities.corpora import Corpus, Scored
 from deepaug.trial import Trial, derive
 from deepaug.validation import DataError, enough
@@ -29,7 +33,9 @@ DROPOUT = 0.1  # of the network itself, and share of tokens deleted, at view str
 BANK = 5000  # labelled sentences that the probe learns from
 WINDOW = 50  # batches among which sentences are sorted by length
 EVALUATION_BATCH = 256
-COUNTED = ("bag-of-words", "tf-idf")
+COUNTED = ("bag-of-words", "tf-idf", "lsa")
+DIRECTIONS = 128  # of latent semantic analysis
+MANY = 2000  # samples beyond which features of all take too long for mid-training
 
 
 class Pooling(nn.Module):
@@ -74,23 +80,26 @@ class Tokens:
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """What the encoder takes, padded to the longest of these sentences."""
-        return _view(self.ids[index], self.lengths[index])
+        return view(self.ids[index], self.lengths[index])
 
 
-def _view(ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+def view(ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    """What the encoder takes, of padded ids (n, t), cut to the longest of the lengths (n,)."""
     longest = int(lengths.max())
     mask = torch.arange(longest, device=ids.device) < lengths.unsqueeze(1)
     return {"input_ids": ids[:, :longest].long(), "attention_mask": mask.long()}
 
 
 class TextTask:
-    """A corpus and scored pairs prepared for one trial; see `deepaug.training.Task`."""
+    """A corpus prepared for one trial, and what evaluates it; see `deepaug.training.Task`."""
 
     dim = groups = None  # features are the last axis, samples the first
 
     def __init__(self, trial: Trial, device: torch.device):
-        self.corpus, self.pairs = corpora.load(trial.data), corpora.pairs(trial.pairs)
+        self.corpus = documents.load(trial.data)
         _check(trial, self.corpus)
+        scored = trial.pairs not in ("none", "halves")
+        self.pairs = corpora.pairs(trial.pairs) if scored else None
         available = self.corpus.train
         order = torch.Generator().manual_seed(derive(trial.seed, "subset"))
         subset = available[torch.randperm(len(available), generator=order)]
@@ -98,13 +107,15 @@ class TextTask:
         self.trial, self.device = trial, device
         self.classes = len(self.corpus.classes)
         labels = self.corpus.labels[self.subset]
-        self.bank = self.subset[labels >= 0][:BANK]
+        self.bank = self.subset[labels >= 0][: BANK if scored else None]
         if self.classes and len(self.corpus.labels[self.bank].unique()) < 2:
             raise DataError(
                 f"the {len(self)} samples of {trial.data!r} do not have two of its "
                 f"{self.classes} labels; raise samples"
             )
-        self.digest = corpora.digest((self.corpus.digest, self.pairs.digest))
+        self.digest = self.corpus.digest
+        if scored:
+            self.digest = corpora.digest((self.corpus.digest, self.pairs.digest))
         self.from_hub = modalities.from_hub("text", trial.encoder)
         if trial.encoder in COUNTED:
             self.vectorizer = _vectorizer(trial.encoder, trial.data)
@@ -118,10 +129,14 @@ class TextTask:
                     f"view_size {trial.view_size} is more tokens than {trial.encoder!r} takes "
                     f"({self.tokenizer.model_max_length})"
                 )
-            self.train = self._tokens([self.corpus.sentences[i] for i in self.subset.tolist()])
-            self.length = self.train.lengths.cpu()
+            self.tokenise([self.corpus.sentences[i] for i in self.subset.tolist()])
         self.mask = None if trial.layer == "pooled" else lambda attention_mask, **_: attention_mask
         self.target = _module_name(trial.layer, self.config) if trial.layer != "none" else "none"
+
+    def tokenise(self, texts: list[str]) -> None:
+        """Keep the tokens of what is trained on."""
+        self.train = self._tokens(texts)
+        self.length = self.train.lengths.cpu()
 
     def __len__(self) -> int:
         return len(self.subset)
@@ -187,7 +202,7 @@ class TextTask:
             index = index.to(self.device)
             ids, lengths = self.train.ids[index], self.train.lengths[index]
             p = DROPOUT * self.trial.view_strength
-            first, second = (_view(*delete(ids, lengths, draw[index], p)) for draw in draws)
+            first, second = (view(*delete(ids, lengths, draw[index], p)) for draw in draws)
             return first, second
 
         return both
@@ -196,12 +211,18 @@ class TextTask:
         return self.corpus.labels[self.subset[index]].to(self.device)
 
     def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]:
-        """100 × Spearman's rank correlation of cosine similarity and score by split.
+        """split -> metric -> value; see `modalities.primary` for what is told by which.
 
-        If `final`, also those of the test split and, where the corpus has labels, the accuracy of
-        a linear probe on the held-out sentences, in per cent.
+        Without pairs: accuracy in per cent of kNN and a linear probe on the topics. With "halves":
+        per cent of held-out samples whose first half is nearest to its own second. With scored
+        pairs: 100 × Spearman's rank correlation of cosine similarity and score and, if `final` and
+        the corpus has labels, a linear probe on the held-out sentences.
         """
         splits = ("validation", "test") if final else ("validation",)
+        if self.trial.pairs == "none":
+            return self._topics(embed, splits)
+        if self.trial.pairs == "halves":
+            return {split: {"retrieval": self._retrieval(embed, split)} for split in splits}
         scored = {split: self.pairs.splits[split] for split in splits}
         texts = {t for m in scored.values() for s in m.values() for t in (*s.first, *s.second)}
         texts = sorted(texts)
@@ -215,6 +236,42 @@ class TextTask:
             for split, accuracy in self._probe(embed).items():
                 metrics[split]["probe"] = accuracy
         return metrics
+
+    def _topics(self, embed: Callable[[Any], Tensor], splits: tuple[str, ...]) -> dict[str, dict]:
+        if "test" not in splits and len(self.bank) > MANY:
+            return {split: {} for split in splits}
+        labels = self.corpus.labels
+        bank = self._features(embed, self._texts(self.bank))
+        parts = {split: getattr(self.corpus, split) for split in splits}
+        queries = {
+            split: (self._features(embed, self._texts(i)), labels[i]) for split, i in parts.items()
+        }
+        truth, counted = labels[self.bank], not isinstance(bank, Tensor)
+        neighbours = max(1, min(200, len(truth) // 50))
+        knn = _sparse_knn if counted else evaluation.knn_accuracy
+        metrics = {
+            split: {"knn": knn(bank, truth, features, wanted, self.classes, neighbours)}
+            for split, (features, wanted) in queries.items()
+        }
+        if "test" in splits:
+            probe = _sparse_probe if counted else evaluation.linear_probe
+            for split, accuracy in probe(bank, truth, queries, self.trial.threads).items():
+                metrics[split]["probe"] = accuracy
+        return metrics
+
+    def _retrieval(self, embed: Callable[[Any], Tensor], split: str) -> float:
+        """Per cent of the samples whose first half, by words, is nearest to its own second half."""
+        words = [text.split() for text in self._texts(getattr(self.corpus, split))]
+        first, second = (
+            self._features(embed, [" ".join(part) for part in halves])
+            for halves in ([w[: len(w) // 2] for w in words], [w[len(w) // 2 :] for w in words])
+        )
+        number = torch.arange(len(words))
+        knn = evaluation.knn_accuracy if isinstance(first, Tensor) else _sparse_knn
+        return knn(second, number, first, number, len(words), 1)
+
+    def _texts(self, index: Tensor) -> list[str]:
+        return [self.corpus.sentences[i] for i in index.tolist()]
 
     def _probe(self, embed: Callable[[Any], Tensor]) -> dict[str, float]:
         corpus = self.corpus
@@ -234,8 +291,13 @@ class TextTask:
     def _features(self, embed: Callable[[Any], Tensor], sentences: list[str]):
         """Features (n, f): float32 on the CPU, or a sparse matrix where words are counted."""
         if self.trial.encoder in COUNTED:
-            return self.vectorizer.transform(sentences)
-        tokens = self._tokens(sentences)
+            counted = self.vectorizer.transform(sentences)
+            return torch.from_numpy(counted).float() if self.trial.encoder == "lsa" else counted
+        return self.embedded(embed, sentences)
+
+    def embedded(self, embed: Callable[[Any], Tensor], texts: list[str]) -> Tensor:
+        """Features (n, f) of texts, float32, on the CPU."""
+        tokens = self._tokens(texts)
         order = tokens.lengths.argsort(stable=True)
         parts = [embed(tokens.batch(i)).cpu() for i in order.split(EVALUATION_BATCH)]
         features = torch.cat(parts)
@@ -252,14 +314,19 @@ class TextTask:
 
 
 def prepare(trial: Trial, device: torch.device) -> TextTask:
+    if trial.views.startswith("crops"):
+        from deepaug.modalities import crops  # which builds on this module
+
+        return crops.CropTask(trial, device)
     return TextTask(trial, device)
 
 
 def describe(data: str) -> str:
     """One line on a corpus, fetched if need be."""
-    found = corpora.load(data)
+    found = documents.load(data)
     parts = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
-    return f"{found.name}: {parts} sentences; {len(found.classes)} classes; digest {found.digest}"
+    kind = "documents" if len(found.learnt_from) else "sentences"
+    return f"{found.name}: {parts} {kind}; {len(found.classes)} classes; digest {found.digest}"
 
 
 def _check(trial: Trial, corpus: Corpus) -> None:
@@ -269,6 +336,11 @@ def _check(trial: Trial, corpus: Corpus) -> None:
         raise DataError(
             f"data {trial.data!r} has no labels; the supervised objective needs some, such as "
             f"wordnet"
+        )
+    if trial.pairs == "none" and not corpus.classes:
+        raise DataError(
+            f"data {trial.data!r} has no labels to tell topics by; give pairs: 'halves', 'sts', "
+            f"'lee' or a TSV file"
         )
     if trial.view_size < 3:
         raise ValueError(
@@ -318,6 +390,21 @@ def _cosine(first, second) -> np.ndarray:
     return np.asarray(normalize(first).multiply(normalize(second)).sum(1)).ravel()
 
 
+def _sparse_knn(bank, bank_labels: Tensor, queries, labels: Tensor, classes: int, k: int) -> float:
+    """As `evaluation.knn_accuracy`, on sparse rows."""
+    from sklearn.preprocessing import normalize
+
+    right = 0
+    bank = normalize(bank).T.tocsc()
+    for start in range(0, len(labels), 1024):
+        part = normalize(queries[start : start + 1024]) @ bank
+        similar = torch.from_numpy(part.toarray())
+        right += evaluation.votes_right(
+            similar, bank_labels, labels[start : start + 1024], classes, k
+        )
+    return 100 * right / len(labels)
+
+
 def _sparse_probe(bank, labels: Tensor, queries: dict, threads: int) -> dict[str, float]:
     """As `evaluation.linear_probe`, on rows of length 1 instead of standardised features."""
     from sklearn.linear_model import LogisticRegression
@@ -339,11 +426,17 @@ def _sparse_probe(bank, labels: Tensor, queries: dict, threads: int) -> dict[str
 
 @functools.lru_cache(maxsize=2)
 def _vectorizer(encoder: str, data: str):
-    """Word counts, or scikit-learn's TF-IDF, over the words of the whole corpus."""
+    """Word counts, TF-IDF or its leading directions (LSA), by scikit-learn."""
+    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
 
-    kind = {"bag-of-words": CountVectorizer, "tf-idf": TfidfVectorizer}[encoder]
-    return kind(dtype=np.float32).fit(corpora.load(data).sentences)
+    words = CountVectorizer if encoder == "bag-of-words" else TfidfVectorizer
+    steps = [words(dtype=np.float32)]
+    texts = documents.load(data).vocabulary
+    if encoder == "lsa":
+        steps.append(TruncatedSVD(min(DIRECTIONS, len(texts) - 1), random_state=0))
+    return make_pipeline(*steps).fit(texts)
 
 
 @functools.lru_cache(maxsize=2)
@@ -359,7 +452,7 @@ def _tokenizer(data: str) -> transformers.PreTrainedTokenizerFast:
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(split=False)]
     )
     tokenizer.train_from_iterator(
-        corpora.load(data).sentences,
+        documents.load(data).vocabulary,
         trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             min_frequency=2,
