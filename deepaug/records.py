@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -219,6 +220,19 @@ def _checksum(record: dict[str, Any]) -> str:
 def judged(trial: Trial) -> bool:
     """Whether a verdict is about this trial: its test metrics are read by verdict code alone."""
     return trial.layer != "none" or trial.view_strength == 0
+
+
+def collapsed(record: dict[str, Any]) -> bool:
+    """Whether a contrastive training ended where it tells no sample from another.
+
+    NT-Xent stands at log(2n − 1) where all projections are equal. Told within one per cent, of the
+    last epoch's mean loss, beside diverged trainings.
+    """
+    trial = record["trial"]
+    if record["status"] != "ok" or trial["objective"] != "contrastive" or not record["curve"]:
+        return False
+    nothing_told = math.log(2 * trial["batch_size"] - 1)
+    return record["curve"][-1]["loss"] > 0.99 * nothing_told
 
 
 def check(record: Any) -> None:

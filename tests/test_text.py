@@ -124,7 +124,7 @@ def test_long_sentences_are_cut_and_odd_ones_work(prepared, built):
 
 def test_a_vocabulary_trained_again_is_the_same(files, prepared):
     """The library's WordPiece orders ties by hashes, which are others in each training."""
-    again = text._tokenizer.__wrapped__(str(files / "topics.txt"))
+    again = text.tokenizer.__wrapped__(str(files / "topics.txt"))
     assert again.get_vocab() == prepared().tokenizer.get_vocab()
 
 
@@ -533,7 +533,7 @@ def test_what_cannot_be_trained_is_refused_in_a_line(prepared, changes, words):
 def hub(files):
     """A DistilBERT and its tokenizer, as a hub's snapshot."""
     folder = files / "owner" / "distil"
-    tokenizer = text._tokenizer(str(files / "topics.txt"))
+    tokenizer = text.tokenizer(str(files / "topics.txt"))
     config = transformers.DistilBertConfig(
         vocab_size=len(tokenizer), dim=16, n_layers=3, n_heads=2, hidden_dim=32
     )

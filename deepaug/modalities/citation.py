@@ -52,10 +52,11 @@ def _planetoid(name: str, recipe: Recipe) -> Source:
     )
 
 
-# The recipes are those of GRACE's own configuration for each set.
+# GRACE's own rates, but for CiteSeer, which takes those of Cora as it does the other settings: with
+# GRACE's for CiteSeer (0.2, 0; 0.3, 0.2) and these settings its baseline ends a point lower.
 _SOURCES = {
     "Cora": _planetoid("Cora", Recipe(edges=(0.2, 0.4), features=(0.3, 0.4))),
-    "CiteSeer": _planetoid("CiteSeer", Recipe(edges=(0.2, 0.0), features=(0.3, 0.2))),
+    "CiteSeer": _planetoid("CiteSeer", Recipe(edges=(0.2, 0.4), features=(0.3, 0.4))),
     "DBLP": Source(
         "CitationFull/dblp/raw",
         lambda folder: read_npz(str(folder / "dblp.npz"), to_undirected=True),

@@ -1,5 +1,6 @@
 """Text whose views are two random crops of a document (Izacard et al. 2021, arXiv 2112.09118)."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepaug import evaluation
 from deepaug.contrastive import ProjectionHead
-from deepaug.modalities import text
+from deepaug.modalities import documents, text
 from deepaug.trial import derive
 from deepaug.validation import DataError
 
-WINDOWS = 4  # of a document, at most, whose mean its features are
+WINDOWS = 2  # of a document, at most, whose mean its features are
 DELETED = 0.1  # share of the tokens that "crops-deletion" deletes, at view strength 1
 
 
@@ -27,6 +29,21 @@ class Documents:
     starts: Tensor
     lengths: Tensor
     frame: tuple[int, int, int]  # ids of [CLS], [SEP] and [PAD]
+
+    def to(self, device: torch.device) -> "Documents":
+        tensors = (part.to(device) for part in (self.ids, self.starts, self.lengths))
+        return Documents(*tensors, self.frame)
+
+    def take(self, index: Tensor) -> "Documents":
+        return Documents(self.ids, self.starts[index], self.lengths[index], self.frame)
+
+    def halves(self) -> tuple["Documents", "Documents"]:
+        """The first and the second half of each."""
+        first = self.lengths // 2
+        return (
+            Documents(self.ids, self.starts, first, self.frame),
+            Documents(self.ids, self.starts + first, self.lengths - first, self.frame),
+        )
 
     def crop(self, index: Tensor, place: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Ids (n, t) and lengths (n,) of crops of `size` tokens, framed and padded.
@@ -43,25 +60,51 @@ class Documents:
         ids[:, 0], ids[:, 1:-1] = first, words
         return ids.scatter_(1, (kept + 1).unsqueeze(1), last), kept + 2
 
+    def windows(self, size: int) -> tuple[Tensor, Tensor]:
+        """Document and place of each of its windows, at most `WINDOWS`, spread evenly over it."""
+        counts = (-(-self.lengths // size)).clamp(1, WINDOWS)
+        index = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+        number = torch.arange(len(index), device=counts.device)
+        number = number - (counts.cumsum(0) - counts)[index]
+        room = (self.lengths - size).clamp_min(0)
+        return index, room[index] * number // (counts - 1).clamp_min(1)[index]
+
+
+@functools.lru_cache(maxsize=2)
+def tokens(data: str) -> Documents:
+    """All documents of a corpus, tokenised once for all trials of a process."""
+    tokenizer, corpus = text.tokenizer(data), documents.load(data)
+    # The backend alone: lists of what is not needed take several times as long.
+    found = tokenizer.backend_tokenizer.encode_batch_fast(
+        list(corpus.sentences), add_special_tokens=False
+    )
+    parts = [torch.tensor(encoding.ids, dtype=torch.int32) for encoding in found]
+    lengths = torch.tensor([len(ids) for ids in parts])
+    frame = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
+    return Documents(torch.cat(parts), lengths.cumsum(0) - lengths, lengths, frame)
+
 
 class CropTask(text.TextTask):
     """Documents prepared for one trial; see `deepaug.training.Task`."""
 
-    def tokenise(self, texts: list[str]) -> None:
+    def tokenise(self) -> None:
         trial = self.trial
-        self.size = trial.view_size - 2  # [CLS] and [SEP] are of the view
-        self.train = self._documents(texts)
-        self.length = self.train.lengths.cpu()
-        short = int((self.length <= self.size).sum())
-        if trial.objective != "untrained" and short > len(texts) // 2:
-            raise DataError(
-                f"{short} of {len(texts)} documents of {trial.data!r} are no longer than a crop of "
-                f"{self.size} tokens, so that their two views are equal; lower view_size"
-            )
+        if self.from_hub:
+            raise ValueError(f"crops have a vocabulary of their own; {trial.encoder!r} another")
         if trial.view_strength > 1:
             raise ValueError(
                 f"view_strength of crops must be at most 1, where they are independent, not "
                 f"{trial.view_strength:g}"
+            )
+        self.size = trial.view_size - 2  # [CLS] and [SEP] are of the view
+        self.documents = tokens(trial.data).to(self.device)
+        self.train = self.documents.take(self.subset.to(self.device))
+        self.length = self.train.lengths.cpu()
+        short = int((self.length <= self.size).sum())
+        if trial.objective != "untrained" and short > len(self) // 2:
+            raise DataError(
+                f"{short} of {len(self)} documents of {trial.data!r} are no longer than a crop of "
+                f"{self.size} tokens, so that their two views are equal; lower view_size"
             )
 
     def head(self, features: int) -> ProjectionHead:
@@ -102,28 +145,21 @@ class CropTask(text.TextTask):
 
         return crops
 
-    def embedded(self, embed: Callable[[Any], Tensor], texts: list[str]) -> Tensor:
-        """Features (n, f): of each document the mean over windows spread evenly over it."""
-        documents = self._documents(texts)
-        counts = (-(-documents.lengths // self.size)).clamp(1, WINDOWS)
-        index = torch.arange(len(texts), device=self.device).repeat_interleave(counts)
-        number = torch.arange(len(index), device=self.device)
-        number = number - (counts.cumsum(0) - counts)[index]
-        room = (documents.lengths - self.size).clamp_min(0)
-        place = room[index] * number // (counts - 1).clamp_min(1)[index]
-        parts = []
-        for some in torch.arange(len(index), device=self.device).split(text.EVALUATION_BATCH):
-            ids, lengths = documents.crop(index[some], place[some], self.size)
-            parts.append(embed(text.view(ids, lengths)))
-        features = torch.cat(parts)
-        total = features.new_zeros(len(texts), features.shape[1]).index_add_(0, index, features)
-        return (total / counts.unsqueeze(1)).cpu()
+    def features(self, embed: Callable[[Any], Tensor], index: Tensor) -> Tensor:
+        """Features (n, f) of the corpus's documents `index`: the mean over windows of each."""
+        return self._mean(embed, self.documents.take(index.to(self.device)))
 
-    def _documents(self, texts: list[str]) -> Documents:
-        tokens = self.tokenizer(texts, add_special_tokens=False, verbose=False).input_ids
-        lengths = torch.tensor([len(ids) for ids in tokens])
-        ids = torch.tensor([i for document in tokens for i in document], dtype=torch.int32)
-        special = self.tokenizer
-        frame = special.cls_token_id, special.sep_token_id, special.pad_token_id
-        starts = lengths.cumsum(0) - lengths
-        return Documents(*(part.to(self.device) for part in (ids, starts, lengths)), frame)
+    def _retrieval(self, embed: Callable[[Any], Tensor], split: str) -> float:
+        held_out = self.documents.take(getattr(self.corpus, split).to(self.device))
+        first, second = (self._mean(embed, half) for half in held_out.halves())
+        number = torch.arange(len(first))
+        return evaluation.knn_accuracy(second, number, first, number, len(first), 1)
+
+    def _mean(self, embed: Callable[[Any], Tensor], some: Documents) -> Tensor:
+        index, place = some.windows(self.size)
+        batches = torch.arange(len(index), device=self.device).split(text.EVALUATION_BATCH)
+        crops = (some.crop(index[batch], place[batch], self.size) for batch in batches)
+        features = torch.cat([embed(text.view(*crop)) for crop in crops])
+        counts = index.bincount(minlength=len(some.lengths)).unsqueeze(1)
+        total = features.new_zeros(len(counts), features.shape[1]).index_add_(0, index, features)
+        return (total / counts).cpu()

@@ -121,7 +121,7 @@ class TextTask:
             self.vectorizer = _vectorizer(trial.encoder, trial.data)
             self.length = torch.zeros(len(self.subset), dtype=torch.int64)
         else:
-            load = _hub_tokenizer if self.from_hub else _tokenizer
+            load = _hub_tokenizer if self.from_hub else tokenizer
             self.tokenizer = load(trial.encoder if self.from_hub else trial.data)
             self.config = _hub_config(trial.encoder) if self.from_hub else self._config()
             if trial.view_size > self.tokenizer.model_max_length:
@@ -129,13 +129,13 @@ class TextTask:
                     f"view_size {trial.view_size} is more tokens than {trial.encoder!r} takes "
                     f"({self.tokenizer.model_max_length})"
                 )
-            self.tokenise([self.corpus.sentences[i] for i in self.subset.tolist()])
+            self.tokenise()
         self.mask = None if trial.layer == "pooled" else lambda attention_mask, **_: attention_mask
         self.target = _module_name(trial.layer, self.config) if trial.layer != "none" else "none"
 
-    def tokenise(self, texts: list[str]) -> None:
+    def tokenise(self) -> None:
         """Keep the tokens of what is trained on."""
-        self.train = self._tokens(texts)
+        self.train = self._tokens(self._texts(self.subset))
         self.length = self.train.lengths.cpu()
 
     def __len__(self) -> int:
@@ -241,11 +241,9 @@ class TextTask:
         if "test" not in splits and len(self.bank) > MANY:
             return {split: {} for split in splits}
         labels = self.corpus.labels
-        bank = self._features(embed, self._texts(self.bank))
+        bank = self.features(embed, self.bank)
         parts = {split: getattr(self.corpus, split) for split in splits}
-        queries = {
-            split: (self._features(embed, self._texts(i)), labels[i]) for split, i in parts.items()
-        }
+        queries = {split: (self.features(embed, i), labels[i]) for split, i in parts.items()}
         truth, counted = labels[self.bank], not isinstance(bank, Tensor)
         neighbours = max(1, min(200, len(truth) // 50))
         knn = _sparse_knn if counted else evaluation.knn_accuracy
@@ -258,6 +256,10 @@ class TextTask:
             for split, accuracy in probe(bank, truth, queries, self.trial.threads).items():
                 metrics[split]["probe"] = accuracy
         return metrics
+
+    def features(self, embed: Callable[[Any], Tensor], index: Tensor):
+        """Features (n, f) of the corpus's samples `index`, as `_features` has them."""
+        return self._features(embed, self._texts(index))
 
     def _retrieval(self, embed: Callable[[Any], Tensor], split: str) -> float:
         """Per cent of the samples whose first half, by words, is nearest to its own second half."""
@@ -293,11 +295,7 @@ class TextTask:
         if self.trial.encoder in COUNTED:
             counted = self.vectorizer.transform(sentences)
             return torch.from_numpy(counted).float() if self.trial.encoder == "lsa" else counted
-        return self.embedded(embed, sentences)
-
-    def embedded(self, embed: Callable[[Any], Tensor], texts: list[str]) -> Tensor:
-        """Features (n, f) of texts, float32, on the CPU."""
-        tokens = self._tokens(texts)
+        tokens = self._tokens(sentences)
         order = tokens.lengths.argsort(stable=True)
         parts = [embed(tokens.batch(i)).cpu() for i in order.split(EVALUATION_BATCH)]
         features = torch.cat(parts)
@@ -314,7 +312,7 @@ class TextTask:
 
 
 def prepare(trial: Trial, device: torch.device) -> TextTask:
-    if trial.views.startswith("crops"):
+    if trial.views.startswith("crops") and trial.encoder not in COUNTED:
         from deepaug.modalities import crops  # which builds on this module
 
         return crops.CropTask(trial, device)
@@ -440,7 +438,7 @@ def _vectorizer(encoder: str, data: str):
 
 
 @functools.lru_cache(maxsize=2)
-def _tokenizer(data: str) -> transformers.PreTrainedTokenizerFast:
+def tokenizer(data: str) -> transformers.PreTrainedTokenizerFast:
     """Byte-pair encoding learnt from the whole corpus, in lower case; no labels enter.
 
     WordPiece would be BERT's own, but the `tokenizers` library trains another vocabulary each time.
