@@ -163,8 +163,16 @@ class NodeTask:
         return GCN(inputs, int(self.trial.encoder.removeprefix("gcn")), self.trial.width)
 
     def head(self, features: int) -> nn.Sequential:
-        """GRACE's: two linear layers with an ELU between, as wide as the features."""
-        return nn.Sequential(nn.Linear(features, features), nn.ELU(), nn.Linear(features, features))
+        """GRACE's: two linear layers with an ELU between, as wide as the features.
+
+        Biases begin at zero. Features of a deep GCN are small at first, since words weigh little
+        and neighbours are averaged: torch's random biases would outweigh them, all projections be
+        alike, and a good part of the training go into leaving log(2n − 1).
+        """
+        head = nn.Sequential(nn.Linear(features, features), nn.ELU(), nn.Linear(features, features))
+        for layer in (head[0], head[2]):
+            nn.init.zeros_(layer.bias)
+        return head
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         """The nodes of an epoch's one step: those in the loss, or with labels those trained on."""
