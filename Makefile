@@ -45,11 +45,12 @@ lock: $(INSTALLED)  ## renew requirements.lock
 benchmark: $(INSTALLED)  ## measure again what is claimed about speed: an hour, on an idle machine
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint requirements.lock --requirement benchmarks/requirements.txt
-	@$(IN_VENV) sh -ec 'for name in vision text graphs; do python benchmarks/$$name.py; done; \
+	@$(IN_VENV) sh -ec 'for name in vision text crops graphs nodes; do python benchmarks/$$name.py; done; \
 		for what in parts transforms growth; do python benchmarks/steps.py $$what; done; \
 		python benchmarks/together.py; python benchmarks/lightning_overhead.py; \
 		python benchmarks/vision.py --agree 3; python benchmarks/text.py --agree 5; \
-		python benchmarks/graphs.py --agree 5'
+		python benchmarks/graphs.py --agree 5; \
+		python benchmarks/crops.py --agree 5; python benchmarks/nodes.py --agree 5'
 	@echo "make benchmark: records are in benchmarks/records; make book draws them"
 
 unlock: $(INSTALLED)  ## after a hard kill or a power cut, let `make book` run again

@@ -10,11 +10,10 @@ package that is no longer to be installed and is left out. Both sides train Grap
 the same set with the same batch. Counted: data, views, forward, backward, step.
 """
 
-import sys
-import types
 from collections.abc import Callable
 
 import measure
+import pygcl
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -45,24 +44,11 @@ def trial(seed: int = 0) -> Trial:
     return Trial(**SETTINGS, threads=measure.CORES, seed=seed)
 
 
-def _stand_in(name: str, *names: str) -> None:
-    """An empty module for what PyGCL imports and GraphCL without its walk never calls."""
-    module = types.ModuleType(name)
-    for attribute in names:
-        setattr(module, attribute, object)
-    sys.modules.setdefault(name, module)
-
-
 class PyGCL:
     """PyGCL's GraphCL on the set of a trial, an epoch at a time."""
 
     def __init__(self, trial: Trial, device: torch.device):
-        _stand_in("dgl", "DGLGraph")
-        _stand_in("torch_sparse", "SparseTensor", "coalesce")
-        _stand_in("torch_scatter", "scatter")
-        import GCL.augmentors as A
-        import GCL.losses as L
-        from GCL.models import DualBranchContrast
+        A, L, DualBranchContrast = pygcl.load()
         from torch_geometric.loader import DataLoader
         from torch_geometric.nn import GINConv, global_add_pool
 

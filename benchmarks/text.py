@@ -52,10 +52,15 @@ def prepare(trial: Trial) -> training.Training:
     return run
 
 
-def sentence_transformers(run: training.Training, times: list[float] | None = None):
+def sentence_transformers(
+    run: training.Training,
+    times: list[float] | None = None,
+    pairs: list[tuple[str, str]] | None = None,
+):
     """sentence-transformers' trainer on what `run` would train, and the BERT within it.
 
-    It starts from the weights of `run`. The trainer notes when each step ended in `times`.
+    It starts from the weights of `run`. The trainer notes when each step ended in `times`. Pairs
+    are views as text; by default each sentence with itself.
     """
     warnings.simplefilter("ignore", DeprecationWarning)
     from datasets import Dataset
@@ -74,7 +79,10 @@ def sentence_transformers(run: training.Training, times: list[float] | None = No
         task.tokenizer.save_pretrained(folder)
         words = models.Transformer(folder, max_seq_length=trial.view_size)
     model = SentenceTransformer(modules=[words, models.Pooling(trial.width, "mean")])
-    sentences = [task.corpus.sentences[i] for i in task.subset.tolist()]
+    if pairs is None:
+        sentences = [task.corpus.sentences[i] for i in task.subset.tolist()]
+        pairs = list(zip(sentences, sentences, strict=True))
+    anchors, positives = map(list, zip(*pairs, strict=True))
 
     class Clock(TrainerCallback):
         def on_step_end(self, *_, **__):
@@ -87,7 +95,8 @@ def sentence_transformers(run: training.Training, times: list[float] | None = No
         num_train_epochs=trial.epochs,
         per_device_train_batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
-        lr_scheduler_type=trial.schedule,
+        lr_scheduler_type=trial.schedule.removeprefix("warmup-"),
+        warmup_ratio=training.WARMUP if trial.schedule.startswith("warmup") else 0.0,
         weight_decay=trial.weight_decay,
         bf16=trial.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
@@ -101,7 +110,7 @@ def sentence_transformers(run: training.Training, times: list[float] | None = No
     trainer = SentenceTransformerTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_dict({"anchor": sentences, "positive": sentences}),
+        train_dataset=Dataset.from_dict({"anchor": anchors, "positive": positives}),
         loss=losses.MultipleNegativesRankingLoss(model, scale=1 / trial.temperature),
         callbacks=[Clock()],
     )
