@@ -37,7 +37,16 @@ METRICS = {
     "knn": "kNN accuracy, %",
     "probe": "probe accuracy, %",
     "spearman": "Spearman × 100",
+    "retrieval": "halves of documents found again, %",
     "svc": "SVC accuracy, %",
+}
+# What a view is, of a modality, or where text is cropped.
+VIEWS = {
+    "vision": "views of {} pixels a side",
+    "text": "sentences of up to {} tokens",
+    "crops": "crops of {} tokens",
+    "nodes": "views of all nodes",
+    "graphs": "whole graphs",
 }
 # Twins side by side: line, and whether the dots are filled.
 TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
@@ -86,6 +95,7 @@ def frame(recorded: "Recorded", split: str = "validation") -> pd.DataFrame:
             "strength": entry.trial.strength,
             "seed": entry.trial.seed,
             "status": record["status"],
+            "collapsed": records.collapsed(record),
             "device": record["device"],
             "precision": entry.trial.precision,
             "seconds": record["seconds"],
@@ -130,7 +140,7 @@ def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.Dat
 def effects(
     table: pd.DataFrame, metric: str, against: str = "baseline", also: Iterable[str] = ()
 ) -> Styler:
-    """Arms by rows: mean metric, number of runs and of diverged ones, gain with its interval.
+    """Arms by rows: mean metric, gain with its interval, how many runs, diverged and collapsed.
 
     Args:
         also: further metrics to give the mean of.
@@ -150,6 +160,7 @@ def effects(
                 f"over {against} [95 % interval]": str(_effect(values)) if len(values) else "–",
                 "runs": len(runs),
                 "diverged": int((runs["status"] == "diverged").sum()),
+                "collapsed": int(runs["collapsed"].sum()),
             }
         )
     told = pd.DataFrame(rows)
@@ -384,10 +395,10 @@ def conditions(recorded: "Recorded") -> str:
         return ", ".join(told) or "all"
 
     devices = ", ".join(sorted({record["device"] for record in runs.values()}))
-    sizes = {"vision": "views of {} pixels a side", "text": "sentences of up to {} tokens"}
     hub = modalities.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own
     width = "" if hub else f" of width {every('width')}"
-    size = sizes.get(trials[0].modality, "whole graphs").format(every("view_size"))
+    views = "crops" if trials[0].views.startswith("crops") else trials[0].modality
+    size = VIEWS[views].format(every("view_size"))
     return (
         f"{len(runs)} runs on {every('data')} ({every('samples')} samples), {every('encoder')}"
         f"{width}, {size}, {every('epochs')} epochs; seeds {every('seed')}; {devices}, "
@@ -397,14 +408,22 @@ def conditions(recorded: "Recorded") -> str:
 
 
 def scale_reached(table: pd.DataFrame, metric: str, needed: float, aim: float) -> str:
-    """How the scale stage stands to its rules: above random initialisation, and doubled epochs."""
-    means = gains(table, metric).groupby("arm")["gain"].mean()
+    """How the scale stage stands to its rules: above random initialisation, and doubled epochs.
+
+    Over data sets it is the mean. Of a data set that lacks either nothing is told.
+    """
+    means = gains(table, metric).groupby(["arm", "base"])["gain"].mean().unstack()
     if not {"untrained", "doubled"} <= set(means.index):
         return "The scale is not fully recorded."
-    above, doubling = -means["untrained"], means["doubled"]
+    told = means.loc[["untrained", "doubled"], list(table["base"].unique())]
+    if told.isna().any(axis=None):
+        return "The scale is not fully recorded."
+    above, doubling = -told.loc["untrained"].mean(), told.loc["doubled"].mean()
+    over = f", as the mean of {told.shape[1]} data sets" if told.shape[1] > 1 else ""
     return (
-        f"The baseline stands {above:.1f} points above random initialisation (needed: {needed:g}; "
-        f"{'met' if above >= needed else '**not met**'}). Doubling its epochs adds {doubling:.1f} "
+        f"The baseline stands {above:.1f} points above random initialisation{over} "
+        f"(needed: {needed:g}; {'met' if above >= needed else '**not met**'}). "
+        f"Doubling its epochs adds {doubling:.1f} "
         f"(aim: below {aim:g}; {'met' if doubling < aim else '**not met**'})"
         + ("." if doubling < aim else ": gains here are those of short training.")
     )
