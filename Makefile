@@ -20,6 +20,7 @@ IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 book: $(INSTALLED)  ## run the quick studies, execute the notebooks, build the site (the default)
 	@mkdir -p build
 	@$(IN_VENV) snakemake --workflow-profile workflow/profiles/local
+	@cat build/learning.txt
 	@echo "make book: quick studies, notebooks and site are up to date;" \
 		"open _build/html/index.html"
 

@@ -8,7 +8,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from deepaug import figures, pages
+from deepaug import figures, modalities, pages, studies
 from deepaug.studies import Entry
 
 
@@ -18,7 +18,7 @@ def recorded(arm="baseline", seed=0, knn=50.0, objective="contrastive", base="",
     status = "ok" if knn is not None else "diverged"
     metrics = {s: {"knn": value} for s, value in (("validation", knn), ("test", 99.0))}
     record = tiny.record(trial, status=status, metrics=metrics if knn is not None else {})
-    return Entry("pilot", base, objective, arm, trial), record
+    return Entry("pilot", base, objective, arm, trial, role="arm"), record
 
 
 def arm(knn, seed=0, **changes):
@@ -125,5 +125,59 @@ def test_parts_of_a_study_come_apart_in_order():
     assert {label: len(part) for label, part in pages.by_base(found).items()} == {"B": 2, "A": 1}
 
 
-def test_standard_error():
-    assert pages.standard_error(1.5, 9) == 0.5
+def test_a_collapsed_training_is_told_beside_diverged_ones():
+    entry, record = arm(20.0)
+    record["curve"] = [{"epoch": 2, "loss": 4.595}]  # log(2·50 − 1)
+    told = figures.effects(figures.frame([recorded(), (entry, record)]), "knn").data
+    assert told["collapsed"].tolist() == [0, 1] and told["diverged"].tolist() == [0, 0]
+
+
+def scale(**gains):
+    """Records of a scale stage, for each data set: over untrained, and by doubled epochs."""
+    found = []
+    for base, (above, doubling) in gains.items():
+        found.append(recorded(base=base, knn=50.0))
+        found.append(recorded("untrained", knn=50.0 - above, base=base))
+        found.append(recorded("doubled", knn=50.0 + doubling, base=base))
+    return found
+
+
+def scale_told(*found):
+    return figures.scale_reached(figures.frame(found), "knn", 10.0, 1.0)
+
+
+def test_scale_is_the_mean_over_data_sets():
+    told = scale_told(*scale(A=(16.0, 0.5), B=(5.0, 0.9)))
+    assert "10.5 points above random initialisation, as the mean of 2 data sets" in told
+    assert "(needed: 10; met)" in told and "adds 0.7 (aim: below 1; met)" in told
+    assert "(needed: 10; **not met**)" in scale_told(*scale(A=(14.0, 2.0), B=(5.0, 0.0)))
+
+
+def test_scale_of_one_data_set_names_no_mean():
+    told = scale_told(*scale(A=(12.0, 3.0)))
+    assert "mean" not in told and "gains here are those of short training" in told
+
+
+def test_nothing_is_told_of_a_scale_that_lacks_a_data_set():
+    assert "not fully recorded" in scale_told(*scale(A=(12.0, 0.0)), recorded(base="B"))
+    assert "not fully recorded" in scale_told(recorded())
+
+
+def test_conditions_tell_crops_sentences_and_nodes():
+    text = {"modality": "text", "data": "lee", "encoder": "bert2", "view_size": 24}
+    crops = recorded(**text, views="crops", pairs="halves")
+    assert "crops of 24 tokens" in figures.conditions([crops])
+    assert "sentences of up to 24 tokens" in figures.conditions([recorded(**text, pairs="lee")])
+    nodes = recorded(modality="nodes", data="Cora", encoder="gcn3")
+    assert "views of all nodes" in figures.conditions([nodes])
+
+
+def test_every_primary_metric_has_a_label():
+    trials = [entry.trial for n in studies.names("cpu") for entry in _planned(n, "cpu")]
+    trials += [entry.trial for n in studies.names("quick") for entry in _planned(n, "quick")]
+    assert {modalities.primary(trial) for trial in trials} == set(figures.METRICS)
+
+
+def _planned(name, profile):
+    study = studies.load(name, profile)
+    return study.planned(next(iter(study.stages)))

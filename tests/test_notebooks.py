@@ -13,10 +13,10 @@ jupytext = pytest.importorskip("jupytext", reason="the book's tools are not inst
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-WITHOUT_PARAMETERS = {"method", "performance"}
+WITHOUT_PARAMETERS = {"method", "performance", "protocol"}
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bpages\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
-    r"|\bspeed\.(rates|transform_cost|growth)\("
+    r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\("
 )
 
 PAGE = """\
@@ -220,3 +220,26 @@ def test_every_figure_has_a_text_for_who_cannot_see_it(page):
 
 def test_page_carries_no_outputs(page):
     assert all(not cell.get("outputs") for cell in cells(page))
+
+
+# Links
+
+
+BOOK = Path(__file__).parents[1] / "book"
+TOC = BOOK.parent / "_toc.yml"
+LINK = re.compile(r"\]\(([\w./-]+\.(?:md|ipynb))(?:#[\w-]+)?\)")
+
+
+@pytest.mark.parametrize("path", [*PAGES, *sorted(BOOK.glob("*.md"))], ids=lambda path: path.name)
+def test_links_lead_to_pages_of_the_book(path):
+    """Notebooks are executed into book/notebooks, from where their links lead."""
+    listed = set(re.findall(r"(?:file|root): (\S+)", TOC.read_text()))
+    folder = BOOK / "notebooks" if path.suffix == ".py" else BOOK
+    for link in LINK.findall(path.read_text()):
+        page = (folder / link).resolve().relative_to(BOOK.parent)
+        assert page.with_suffix("").as_posix() in listed, link
+
+
+def test_every_notebook_is_a_page_of_the_book():
+    listed = re.findall(r"file: book/notebooks/(\S+)", TOC.read_text())
+    assert sorted(listed) == [path.stem for path in PAGES]

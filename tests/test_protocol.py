@@ -1,175 +1,144 @@
-"""The protocol page, the profiles and the verdict rules must tell the same."""
+"""Profiles keep the verdict rules, and the tables of the protocol page tell both as they are."""
 
 import inspect
 import itertools
-import json
-from importlib import resources
-from pathlib import Path
 
+import matplotlib
 import pytest
-import tiny
-import yaml
 
-from deepaug import modalities, statistics, studies
+matplotlib.use("Agg")
 
-PAGE = (Path(__file__).parents[1] / "book" / "protocol.md").read_text(encoding="utf-8")
-RULES = yaml.safe_load(resources.files("deepaug").joinpath("claims.yaml").read_text())
-PROFILES = ("quick", "cpu", "gpu")
-HOURS = 8  # at most, for a modality on two cores
+from deepaug import arms, choice, modalities, protocol, statistics, studies
+from deepaug.trial import WAYS
 
-
-def tables(corner: str) -> list[tuple[list[str], list[list[str]]]]:
-    """Header and rows of each of the page's tables whose first cell is `corner`."""
-    found = []
-    for block in PAGE.split("\n\n"):
-        lines = [line for line in block.splitlines() if line.startswith("|")]
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-        if rows and rows[0][0] == corner and len(rows[0]) > 2:
-            found.append((rows[0][1:], rows[2:]))
-    return found
+RULES = studies.rules()
+LARGER = ("cpu", "gpu-small", "gpu")
+OWN = tuple(RULES["bases"])
 
 
-def table(corner: str) -> tuple[list[str], list[list[str]]]:
-    """The first of them."""
-    return tables(corner)[0]
+# Profiles keep the rules
 
 
-# Core-seconds of a trial at its base's epochs, as the page counts them.
-SECONDS = {"cifar10-jpeg": 180, "wordnet-brown": 100, "MUTAG": 4, "PROTEINS": 15, "NCI109": 100}
-MODALITIES = {"images": "vision", "text": "text", "graphs": "graphs"}
-
-
-@pytest.fixture(scope="module")
-def budget(tmp_path_factory):
-    """(study, modality, stage) -> arms, seeds, trials, new ones and hours, the screens recorded."""
-    root = tmp_path_factory.mktemp("results")
-    for name in modalities.NAMES:
-        study = studies.load(name, "cpu", root)
-        study.store.folder.mkdir(exist_ok=True)
-        primary = modalities.PRIMARY[name]
-        for number, entry in enumerate(study.stage_entries("screen")):
-            metrics = {split: {primary: float(number % 83)} for split in ("validation", "test")}
-            text = json.dumps(tiny.record(entry.trial, metrics=metrics))
-            study.store.path(entry.trial.key).write_text(text)
-    counted, seen = {}, set()
-    for name in studies.names("cpu"):
-        study = studies.load(name, "cpu", root)
-        epochs = {base.label: base.trial.epochs for base in study.bases}
-        for modality, stage in itertools.product(modalities.NAMES, study.stages):
-            entries = [e for e in study.stage_entries(stage) if e.trial.modality == modality]
-            new = {e.trial.key: e for e in entries if e.trial.key not in seen}
-            seen |= set(new)
-            trained = [e for e in new.values() if e.trial.objective != "untrained"]
-            seconds = sum(SECONDS[e.trial.data] * e.trial.epochs / epochs[e.base] for e in trained)
-            if entries:
-                counted[name, modality, stage] = (
-                    len({e.name for e in entries}),
-                    len({e.trial.seed for e in entries}),
-                    len(entries),
-                    len(new),
-                    seconds / 2 / 3600,
-                )
-    return counted
-
-
-_, BUDGET = table("study, `cpu`")
-
-
-def test_budget_tells_every_stage(budget):
-    assert [(row[0], MODALITIES[row[1]], row[2]) for row in BUDGET] == list(budget)
-
-
-@pytest.mark.parametrize("row", BUDGET, ids=lambda row: "-".join(row[:3]))
-def test_budget_equals_the_profile(budget, row):
-    study, of, stage, *counts, hours = row
-    *wanted, time = budget[study, MODALITIES[of], stage]
-    assert list(map(int, counts)) == wanted
-    assert float(hours) == pytest.approx(time, abs=0.0051)
-
-
-def test_budget_of_the_first_claim_is_kept():
-    for modality in modalities.NAMES:
-        own = [row for row in BUDGET if row[0] == modality]
-        assert sum(float(row[-1]) for row in own) <= HOURS
-
-
-def test_budget_of_all_claims_is_told():
-    hours = {of: sum(float(row[-1]) for row in BUDGET if row[1] == of) for of in MODALITIES}
-    assert 13.5 < hours["images"] < 14.5 and hours["text"] < HOURS and hours["graphs"] < HOURS
-
-
-DATA = {"mnist-5k": "MNIST-5k", "cifar10-jpeg": "CIFAR-10 (JPEG)"}
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_settings_of_text_equal_the_profile(profile, tmp_path):
-    header, rows = tables("")[1]
-    column = header.index(f"`{profile}`")
-    told = {name: cells[column] for name, *cells in rows}
-    trial = studies.load("text", profile, tmp_path).base
-    sentences = told.pop("sentences trained on")
-    assert sentences == (f"{trial.samples:,}" if trial.samples else "all")
-    assert ("Lee" in told.pop("sentences")) == (trial.data == "lee")
-    assert ("Lee" in told.pop("scored pairs")) == (trial.pairs == "lee")
-    width = "" if "/" in trial.encoder else f", width {trial.width}"
-    assert told == {
-        "encoder": f"{trial.encoder}{width}",
-        "pooling": trial.pooling,
-        "views": f"{trial.views}, strength {trial.view_strength:g}",
-        "epochs, batch": f"{trial.epochs}, {trial.batch_size}",
-        "learning rate, temperature": f"{trial.learning_rate:g}, {trial.temperature:g}",
-        "precision": trial.precision,
-    }
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_settings_of_vision_equal_the_profile(profile, tmp_path):
-    header, rows = table("")
-    column = header.index(f"`{profile}`")
-    told = {name: cells[column] for name, *cells in rows}
-    trial = studies.load("vision", profile, tmp_path).base
-    images = told.pop("images trained on")
-    assert images == f"{trial.samples:,}" if trial.samples else images.startswith("all")
-    assert told == {
-        "data": DATA[trial.data],
-        "pixels a side": f"{trial.view_size}",
-        "encoder": f"{trial.encoder.replace('resnet', 'ResNet-')}, width {trial.width}",
-        "features": f"{8 * trial.width}",
-        "epochs, batch": f"{trial.epochs}, {trial.batch_size}",
-        "learning rate, temperature": f"{trial.learning_rate:g}, {trial.temperature:g}",
-        "precision": trial.precision,
-    }
-
-
-def test_stages_told_on_the_page_are_those_of_the_rules():
-    """As "0–1" or "100–109, run once"."""
-    told = {stage: seeds.partition(",")[0] for stage, seeds, *_ in table("stage")[1]}
-    ruled = {name: stage["seeds"] for name, stage in RULES["stages"].items()}
-    assert told == {name: f"{seeds[0]}–{seeds[-1]}" for name, seeds in ruled.items()}
-
-
-@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+@pytest.mark.parametrize("profile", LARGER)
 def test_seeds_of_the_profile_are_those_of_the_rules(profile, tmp_path):
     for study in studies.names(profile):
         for name, stage in studies.load(study, profile, tmp_path).stages.items():
             ruled = RULES["stages"][name]["seeds"]
             fewer = name == "scale" or study == "stop-gradient"  # C7 is secondary
             assert list(stage.seeds) == (ruled[: len(stage.seeds)] if fewer else ruled)
-            assert len(stage.seeds) >= (2 if name in ("scale", "pilot", "screen") else 5)
+            least = {"scale": 2, "pilot": 2, "confirm": RULES["claims"]["C7"]["n"]}
+            assert len(stage.seeds) >= (least[name] if fewer else len(ruled))
 
 
-@pytest.mark.parametrize("profile", ["cpu", "gpu"])
-def test_scale_keeps_the_rules(profile, tmp_path):
-    study = studies.load("vision", profile, tmp_path)
-    assert 8 * study.base.width >= RULES["scale"]["features_at_least"]["vision"]
+@pytest.mark.parametrize(("profile", "name"), itertools.product(LARGER, OWN))
+def test_scale_keeps_the_rules(profile, name, tmp_path):
+    study = studies.load(name, profile, tmp_path)
+    assert protocol.features(study.base) >= RULES["scale"]["features_at_least"][name]
     longer = study.stages["longer"].trial["epochs"]
     assert longer == RULES["stages"]["longer"]["epochs"] * study.base.epochs
+    assert study.stages["scale"].variants["doubled"]["epochs"] == 2 * study.base.epochs
+    assert "untrained" in study.stages["scale"].controls
+
+
+@pytest.mark.parametrize(("profile", "name"), itertools.product(LARGER, OWN))
+def test_the_steps_of_the_screen_are_those_of_the_rules(profile, name, tmp_path):
+    stages = studies.load(name, profile, tmp_path).stages
+    ruled, screen = RULES["stages"]["screen"], stages["screen"]
+    assert screen.layers == ("middle",)
+    for grid in ("transforms", "strengths", "ways"):
+        assert list(getattr(screen, grid)) == ruled[grid]
+    assert set(screen.transforms) <= set(itertools.chain(*choice.FAMILIES.values()))
+    assert stages["targets"].everywhere and stages["targets"].arms == "both"
+    chosen_from = {stage: stages[stage].chosen_from for stage in stages}
+    assert chosen_from == {
+        **dict.fromkeys(("scale", "pilot", "tuning"), ""),
+        "screen": "tuning",
+        "targets": "screen",
+        **dict.fromkeys(("confirm", "controls", "longer"), "targets"),
+    }
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_tuning_costs_about_as_much_as_the_arms(name, tmp_path):
+    study = studies.load(name, "cpu", tmp_path)
+
+    def epochs(stage, *roles):
+        found = {e.trial.key: e.trial.epochs for e in study.planned(stage) if e.role in roles}
+        return sum(found.values())
+
+    tuning = epochs("tuning", "baseline", "tune")
+    assert 1 <= tuning / (epochs("screen", "arm") + epochs("targets", "arm")) <= 1.5
+
+
+def test_stages_that_judge_do_not_use_seeds_of_those_that_choose():
+    judging, choosing = (
+        {seed for s in RULES["stages"].values() if s["judges"] is judges for seed in s["seeds"]}
+        for judges in (True, False)
+    )
+    assert judging.isdisjoint(choosing)
+
+
+def test_a_step_that_chooses_has_seeds_of_its_own():
+    """Nor those by which the scale was set, but for the tuning, which is of the baseline alone."""
+    chooses = [s["seeds"] for s in RULES["stages"].values() if "chooses" in s]
+    tuning, screen, targets = map(set, chooses)
+    assert targets.isdisjoint(tuning | screen)
 
 
 def test_controls_of_the_rules_are_those_of_the_studies():
-    effects = {*RULES["claims"]["C7"]["effects"], "alone", "at-input"}  # the last two are C3b's
-    controls = {*RULES["controls"], *RULES["references"], *effects}
-    assert controls == {*studies.CONTROLS, *studies.ARM_CONTROLS}
+    controls = {*RULES["controls"], *RULES["references"], *RULES["ways"]}
+    controls |= {"alone", "at-input"}  # C3b's
+    assert controls == {*arms.CONTROLS, *arms.ARM_CONTROLS}
+
+
+def test_ways_of_the_rules_are_those_of_the_trials():
+    assert list(RULES["ways"]) == list(WAYS)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_bases_of_the_rules_are_those_of_the_studies(name, tmp_path):
+    study = studies.load(name, "cpu", tmp_path)
+    assert [base.trial.data for base in study.bases] == RULES["bases"][name]["data"]
+    for profile in LARGER:
+        base = studies.load(name, profile, tmp_path).base
+        assert modalities.primary(base) == RULES["primary_metric"][name]["name"]
+
+
+def test_what_is_outside_the_verdicts_has_no_stage_that_judges(tmp_path):
+    for name in RULES["outside"]:
+        for stage in studies.load(name, "cpu", tmp_path).stages:
+            assert not RULES["stages"][stage]["judges"]
+    for study in (studies.load(n, "cpu", tmp_path) for n in studies.names("cpu")):
+        for stage in (s for s in study.stages if RULES["stages"][s]["judges"]):
+            of = {e.base.split()[0] or study.name for e in study.planned(stage)}
+            assert of.isdisjoint(RULES["outside"])
+
+
+def test_every_stage_of_the_order_exists_and_every_judging_one_is_in_it(tmp_path):
+    ordered = {tuple(step.split()) for step in RULES["order"]["stages"]}
+    found = {
+        ("own" if name in OWN else name, stage)
+        for name in studies.names("cpu")
+        for stage in studies.load(name, "cpu", tmp_path).stages
+    }
+    later = {("co-adaptation", "confirm")}  # split-and-retrain is no study yet
+    assert ordered - later <= found
+    assert {step for step in found if RULES["stages"][step[1]]["judges"]} <= ordered
+    assert sorted(RULES["order"]["modalities"]) == sorted(OWN)
+
+
+def test_every_modality_has_its_budget_and_its_delta():
+    assert set(RULES["budget"]["hours"]) == set(OWN)
+    assert set(RULES["vocabulary"]["delta"]) == {*OWN, "tau", "share"}
+    assert set(RULES["primary_metric"]) == set(OWN)
+    assert set(RULES["scale"]["features_at_least"]) == set(OWN)
+
+
+def test_every_test_of_the_family_is_an_effect_of_a_claim():
+    for test in RULES["family"]["tests"]:
+        claim, *which = test.split()
+        effects = RULES["claims"][claim].get("effects", {})
+        assert which[0] in effects if which else "effect" in RULES["claims"][claim]
 
 
 def test_interval_is_that_of_the_rules():
@@ -180,9 +149,133 @@ def test_interval_is_that_of_the_rules():
     assert defaults["delta"].default == RULES["vocabulary"]["delta"]["vision"]
 
 
-def test_stages_that_judge_do_not_use_seeds_of_those_that_choose():
-    judging, choosing = (
-        {seed for s in RULES["stages"].values() if s["judges"] is judges for seed in s["seeds"]}
-        for judges in (True, False)
+# The tables
+
+
+def column(rows, key, value):
+    return {row[key]: row[value] for row in rows}
+
+
+def test_stages_told_are_those_of_the_rules():
+    told = protocol.stages()
+    assert column(told, "stage", "seeds")["confirm"] == "100–109"
+    assert column(told, "stage", "seeds")["screen"] == "2"
+    assert [row["stage"] for row in told] == list(RULES["stages"])
+    assert all(row["what for"] for row in told)
+    reads = column(told, "stage", "reads")
+    assert {n for n in reads if reads[n] == "test"} == {
+        n for n, stage in RULES["stages"].items() if stage["judges"]
+    }
+
+
+def test_every_effect_and_word_is_told():
+    told = column(protocol.claims(), "claim", "effect")
+    assert set(RULES["family"]["tests"]) <= set(told) and {"C6", "C7 both"} <= set(told)
+    assert column(protocol.verdicts("test"), "verdict", "of a test").keys() == {
+        "supported",
+        "opposed",
+        "negligible",
+        "inconclusive",
+    }
+    assert "mixed" in column(protocol.verdicts("cell"), "verdict", "of a cell")
+
+
+@pytest.mark.parametrize(("profile", "name"), itertools.product(protocol.PROFILES, OWN))
+def test_settings_told_are_those_of_the_profile(profile, name):
+    told = column(protocol.settings(name), "setting", profile)
+    study = studies.load(name, profile)
+    trial = study.base
+    assert told["data"] == ", ".join(base.trial.data for base in study.bases)
+    assert told["encoder"] == f"{trial.encoder}, width {trial.width}"
+    assert told["epochs"] == f"{trial.epochs}" and told["precision"] == trial.precision
+    assert float(told["learning rate"]) == trial.learning_rate
+    assert float(told["weight decay"]) == trial.weight_decay
+    assert float(told["temperature"]) == trial.temperature
+    assert told["views"] == f"{trial.views}, strength {trial.view_strength:g}"
+    if name != "nodes":
+        samples = next(v for n, v in told.items() if n.endswith("trained on"))
+        assert samples == (f"{trial.samples:,}" if trial.samples else "all")
+        assert told["batch"] == f"{trial.batch_size}"
+
+
+# The budget
+
+
+def row(study, part, stage="confirm", hours=1.0, left=0.5, trials=36):
+    counts = dict.fromkeys(("arms", "seeds", "recorded"), 1)
+    spent = {"core_hours": hours, "core_hours_left": left, "waits_for": ""}
+    made = {"study": study, "part": part, "stage": stage, "trials": trials, **counts, **spent}
+    return {"of": protocol._origin(made), **made}
+
+
+def test_hours_are_those_of_two_cores_by_the_base_that_a_row_is_of():
+    rows = [
+        row("nodes", "Cora", hours=4.0, left=1.0),
+        row("nodes", "CiteSeer", hours=2.0),
+        row("supervised", "nodes Cora", hours=1.0, left=0.0),
+        row("supervised", "text", hours=3.0),
+        row("sentences", "text", hours=50.0),
+        row("graphs", "MUTAG", hours=50.0),
+        row("supervised", "graphs MUTAG", hours=50.0),
+    ]
+    told = column(protocol.spent(rows), "modality", "hours")
+    assert told == {"vision": 0.0, "text": 1.5, "nodes": 3.5}
+    assert column(protocol.spent(rows), "modality", "left")["nodes"] == 0.75
+
+
+def test_co_adaptation_has_a_budget_of_its_own():
+    rows = [row("text", "text", hours=4.0), row("co-adaptation", "text", hours=6.0)]
+    told = column(protocol.spent(rows), "modality", "hours")
+    assert told["text"] == 2.0 and told["text, co-adaptation"] == 3.0
+    allowed = column(protocol.spent(rows), "modality", "allowed")["text, co-adaptation"]
+    assert allowed == RULES["budget"]["co_adaptation_hours"]
+
+
+def told(rows, monkeypatch):
+    found = []
+    monkeypatch.setattr(protocol, "display", lambda what: found.append(what.data))
+    protocol.show_spent(rows)
+    return "\n".join(found)
+
+
+def test_the_page_says_whether_the_budget_is_kept(monkeypatch):
+    most = RULES["budget"]["hours"]["nodes"]
+    kept = told([row("nodes", "Cora", hours=2.0 * most, trials=1000)], monkeypatch)
+    assert f"**nodes**: {most:.1f} hours on 2 cores, within the {most} allowed" in kept
+    over = told([row("nodes", "Cora", hours=2.0 * most + 0.3, trials=1000)], monkeypatch)
+    assert "over** the" in over
+
+
+def test_the_page_says_which_trials_are_dearest(monkeypatch):
+    rows = [
+        row("text", "text", hours=1.0, trials=36),
+        row("text", "text", "longer", hours=9.0, trials=9),
+        row("vision", "vision", hours=2.0, trials=30),
+    ]
+    assert "those of vision vision confirm: 240 core-seconds on the mean, **over**" in told(
+        rows, monkeypatch
     )
-    assert judging.isdisjoint(choosing)
+    assert "those of text text confirm: 100 core-seconds on the mean, within" in told(
+        rows[:2], monkeypatch
+    )
+
+
+@pytest.fixture(scope="module")
+def budget():
+    return protocol.budget("cpu")
+
+
+def test_budget_tells_every_stage(budget):
+    wanted = {
+        (name, stage) for name in studies.names("cpu") for stage in studies.load(name, "cpu").stages
+    }
+    assert {(row["study"], row["stage"]) for row in budget} == wanted
+    assert {row["of"] for row in budget} == {*OWN, *RULES["outside"]}
+
+
+def test_budget_is_kept_where_the_seconds_of_a_trial_are_measured(budget):
+    """By the modality's own pilot and scale; what is not recorded is guessed."""
+    for row in protocol.spent(budget):
+        own = [r for r in budget if r["study"] == row["modality"] and r["stage"] == "scale"]
+        if own and all(r["recorded"] == r["trials"] for r in own):
+            assert row["hours"] <= row["allowed"], row

@@ -1,12 +1,17 @@
 """The last step of the build, on sites that lack something."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from deepaug.pages import Learnt
+
+LEARNING = Path(__file__).parents[1] / "workflow" / "check_learning.py"
 CHECK = Path(__file__).parents[1] / "workflow" / "check_site.py"
 FIGURE = '<article><img src="a.png" alt="Accuracy rises with depth"></article>'
 FRONT = "_build/html/index.html"
@@ -74,3 +79,36 @@ def test_fault_is_named_in_one_line(tmp_path, changes, fault):
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert fault in line
+
+
+# What the quick baselines have learnt
+
+
+@pytest.fixture
+def learning(monkeypatch):
+    """The check, on live runs that reached what they are told to: trained and untrained."""
+    spec = importlib.util.spec_from_file_location("check_learning", LEARNING)
+    check = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check)
+
+    def main(**reached):
+        monkeypatch.setattr(check.pages, "open_page", lambda name: SimpleNamespace(live=name))
+        monkeypatch.setattr(check.pages, "learnt", lambda name: Learnt("knn", *reached[name], 3))
+        check.main()
+
+    return main
+
+
+def test_what_was_learnt_is_printed_for_each_modality(learning, capsys):
+    learning(vision=(60.0, 40.0, 5.0), text=(50.0, 40.0, 9.9), nodes=(80.0, 60.0, 1.0))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["vision", "text", "nodes"]
+    assert "+20.0 points; the 3 trained ones range over 5.0" in lines[0]
+
+
+@pytest.mark.parametrize("text", [(50.0, 40.0, 10.0), (40.0, 50.0, 1.0)])
+def test_a_baseline_that_learnt_no_more_than_the_seeds_spread_ends_the_build(learning, text):
+    with pytest.raises(SystemExit) as end:
+        learning(vision=(60.0, 40.0, 5.0), text=text, nodes=(80.0, 60.0, 1.0))
+    (line,) = str(end.value.code).splitlines()
+    assert "too little: text at quick" in line

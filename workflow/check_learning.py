@@ -1,0 +1,21 @@
+"""Print what the quick baseline of each modality has learnt; exit non-zero if that is too little.
+
+Too little is what does not exceed the range of the trained scores over seeds. Run from the
+repository's root; records that are missing are made.
+"""
+
+import sys
+
+from deepaug import pages, studies
+
+
+def main():
+    told = {name: pages.learnt(pages.open_page(name).live) for name in studies.rules()["bases"]}
+    lines = {name: f"{name} at quick: {learnt}" for name, learnt in told.items()}
+    if short := [lines[name] for name, learnt in told.items() if not learnt.enough]:
+        sys.exit("\n".join(f"check_learning: too little: {line}" for line in short))
+    print("\n".join(lines.values()))
+
+
+if __name__ == "__main__":
+    main()
