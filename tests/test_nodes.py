@@ -15,6 +15,7 @@ from deepaug.trial import Trial, derive
 from deepaug.validation import DataError
 
 CPU = torch.device("cpu")
+GOLDEN = {"losses": [6.39202, 6.38962, 6.38899], "probe": 43.86, "knn": 37.63}
 TINY = {
     "modality": "nodes",
     "data": "Cora",
@@ -371,9 +372,10 @@ def test_dropout_of_features_draws_for_each_node():
 
 
 def test_training_learns():
-    settings = {"width": 32, "epochs": 30, "batch_size": 512, "learning_rate": 2e-3}
+    settings = {"width": 32, "epochs": 40, "batch_size": 512}
     trained, untrained = run(**settings), run(width=32, objective="untrained", epochs=0)
-    assert trained.curve[-1]["loss"] < trained.curve[0]["loss"] - 0.3
+    losses = [point["loss"] for point in trained.curve]
+    assert losses[-1] < max(losses) - 0.3 < math.log(2 * 512 - 1) - 0.3
     for metric in ("probe", "knn"):
         assert trained.metrics["test"][metric] > untrained.metrics["test"][metric] + 2
 
@@ -429,3 +431,13 @@ def test_bad_features_do_not_stop_the_evaluation():
 
 def test_describe_tells_the_set():
     assert nodes.describe("Cora").startswith("Cora: 2708 nodes; 5278 edges; 7 classes; 1433 feat")
+
+
+def test_golden_trial():
+    """Tolerances leave room for another processor or torch, not for another training."""
+    outcome = run(width=16, epochs=12, batch_size=300, learning_rate=5e-3)
+    advice = "training or evaluation changed what a trial measures: raise PROTOCOL"
+    losses = [point["loss"] for point in outcome.curve][3::4]
+    assert losses == pytest.approx(GOLDEN["losses"], abs=5e-3), advice
+    assert outcome.metrics["test"]["probe"] == pytest.approx(GOLDEN["probe"], abs=1.0), advice
+    assert outcome.metrics["test"]["knn"] == pytest.approx(GOLDEN["knn"], abs=1.0), advice
