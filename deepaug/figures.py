@@ -415,7 +415,7 @@ def scale_reached(table: pd.DataFrame, metric: str, needed: float, aim: float) -
     means = gains(table, metric).groupby(["arm", "base"])["gain"].mean().unstack()
     if not {"untrained", "doubled"} <= set(means.index):
         return "The scale is not fully recorded."
-    told = means.loc[["untrained", "doubled"], list(table["base"].unique())]
+    told = means.loc[["untrained", "doubled"]].reindex(columns=table["base"].unique())
     if told.isna().any(axis=None):
         return "The scale is not fully recorded."
     above, doubling = -told.loc["untrained"].mean(), told.loc["doubled"].mean()
