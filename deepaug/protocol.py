@@ -123,8 +123,9 @@ def show_family() -> None:
 
 def show_deltas() -> None:
     """What counts as negligible."""
-    delta = studies.rules()["vocabulary"]["delta"]
-    points = ", ".join(f"{n} {d:g}" for n, d in delta.items() if n not in ("tau", "share"))
+    rules = studies.rules()
+    delta = rules["vocabulary"]["delta"]
+    points = ", ".join(f"{modality} {delta[modality]:g}" for modality in rules["bases"])
     told = f"δ in points: {points}; of Kendall's τ {delta['tau']:g}, of a share {delta['share']:g}."
     display(Markdown(told))
 

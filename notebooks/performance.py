@@ -31,7 +31,8 @@ from deepaug import figures, speed
 
 figures.use_style()
 speed.show_conditions([
-    "vision", "vision-agreement", "text", "text-agreement", "graphs", "graphs-agreement",
+    "vision", "vision-agreement", "text", "text-agreement", "crops", "crops-agreement",
+    "nodes", "nodes-agreement", "graphs", "graphs-agreement",
     "parts", "transforms", "together", "growth",
 ])
 
@@ -51,6 +52,8 @@ speed.show_comparisons([
     speed.Comparison("ResNet-10 of the cpu profile, as documented", "vision", "narrow deepaug bfloat16", "narrow lightly float32", 2.2),
     speed.Comparison("BERT of 4 blocks, width 256, as documented", "text", "deepaug bfloat16", "sentence-transformers float32", 1.8),
     speed.Comparison("the same, float32 on both sides", "text", "deepaug float32", "sentence-transformers float32", 1.8),
+    speed.Comparison("crops of 20 Newsgroups, float32 on both sides", "crops", "deepaug float32", "sentence-transformers float32", 1.8),
+    speed.Comparison("GRACE on Cora, float32", "nodes", "deepaug", "PyGCL", 2.0),
     speed.Comparison("GIN 3×32 on PROTEINS, float32", "graphs", "deepaug", "PyGCL", 3.0),
 ])
 
@@ -62,6 +65,12 @@ speed.rates("vision", "ResNet-10 of the cpu profile", of="narrow")
 
 # %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the text benchmark: ours, sentence-transformers and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
 speed.rates("text", "sentences")
+
+# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the benchmark of crops: ours, sentence-transformers and the encoder alone; a dot for each round."}} tags=["remove-input"]
+speed.rates("crops", "crops of documents")
+
+# %% mystnb={"image": {"alt": "Bars of nodes per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["remove-input"]
+speed.rates("nodes", "GRACE on Cora", "nodes per second")
 
 # %% mystnb={"image": {"alt": "Bars of graphs per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["remove-input"]
 speed.rates("graphs", "graphs", "graphs per second")
@@ -81,7 +90,9 @@ speed.rates("graphs", "graphs", "graphs per second")
 # batch; PyGCL's views are three augmentations at 0.1, ours GraphCL's four at 0.2.
 
 # %% tags=["remove-input"]
-speed.show_agreement(["vision-agreement", "text-agreement", "graphs-agreement"])
+speed.show_agreement(
+    [f"{name}-agreement" for name in ("vision", "text", "crops", "nodes", "graphs")]
+)
 
 # %% [markdown]
 # ## How far from the machine's limit
@@ -94,6 +105,8 @@ speed.show_comparisons([
     speed.Comparison("ResNet-18, float32", "vision", "resnet18 deepaug float32", "resnet18 ceiling float32", 0.9),
     speed.Comparison("ResNet-10 of the cpu profile, bfloat16", "vision", "narrow deepaug bfloat16", "narrow ceiling bfloat16", 0.9),
     speed.Comparison("BERT, float32", "text", "deepaug float32", "ceiling float32", 0.9),
+    speed.Comparison("BERT of crops, float32", "crops", "deepaug float32", "ceiling float32", 0.9),
+    speed.Comparison("GCN", "nodes", "deepaug", "ceiling", 0.9),
     speed.Comparison("GIN", "graphs", "deepaug", "ceiling", 0.9),
 ])
 
@@ -159,5 +172,5 @@ speed.growth()
 # Of the whole process tree, watched from outside; what processes share counts once.
 
 # %% tags=["remove-input"]
-for name in ("vision", "text", "graphs"):
+for name in ("vision", "text", "crops", "nodes", "graphs"):
     speed.show_memory(name)

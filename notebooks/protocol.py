@@ -85,7 +85,7 @@ protocol.show_family()
 # %% [markdown]
 # ## Verdicts
 #
-# A **test** gets the first of these words that applies; δ is the table's last line.
+# A **test** gets the first of these words that applies; what δ is stands below them.
 
 # %% tags=["remove-input"]
 protocol.show(protocol.verdicts("test"))
