@@ -124,6 +124,22 @@ def test_a_folder_of_text_is_text_and_one_of_images_is_not(folder, tmp_path):
     assert modalities.of_data(str(tmp_path / "pictures")) == "vision"
 
 
+def test_a_list_of_labels_makes_no_text_of_a_folder_of_images(tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "train" / "cat").mkdir(parents=True)
+    (folder / "train" / "cat" / "1.png").write_bytes(b"")
+    (folder / "train" / "labels.txt").write_text("cat")
+    assert modalities.of_data(str(folder)) == "vision"
+    (folder / "train" / "cat" / "1.txt").write_text("a caption")
+    assert modalities.of_data(str(folder)) == "vision"
+
+
+def test_a_folder_with_parts_is_text(tmp_path):
+    folder = written(tmp_path / "mine", part="train")
+    (folder / "README.txt").write_text("about it")
+    assert modalities.of_data(str(written(folder, part="test"))) == "text"
+
+
 def refusal(act, *args, **changes):
     with pytest.raises(ValueError) as caught:
         act(*args, **changes)
@@ -174,13 +190,69 @@ def test_newsgroups_are_asked_of_scikit_learn(monkeypatch, root):
     assert len(corpus.validation) == 8 and len(corpus.train) == 72
 
 
-def test_missing_newsgroups_are_told_in_a_line(monkeypatch):
-    def offline(**_):
+def cache_of_newsgroups(root, each=6):
+    """scikit-learn's own file, with `each` documents of a class in each part."""
+    import codecs
+    import pickle
+
+    import numpy as np
+    from sklearn.utils import Bunch
+
+    def part(name):
+        texts = [
+            f"From: somebody\n\n> quoted {'word ' * 40}\n{name} {n} {'own ' * (27 + n)}"
+            for n in range(each)
+        ]
+        both = [text.replace("own", kind) for kind in ("sea", "sky") for text in texts]
+        return Bunch(
+            data=both,
+            target=np.arange(2 * each) // each,
+            target_names=["sea", "sky"],
+            filenames=np.array([f"{name}/{n}" for n in range(2 * each)]),
+        )
+
+    folder = root / "data" / "20newsgroups"
+    folder.mkdir(parents=True)
+    content = pickle.dumps({name: part(name) for name in ("train", "test")})
+    (folder / "20news-bydate_py3.pkz").write_bytes(codecs.encode(content, "zlib_codec"))
+    return folder
+
+
+def test_newsgroups_are_read_from_scikit_learns_file(root, monkeypatch):
+    monkeypatch.setattr(documents, "VALIDATION", 0.4)
+    cache_of_newsgroups(root, each=30)
+    corpus = documents.load("20newsgroups")
+    assert corpus.classes == ("sea", "sky") and len(corpus.test) == 2 * 29  # one is too short
+    assert len(corpus.train) + len(corpus.validation) == 2 * 29
+    assert not any("quoted" in text or "somebody" in text for text in corpus.sentences)
+    assert min(len(text.split()) for text in corpus.sentences) == 30
+    assert "58 test documents; 2 classes" in text.describe("20newsgroups")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*_, **__):
         raise OSError("no network\nat all")
 
-    monkeypatch.setattr("sklearn.datasets.fetch_20newsgroups", offline)
+    monkeypatch.setattr("urllib.request.urlretrieve", refuse)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+def test_missing_newsgroups_are_told_in_a_line_and_leave_nothing(root, offline, capfd):
     message = refusal(documents.load, "20newsgroups")
-    assert "20news-bydate_py3.pkz" in message and "DEEPAUG_DATA" in message
+    for wanted in ("no network", "20news-bydate_py3.pkz", "DEEPAUG_DATA"):
+        assert wanted in message
+    assert not (root / "data" / "20newsgroups").exists()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_damaged_newsgroups_are_named_and_stay_as_they_are(root, offline, capfd):
+    file = cache_of_newsgroups(root) / "20news-bydate_py3.pkz"
+    file.write_bytes(file.read_bytes()[:99])
+    message = refusal(documents.load, "20newsgroups")
+    assert f"{file} is damaged; remove it" in message
+    assert list(file.parent.iterdir()) == [file] and file.stat().st_size == 99
+    assert capfd.readouterr() == ("", "")
 
 
 # Crops
@@ -354,6 +426,53 @@ def test_references_are_told_by_the_same_metrics(folder, encoder, pairs):
     assert set(outcome.metrics["test"]) == expected
     if pairs == "none":
         assert outcome.metrics["test"]["probe"] == 100  # the words of a class are its own
+
+
+def lines(path, labels, count=40):
+    """A text file of `count` long lines, the n-th labelled `labels(n)`, or not where that is ""."""
+    rows = (f"number{n} {'boat wave shore sail ' * 5}\t{labels(n)}".strip() for n in range(count))
+    path.write_text("".join(f"{row}\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("encoder", ["bert2", "tf-idf"])
+@pytest.mark.parametrize(
+    ("labels", "count", "pairs", "words"),
+    [
+        (lambda n: "", 40, "halves", "holds out 0 for validation"),
+        (lambda n: n % 2, 8, "none", "holds out 0 for validation"),
+        (lambda n: n % 2, 19, "none", "holds out 1 for validation"),
+        (lambda n: n, 40, "none", "never trained on"),
+    ],
+)
+def test_what_holds_out_nothing_to_tell_is_refused(tmp_path, labels, count, pairs, words, encoder):
+    file = lines(tmp_path / "a.tsv", labels, count)
+    changes = {"objective": "untrained", "epochs": 0} if encoder == "tf-idf" else {}
+    message = refusal(prepare, file, pairs=pairs, encoder=encoder, batch_size=4, **changes)
+    assert words in message and str(file) in message
+
+
+def test_a_file_of_labelled_lines_serves_as_a_folder_does(tmp_path):
+    file = lines(tmp_path / "a.tsv", lambda n: n % 2, 60)
+    outcome = training.run(trial(file), "cpu")
+    assert set(outcome.metrics["test"]) == {"knn", "probe"}
+    assert set(training.run(trial(file, pairs="halves"), "cpu").metrics["test"]) == {"retrieval"}
+
+
+def test_few_words_have_few_latent_directions(tmp_path):
+    texts = {"sea": "boat wave", "sky": "cloud wind"}
+    file = tmp_path / "a.tsv"
+    rows = [f"{texts[k]} {'and ' * n}\t{k}\n" for n in range(30) for k in texts]
+    file.write_text("".join(rows))
+    task = prepare(file, encoder="lsa", objective="untrained", epochs=0)
+    assert task.features(None, torch.arange(4)).shape == (4, 5)
+
+
+def test_what_has_no_words_cannot_be_counted(tmp_path):
+    file = tmp_path / "a.tsv"
+    file.write_text("".join(f"{'! ' * (n + 1)}\t{n % 2}\n" for n in range(60)))
+    changes = {"encoder": "lsa", "objective": "untrained", "epochs": 0}
+    assert "no words to count" in refusal(prepare, file, **changes)
 
 
 def test_sparse_neighbours_are_those_of_dense_rows():

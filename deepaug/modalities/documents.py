@@ -1,7 +1,11 @@
 """Documents to train on, with topics where there are some: by name, or any folder of them."""
 
+import contextlib
 import functools
+import io
 import os
+import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +22,19 @@ NAMES = ("20newsgroups", "lee-documents")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder has text files by class, perhaps below train/ and test/."""
-    return path.is_dir() and any(
-        file.suffix == ".txt" for pattern in ("*/*.txt", "*/*/*.txt") for file in path.glob(pattern)
-    )
+    """Whether a folder has text files by class, perhaps below train/ and test/.
+
+    A folder of images may have a list of its labels in it; where anything but text lies in a class
+    folder, it is not one of documents.
+    """
+    below = [folder for folder in (path / "train", path / "test") if folder.is_dir()] or [path]
+    suffixes = {
+        file.suffix
+        for folder in below
+        for file in folder.glob("*/*")
+        if file.name[0] != "." and file.is_file()
+    }
+    return suffixes == {".txt"}
 
 
 def load(name: str) -> Corpus:
@@ -91,22 +104,40 @@ def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequenc
 
 
 def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:
-    """20 Newsgroups by date, as scikit-learn reads them: headers, footers and quotes removed."""
+    """20 Newsgroups by date, as scikit-learn reads them: headers, footers and quotes removed.
+
+    Downloaded only where it is absent: scikit-learn would do it over a damaged file as well.
+    """
     from sklearn.datasets import fetch_20newsgroups
 
-    folder = modalities.data_root() / "20newsgroups"
+    file = modalities.data_root() / "20newsgroups" / "20news-bydate_py3.pkz"
+    there = file.is_file()
     found = []
     for subset in ("train", "test"):
         try:
-            part = fetch_20newsgroups(
-                data_home=str(folder), subset=subset, remove=("headers", "footers", "quotes")
-            )
+            # It prints what it cannot read, and warns of each try of a download.
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                part = fetch_20newsgroups(
+                    data_home=str(file.parent),
+                    subset=subset,
+                    remove=("headers", "footers", "quotes"),
+                    download_if_missing=not there,
+                    n_retries=1,
+                )
         except Exception as error:  # of the download, the archive, the pickle: of many kinds
+            if there:
+                raise DataError(
+                    f"data set '20newsgroups': {file} is damaged; remove it, and it is downloaded "
+                    f"again"
+                ) from None
+            shutil.rmtree(file.parent / "20news_home", ignore_errors=True)
+            with contextlib.suppress(OSError):  # where something else lies there
+                file.parent.rmdir()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise DataError(
-                f"data set '20newsgroups' not found or damaged, and not to be downloaded "
-                f"({reason}); looked for {folder / '20news-bydate_py3.pkz'}; set DEEPAUG_DATA to "
-                f"the folder that holds 20newsgroups/20news-bydate_py3.pkz"
+                f"data set '20newsgroups' not found and not to be downloaded ({reason}); looked "
+                f"for {file}; set DEEPAUG_DATA to the folder that holds 20newsgroups/{file.name}"
             ) from None
         found.append(
             [

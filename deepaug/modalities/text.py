@@ -340,6 +340,8 @@ def _check(trial: Trial, corpus: Corpus) -> None:
             f"data {trial.data!r} has no labels to tell topics by; give pairs: 'halves', 'sts', "
             f"'lee' or a TSV file"
         )
+    if trial.pairs in ("none", "halves"):
+        _check_held_out(trial, corpus)
     if trial.view_size < 3:
         raise ValueError(
             f"view_size must be at least 3 tokens, [CLS] and [SEP] among them, not "
@@ -354,6 +356,25 @@ def _check(trial: Trial, corpus: Corpus) -> None:
         raise ValueError(
             f"width of {trial.encoder} must be a multiple of 64 or less than 128, not {trial.width}"
         )
+
+
+def _check_held_out(trial: Trial, corpus: Corpus) -> None:
+    """Raise DataError, in one line, unless what is held out can be told by what is trained on."""
+    parts = {split: getattr(corpus, split) for split in ("validation", "test")}
+    for split, index in parts.items():
+        if len(index) < 2:
+            raise DataError(
+                f"data {trial.data!r} holds out {len(index)} for {split}, where pairs "
+                f"{trial.pairs!r} need two or more; of a file a tenth of the labelled lines is "
+                f"held out: give more of them, a folder of documents, or scored pairs"
+            )
+    known = set(corpus.labels[corpus.train].tolist())
+    for split, index in parts.items():
+        if trial.pairs == "none" and (strange := set(corpus.labels[index].tolist()) - known):
+            raise DataError(
+                f"data {trial.data!r}: label {corpus.classes[min(strange)]!r} is held out for "
+                f"{split} and never trained on; give more of it, or remove it"
+            )
 
 
 def delete(ids: Tensor, lengths: Tensor, draw: Tensor, p: float) -> tuple[Tensor, Tensor]:
@@ -429,12 +450,20 @@ def _vectorizer(encoder: str, data: str):
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
-    words = CountVectorizer if encoder == "bag-of-words" else TfidfVectorizer
-    steps = [words(dtype=np.float32)]
+    words = (CountVectorizer if encoder == "bag-of-words" else TfidfVectorizer)(dtype=np.float32)
     texts = documents.load(data).vocabulary
-    if encoder == "lsa":
-        steps.append(TruncatedSVD(min(DIRECTIONS, len(texts) - 1), random_state=0))
-    return make_pipeline(*steps).fit(texts)
+    try:
+        counts = words.fit_transform(texts)
+    except ValueError:
+        raise DataError(
+            f"data {data!r} has no words to count, of two letters or more; use another encoder "
+            f"than {encoder!r}"
+        ) from None
+    if encoder != "lsa":
+        return words
+    most = min(len(texts) - 1, counts.shape[1])
+    svd = TruncatedSVD(min(DIRECTIONS, most), random_state=0)
+    return make_pipeline(words, svd.fit(counts))
 
 
 @functools.lru_cache(maxsize=2)
