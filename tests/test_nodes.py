@@ -206,27 +206,26 @@ def test_layers_are_graph_convolutions(monkeypatch):
         rows = []
         for i in range(40):
             total = sum(h[j] / math.sqrt(len(around[i]) * len(around[j])) for j in around[i])
-            rows.append(F.relu(total @ layer.weight + layer.bias))
+            weight = encoder.embeddings.weight if name == "layer1" else layer.product.weight
+            rows.append(F.relu(total @ weight + layer.bias))
         h = torch.stack(rows)
     torch.testing.assert_close(encoder(**view), h)
 
 
 def test_widths_are_graces():
     encoder = prepare(encoder="gcn2", width=128).encoder()
-    shapes = [tuple(getattr(encoder, name).weight.shape) for name in encoder.names]
-    assert shapes == [(1433, 256), (256, 128)] and encoder.features == 128
+    products = [encoder.embeddings, encoder.layer2.product]
+    assert [tuple(product.weight.shape) for product in products] == [(1433, 256), (256, 128)]
+    assert encoder.features == 128 and sum(p.numel() for p in encoder.parameters()) == (
+        1433 * 256 + 256 + 256 * 128 + 128
+    )
 
 
-def test_sparse_words_and_dense_features_are_one():
-    """A transform of the input needs a tensor; all else takes the words as they are."""
-    sparse, full = prepare(), prepare(layer="input", transform="dropout", strength=0.0)
-    torch.manual_seed(0)
-    encoder = sparse.encoder()
-    index = torch.arange(50)
-    one, other = (task.views(3)(index)[1] for task in (sparse, full))
-    assert isinstance(one["x"], nodes.Operator) and isinstance(other["x"], torch.Tensor)
-    torch.testing.assert_close(dense(one["x"]), other["x"])
-    torch.testing.assert_close(encoder(**one), encoder(**other))
+def test_words_are_kept_sparse_and_embedded_as_a_matrix_would_be():
+    task = prepare()
+    view = task.views(3)(torch.arange(50))[1]
+    embeddings = task.encoder().embeddings
+    torch.testing.assert_close(embeddings(view["x"]), dense(view["x"]) @ embeddings.weight)
 
 
 def test_the_gradient_of_a_product_is_that_of_its_matrix():

@@ -36,7 +36,7 @@ def _bert(blocks: int) -> tuple[str, ...]:
 
 
 def _gcn(count: int) -> tuple[str, ...]:
-    return ("input", *(f"layer{number + 1}" for number in range(count)))
+    return ("embeddings", *(f"layer{number + 1}" for number in range(count)))
 
 
 _RESNET = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")

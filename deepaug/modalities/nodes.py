@@ -62,35 +62,51 @@ class _Product(torch.autograd.Function):
 class GCN(nn.Module):
     """Graph convolutions (Kipf and Welling 2017, arXiv 1609.02907), ReLU after each.
 
-    All layers but the last have 2·width features, as GRACE's two have. x (n, f), a tensor or an
-    `Operator`, the adjacency and the indices of nodes (m,) -> their features (m, width).
+    All layers but the last have 2·width features, as GRACE's two have. x, the words of the nodes
+    (n, f), the adjacency and the indices of nodes (m,) -> their features (m, width).
+
+    The first convolution's weights embed the words. As a target the embeddings are the input, as
+    they are of text: thousands of words have no principal components to be had in a step.
     """
 
     def __init__(self, inputs: int, layers: int, width: int):
         super().__init__()
         self.features = width
         widths = [inputs, *[2 * width] * (layers - 1), width]
+        self.embeddings = Product(*widths[:2])
         self.names = [f"layer{number + 1}" for number in range(layers)]
-        for name, *sizes in zip(self.names, widths, widths[1:], strict=False):
-            self.add_module(name, Convolution(*sizes))
+        for number, (name, *sizes) in enumerate(zip(self.names, widths, widths[1:], strict=False)):
+            self.add_module(name, Convolution(*sizes, embedded=number == 0))
 
-    def forward(self, x: Tensor | Operator, adjacency: Operator, nodes: Tensor) -> Tensor:
+    def forward(self, x: Operator, adjacency: Operator, nodes: Tensor) -> Tensor:
+        h = self.embeddings(x)
         for name in self.names:
-            x = getattr(self, name)(x, adjacency)
-        return x[nodes]
+            h = getattr(self, name)(h, adjacency)
+        return h[nodes]
 
 
-class Convolution(nn.Module):
-    """relu(Â·X·W + b): (n, f) -> (n, width)."""
+class Product(nn.Module):
+    """X·W: (n, f) -> (n, width)."""
 
     def __init__(self, inputs: int, width: int):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(inputs, width))
-        self.bias = nn.Parameter(torch.zeros(width))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor | Operator, adjacency: Operator) -> Tensor:
-        return F.relu(adjacency @ (x @ self.weight) + self.bias)
+    def forward(self, x: Tensor | Operator) -> Tensor:
+        return x @ self.weight
+
+
+class Convolution(nn.Module):
+    """relu(Â·X·W + b): (n, f) -> (n, width); without W where X is `embedded` already."""
+
+    def __init__(self, inputs: int, width: int, embedded: bool = False):
+        super().__init__()
+        self.product = nn.Identity() if embedded else Product(inputs, width)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor, adjacency: Operator) -> Tensor:
+        return F.relu(adjacency @ self.product(x) + self.bias)
 
 
 class RawFeatures(nn.Module):
@@ -100,8 +116,8 @@ class RawFeatures(nn.Module):
         super().__init__()
         self.features = inputs
 
-    def forward(self, x: Tensor, adjacency: Operator, nodes: Tensor) -> Tensor:
-        return x[nodes]
+    def forward(self, x: Operator, adjacency: Operator, nodes: Tensor) -> Tensor:
+        return (x @ torch.eye(self.features, device=nodes.device))[nodes]
 
 
 class NodeTask:
@@ -136,9 +152,6 @@ class NodeTask:
         rest = data.rest[torch.randperm(len(data.rest), generator=order)]
         self.train, self.validation = rest.tensor_split(2)
         self._check()
-        # A transform of the input changes a tensor; else the words of a node are kept sparse.
-        self.dense = trial.layer == "input" or trial.encoder == "raw-features"
-        self.x = data.x.to(device)
         self.words = _sparse(data.x)
         self.graph = _Graph(data, device)
         self._labels = data.labels.to(device)
@@ -157,7 +170,7 @@ class NodeTask:
         return len(self.data)
 
     def encoder(self) -> GCN | RawFeatures:
-        inputs = self.x.shape[1]
+        inputs = self.data.x.shape[1]
         if self.trial.encoder == "raw-features":
             return RawFeatures(inputs)
         return GCN(inputs, int(self.trial.encoder.removeprefix("gcn")), self.trial.width)
@@ -189,7 +202,7 @@ class NodeTask:
         """
         generator = torch.Generator().manual_seed(derive(self.trial.seed, "views", epoch))
         edges = torch.rand(2, self.data.edges.shape[1], generator=generator)
-        columns = torch.rand(2, self.x.shape[1], generator=generator)
+        columns = torch.rand(2, self.data.x.shape[1], generator=generator)
         strength, recipe = self.trial.view_strength, self.data.recipe
 
         def both(index: Tensor) -> tuple[dict, dict]:
@@ -208,7 +221,7 @@ class NodeTask:
     def _view(self, edges: Tensor, columns: Tensor, index: Tensor) -> dict:
         """The graph with the edges (e,) and feature columns (f,) that are kept."""
         columns = columns.to(self.device)
-        x = self.x * columns if self.dense else _masked(self.words, columns, self.device)
+        x = _masked(self.words, columns, self.device)
         adjacency = self.graph.adjacency(edges.to(self.device))
         return {"x": x, "adjacency": adjacency, "nodes": index.to(self.device)}
 
@@ -218,7 +231,7 @@ class NodeTask:
     def evaluate(self, embed: Callable[[dict], Tensor], final: bool) -> dict[str, dict]:
         """Accuracies in per cent of frozen features by split: linear probe and kNN."""
         edges = torch.ones(self.data.edges.shape[1], dtype=torch.bool)
-        columns = torch.ones(self.x.shape[1], dtype=torch.bool)
+        columns = torch.ones(self.data.x.shape[1], dtype=torch.bool)
         features = embed(self._view(edges, columns, torch.arange(len(self))))
         features = F.normalize(features.nan_to_num().float(), dim=1)
         parts = {"validation": self.validation} | ({"test": self.data.test} if final else {})
