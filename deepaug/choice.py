@@ -1,11 +1,12 @@
 """What the records of a stage choose, by validation alone: pure functions of scores."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-# What the screen chooses within: the best dropout and the best PCA.
+# A screen chooses one arm of each family; members in the order in which ties are settled.
 FAMILIES = {"dropout": ("dropout", "dropout-feature"), "pca": ("pca", "pca-truncate")}
 
 
@@ -25,19 +26,66 @@ class Choice:
 
 
 def best(scores: Mapping[str, Sequence[float]]) -> str | None:
-    """The arm of the highest mean score.
+    """The name with the highest mean score; of equal ones the first. None if nothing is left.
 
     Args:
-        scores: arm -> its validation scores over seeds and data sets, -inf for a diverged run.
+        scores: name -> its validation scores, one for each seed (and data set); -inf for a run that
+            diverged. A name with such a run is never chosen.
+
+    Raises ValueError for a name without a score, or one that is not a number or +inf.
+    """
+    chosen, highest = None, -math.inf
+    for name, values in scores.items():
+        if not len(values) or not all(value < math.inf for value in values):
+            raise ValueError(f"{name} has scores {list(values)}; needed: numbers, one or more")
+        mean = -math.inf if -math.inf in values else fmean(values)
+        if mean > highest:
+            chosen, highest = name, mean
+    return chosen
+
+
+def best_by_family(
+    scores: Mapping[str, Sequence[float]], transforms: Mapping[str, str]
+) -> dict[str, str]:
+    """The best arm of each family, as `best` has it; a family with nothing left is missing.
+
+    Args:
+        scores: arm -> validation scores, as `best` takes them.
+        transforms: arm -> name of its transform. Arms of no family's transform do not compete.
+    """
+    found = {}
+    for family, members in FAMILIES.items():
+        arms = {arm: values for arm, values in scores.items() if transforms[arm] in members}
+        if (arm := best(arms)) is not None:
+            found[family] = arm
+    return found
+
+
+def targets_and_primary(
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+) -> tuple[dict[str, str], str | None]:
+    """The target of each family's arm, and the family whose arm is primary.
+
+    Args:
+        scores: family -> target -> validation scores of its arm there, as `best` takes them.
 
     Returns:
-        The first of those that share the highest mean; None if every arm diverged at least once.
+        Family -> its best target, without families whose arm diverged at every target; and the
+        family that scores highest at its target, None where no family is left.
     """
-    means = {arm: fmean(values) for arm, values in scores.items()}
-    kept = {arm: mean for arm, mean in means.items() if mean > float("-inf")}
-    return max(kept, key=kept.__getitem__) if kept else None
+    chosen = {family: best(targets) for family, targets in scores.items()}
+    targets = {family: target for family, target in chosen.items() if target is not None}
+    return targets, best({family: scores[family][target] for family, target in targets.items()})
 
 
-def family_of(transform: str) -> str:
-    """The family that a transform is chosen in: its own where it has none, noise say."""
-    return next((name for name, members in FAMILIES.items() if transform in members), transform)
+def middle(layers: Sequence[str]) -> str:
+    """The middle target, number ⌈k/2⌉ of the k `layers` between input and pooling.
+
+    >>> middle(["stem", "stage1", "stage2", "stage3", "stage4"])
+    'stage2'
+
+    Raises ValueError where there is none between them.
+    """
+    if not layers:
+        raise ValueError("no layer lies between input and pooling; needed: one or more")
+    return layers[math.ceil(len(layers) / 2) - 1]

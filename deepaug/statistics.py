@@ -1,8 +1,10 @@
-"""Paired differences, their intervals, and the vocabulary of the verdicts."""
+"""Pure functions of arrays: effects with their intervals, and the vocabulary of the verdicts."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -10,7 +12,10 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Effect:
-    """Mean of paired differences with its confidence interval, in points; n pairs; two-sided p."""
+    """An effect with its confidence interval, of n seeds, and its two-sided p.
+
+    Mostly a mean of paired differences, in points; for shares and τ in their own unit.
+    """
 
     mean: float
     low: float
@@ -47,24 +52,27 @@ def verdict(
     adjusted_p: float | None = None,
     diverged: float = 0.0,
     scale_met: bool = True,
+    level: float = 0.05,
+    most_diverged: float = 0.2,
 ) -> str:
     """The verdict on an effect, by the vocabulary of claims.yaml.
 
     Args:
-        delta: half-width of what counts as negligible, in points.
+        delta: half-width of what counts as negligible, in the effect's unit.
         adjusted_p: the effect's p-value after `holm`, within its family; by default its own.
-        diverged: share of the arm's runs that diverged; above 0.2 nothing is supported.
+        diverged: share of the arm's runs that diverged; above `most_diverged` nothing is supported.
         scale_met: whether the baseline stands as far above random initialisation as the rules
             want; otherwise it has hardly learnt, and nothing is decided.
+        level: what the adjusted p must lie below.
 
     Returns:
-        "supported" (lower bound > 0 and adjusted p < 0.05), "opposed" (the mirror image),
-        "negligible" (interval within ±delta) or "inconclusive".
+        The first that applies: "supported" (lower bound > 0 and adjusted p < level), "opposed"
+        (the mirror image), "negligible" (interval within ±delta) or "inconclusive".
     """
     if not scale_met:
         return "inconclusive"
-    significant = (effect.p_value if adjusted_p is None else adjusted_p) < 0.05
-    if effect.low > 0 and significant and diverged <= 0.2:
+    significant = (effect.p_value if adjusted_p is None else adjusted_p) < level
+    if effect.low > 0 and significant and diverged <= most_diverged:
         return "supported"
     if effect.high < 0 and significant:
         return "opposed"
@@ -84,13 +92,106 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def pairs_needed(effect: Effect, delta: float = 0.5, confidence: float = 0.95) -> int:
     """How many pairs would give an interval of half-width `delta`, at the spread seen.
 
-    Raises ValueError for an effect of one pair, which has no spread.
+    No fewer than there are. Raises ValueError for an effect without a spread: of one pair, or of a
+    ratio that is not defined.
     """
     if effect.n < 2:
         raise ValueError(f"the spread of {effect.n} pair is not known; needed: two pairs or more")
+    if not math.isfinite(effect.high - effect.mean):
+        raise ValueError("the spread of an effect without an interval is not known")
     spread = (effect.high - effect.mean) * math.sqrt(effect.n)
     spread /= float(stats.t.ppf((1 + confidence) / 2, effect.n - 1))
-    n = effect.n
+    # Normal quantiles lie below t's: no fewer than they ask for will do.
+    n = max(effect.n, int((float(stats.norm.ppf((1 + confidence) / 2)) * spread / delta) ** 2))
     while float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n) > delta:
         n += 1
     return n
+
+
+def jackknife_effect(
+    estimate: Callable[..., float], *columns: Sequence[float], confidence: float = 0.95
+) -> Effect:
+    """Tukey's (1958) jackknife: Student's t interval for the mean of the pseudo-values.
+
+    Args:
+        estimate: takes the columns, each of them (n,), and returns a number.
+        columns: n values each, paired by position (seed); a seed is left out of all at once.
+
+    Returns:
+        An effect whose mean is the estimate freed of its bias to first order. It equals
+        `paired_effect` where the estimate is a mean. An estimate that is not finite with all seeds
+        or without one of them has an interval of infinite width.
+    """
+    arrays = [np.asarray(column, float) for column in columns]
+    n = len(arrays[0]) if arrays else 0
+    if not n or any(array.shape != (n,) for array in arrays):
+        shapes = [array.shape for array in arrays]
+        raise ValueError(f"columns of shapes {shapes} do not pair; needed: as many values, > 0")
+    if n == 1:
+        return Effect(float(estimate(*arrays)), -math.inf, math.inf, 1, 1.0)
+    whole = estimate(*arrays)
+    without = [estimate(*(np.delete(array, seed) for array in arrays)) for seed in range(n)]
+    pseudo = n * whole - (n - 1) * np.asarray(without)
+    if not np.isfinite(pseudo).all():
+        return Effect(math.nan, -math.inf, math.inf, n, 1.0)
+    return paired_effect(pseudo, np.zeros(n), confidence)
+
+
+def ratio_of_means(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """Mean of `numerator` over mean of `denominator`; nan where the latter is not above 0."""
+    below = float(np.mean(denominator))
+    return float(np.mean(numerator)) / below if below > 0 else math.nan
+
+
+def depth_taus(gains: Sequence[Sequence[float]]) -> np.ndarray:
+    """Kendall's τ-b between depth and gain, for each seed.
+
+    Args:
+        gains: (seeds, targets), the targets in order of depth; two or more.
+
+    Returns:
+        (seeds,): 1 where every deeper target gains more, -1 where every one gains less; 0 where
+        all gain alike.
+    """
+    gains = np.asarray(gains, float)
+    if gains.ndim != 2 or gains.shape[1] < 2 or not np.isfinite(gains).all():
+        raise ValueError(
+            f"gains must be finite, of shape (seeds, targets) with two targets or more, not "
+            f"{gains.tolist()}"
+        )
+    signs = _signs(gains)
+    untied = np.abs(signs).sum(-1)
+    return signs.sum(-1) / np.sqrt(signs.shape[-1] * np.maximum(untied, 1))
+
+
+def depth_p_values(profile: Sequence[float]) -> tuple[float, float]:
+    """Exact one-sided permutation p-values of τ between depth and the gain of each target.
+
+    Args:
+        profile: (targets,), the mean gains in order of depth; two to eight.
+
+    Returns:
+        The shares of all orders of the gains whose τ is no smaller, and no larger, than theirs:
+        small where gains grow with depth, and where they fall.
+    """
+    profile = np.asarray(profile, float)
+    if profile.ndim != 1 or not 2 <= len(profile) <= 8 or not np.isfinite(profile).all():
+        raise ValueError(f"a profile has 2 to 8 finite gains, not {profile.tolist()}")
+    # τ and the sum of signs order alike, ties or not; the sum is a whole number.
+    seen = _signs(profile).sum()
+    others = _signs(profile[_orders(len(profile))]).sum(-1)
+    return float((others >= seen).mean()), float((others <= seen).mean())
+
+
+def _signs(gains: np.ndarray) -> np.ndarray:
+    """Of each pair of targets, whether the deeper gains more: (..., targets) -> (..., pairs).
+
+    Gains, in points, that differ by rounding alone are tied.
+    """
+    shallow, deep = np.triu_indices(gains.shape[-1], 1)
+    return np.sign(np.round(gains[..., deep] - gains[..., shallow], 9))
+
+
+@lru_cache
+def _orders(k: int) -> np.ndarray:
+    return np.array(list(itertools.permutations(range(k))))
