@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def paired_effect(arm: Sequence[float], baseline: Sequence[float], confidence=0.
     if n == 1:
         return Effect(mean, -math.inf, math.inf, 1, 1.0)
     error = float(differences.std(ddof=1)) / math.sqrt(n)
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+    reach = _reach(confidence, n) * error
+    p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
     return Effect(mean, mean - reach, mean + reach, n, p_value)
 
 
@@ -100,21 +100,26 @@ def pairs_needed(effect: Effect, delta: float = 0.5, confidence: float = 0.95) -
     if not math.isfinite(effect.high - effect.mean):
         raise ValueError("the spread of an effect without an interval is not known")
     spread = (effect.high - effect.mean) * math.sqrt(effect.n)
-    spread /= float(stats.t.ppf((1 + confidence) / 2, effect.n - 1))
+    spread /= _reach(confidence, effect.n)
     # Normal quantiles lie below t's: no fewer than they ask for will do.
-    n = max(effect.n, int((float(stats.norm.ppf((1 + confidence) / 2)) * spread / delta) ** 2))
-    while float(stats.t.ppf((1 + confidence) / 2, n - 1)) * spread / math.sqrt(n) > delta:
+    n = max(effect.n, int((float(special.ndtri((1 + confidence) / 2)) * spread / delta) ** 2))
+    while _reach(confidence, n) * spread / math.sqrt(n) > delta:
         n += 1
     return n
 
 
+def _reach(confidence: float, n: int) -> float:
+    """Student's t quantile: half an interval of a mean of n values, in standard errors."""
+    return float(special.stdtrit(n - 1, (1 + confidence) / 2))
+
+
 def jackknife_effect(
-    estimate: Callable[..., float], *columns: Sequence[float], confidence: float = 0.95
+    estimate: Callable[..., np.ndarray], *columns: Sequence[float], confidence: float = 0.95
 ) -> Effect:
     """Tukey's (1958) jackknife: Student's t interval for the mean of the pseudo-values.
 
     Args:
-        estimate: takes the columns, each of them (n,), and returns a number.
+        estimate: takes the columns and returns a number; of arrays (..., n) one for each row.
         columns: n values each, paired by position (seed); a seed is left out of all at once.
 
     Returns:
@@ -129,18 +134,18 @@ def jackknife_effect(
         raise ValueError(f"columns of shapes {shapes} do not pair; needed: as many values, > 0")
     if n == 1:
         return Effect(float(estimate(*arrays)), -math.inf, math.inf, 1, 1.0)
-    whole = estimate(*arrays)
-    without = [estimate(*(np.delete(array, seed) for array in arrays)) for seed in range(n)]
-    pseudo = n * whole - (n - 1) * np.asarray(without)
+    others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)  # row i: all seeds but i
+    without = estimate(*(array[others] for array in arrays))
+    pseudo = n * estimate(*arrays) - (n - 1) * without
     if not np.isfinite(pseudo).all():
         return Effect(math.nan, -math.inf, math.inf, n, 1.0)
     return paired_effect(pseudo, np.zeros(n), confidence)
 
 
-def ratio_of_means(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Mean of `numerator` over mean of `denominator`; nan where the latter is not above 0."""
-    below = float(np.mean(denominator))
-    return float(np.mean(numerator)) / below if below > 0 else math.nan
+def ratio_of_means(numerator: Sequence[float], denominator: Sequence[float]) -> np.ndarray:
+    """Mean of `numerator` over mean of `denominator`, both (..., n); nan where that is not > 0."""
+    above, below = np.mean(numerator, -1), np.mean(denominator, -1)
+    return np.where(below > 0, above / np.where(below > 0, below, 1), math.nan)
 
 
 def depth_taus(gains: Sequence[Sequence[float]]) -> np.ndarray:
@@ -177,9 +182,10 @@ def depth_p_values(profile: Sequence[float]) -> tuple[float, float]:
     profile = np.asarray(profile, float)
     if profile.ndim != 1 or not 2 <= len(profile) <= 8 or not np.isfinite(profile).all():
         raise ValueError(f"a profile has 2 to 8 finite gains, not {profile.tolist()}")
-    # τ and the sum of signs order alike, ties or not; the sum is a whole number.
+    # τ and the sum of signs rank the orders alike, ties or not, and the sum is a whole number.
     seen = _signs(profile).sum()
-    others = _signs(profile[_orders(len(profile))]).sum(-1)
+    higher = np.sign(np.round(np.diff(np.sort(profile)), 9)).cumsum()
+    others = _sums_of_orders((0, *higher))
     return float((others >= seen).mean()), float((others <= seen).mean())
 
 
@@ -193,5 +199,6 @@ def _signs(gains: np.ndarray) -> np.ndarray:
 
 
 @lru_cache
-def _orders(k: int) -> np.ndarray:
-    return np.array(list(itertools.permutations(range(k))))
+def _sums_of_orders(ranks: tuple[float, ...]) -> np.ndarray:
+    """The sum of signs of every order of the ranks, (orders,)."""
+    return _signs(np.array(list(itertools.permutations(ranks)))).sum(-1)

@@ -1,12 +1,23 @@
-"""Intervals against scipy's, verdicts at their borders, Holm by hand."""
+"""Intervals against scipy's, verdicts at their borders, Holm, τ and the jackknife by hand."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from deepaug.statistics import Effect, holm, paired_effect, pairs_needed, verdict
+from deepaug.statistics import (
+    Effect,
+    depth_p_values,
+    depth_taus,
+    holm,
+    jackknife_effect,
+    paired_effect,
+    pairs_needed,
+    ratio_of_means,
+    verdict,
+)
 
 
 def pairs(n, gain=0.3, spread=1.0, seed=0):
@@ -170,3 +181,141 @@ def test_pairs_needed_cannot_be_told_from_one_pair():
 def test_nothing_is_decided_where_the_baseline_has_hardly_learnt():
     for effect in (interval(0.6, 3.0), interval(-3.0, -0.6), interval(-0.1, 0.1)):
         assert verdict(effect, scale_met=False) == "inconclusive"
+
+
+def test_limits_of_a_verdict_are_given_by_the_caller():
+    assert verdict(interval(0.6, 3.0), adjusted_p=0.02, level=0.02) == "inconclusive"
+    assert verdict(interval(-3.0, -0.6), adjusted_p=0.02, level=0.02) == "inconclusive"
+    assert verdict(interval(0.6, 3.0), diverged=0.2, most_diverged=0.1) == "inconclusive"
+
+
+def test_negligible_is_said_of_the_interval_and_not_of_its_middle():
+    assert verdict(Effect(0.0, -0.6, 0.6, 10, 1.0)) == "inconclusive"
+    assert verdict(Effect(0.4, 0.1, 0.7, 10, 0.04), adjusted_p=0.3) == "inconclusive"
+
+
+def test_many_pairs_needed_are_found_in_no_time():
+    effect = paired_effect(*pairs(10, spread=40.0))
+    assert pairs_needed(effect, 0.05) > 1_000_000
+
+
+def test_pairs_needed_cannot_be_told_without_an_interval():
+    with pytest.raises(ValueError, match="without an interval"):
+        pairs_needed(Effect(math.nan, -math.inf, math.inf, 10, 1.0))
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 7, 8])
+@pytest.mark.parametrize("ties", [False, True])
+def test_taus_are_scipys(k, ties):
+    gains = np.random.default_rng(k).normal(size=(20, k))
+    gains = gains.round() if ties else gains
+    expected = [stats.kendalltau(np.arange(k), row).statistic for row in gains]
+    assert depth_taus(gains) == pytest.approx(np.nan_to_num(expected))  # all alike: nan, ours 0
+
+
+def test_taus_by_hand():
+    gains = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 2, 1, 3], [1, 1, 1, 1]]
+    assert depth_taus(gains) == pytest.approx([1, -1, 4 / 6, 0])
+
+
+def test_gains_that_differ_by_rounding_are_tied():
+    assert depth_taus([[0.1 + 0.2, 0.3, 0.3]]) == pytest.approx([0])
+    assert depth_p_values([0.1 + 0.2, 0.3, 0.1 * 3]) == (1, 1)
+
+
+@pytest.mark.parametrize("gains", [[0.1, 0.2], [[0.1], [0.2]], [[0.1, math.nan]], [[[1.0, 2.0]]]])
+def test_gains_without_seeds_or_targets_are_refused(gains):
+    with pytest.raises(ValueError, match="gains must be finite"):
+        depth_taus(gains)
+
+
+@pytest.mark.parametrize("k", [2, 4, 7, 8])
+def test_permutation_p_is_scipys_exact_one(k):
+    """Without ties: scipy counts them by another route."""
+    for seed in range(5):
+        profile = np.random.default_rng(seed).normal(size=k)
+        for found, side in zip(depth_p_values(profile), ("greater", "less"), strict=True):
+            test = stats.kendalltau(np.arange(k), profile, method="exact", alternative=side)
+            assert found == pytest.approx(test.pvalue)
+
+
+@pytest.mark.parametrize("profile", [[0, 1, 1, 2, 5], [3, 3, 1, 0], [2, 2, 2], [1, 0, 1, 0, 2, 2]])
+def test_permutation_p_with_ties_counts_every_order(profile):
+    seen = stats.kendalltau(range(len(profile)), profile).statistic
+    taus = [
+        stats.kendalltau(range(len(profile)), order).statistic
+        for order in itertools.permutations(profile)
+    ]
+    seen, taus = np.nan_to_num(seen), np.nan_to_num(taus)
+    expected = np.mean(taus >= seen - 1e-12), np.mean(taus <= seen + 1e-12)
+    assert depth_p_values(profile) == pytest.approx(expected)
+
+
+def test_permutation_p_by_hand():
+    """Of four targets only the perfect order is rarer than 1 in 20: 1 of 24; the next, 4 of 24."""
+    assert depth_p_values([0, 1, 2, 3]) == pytest.approx((1 / 24, 1))
+    assert depth_p_values([3, 2, 1, 0]) == pytest.approx((1, 1 / 24))
+    assert depth_p_values([0, 1, 3, 2]) == pytest.approx((4 / 24, 23 / 24))
+
+
+@pytest.mark.parametrize("profile", [[1.0], range(9), [0.0, math.nan], [[0.0, 1.0]]])
+def test_profiles_too_short_or_too_long_are_refused(profile):
+    with pytest.raises(ValueError, match="2 to 8 finite gains"):
+        depth_p_values(profile)
+
+
+def mean(values):
+    return np.mean(values, -1)
+
+
+def test_jackknife_of_a_mean_is_the_paired_t_interval():
+    arm, baseline = pairs(10)
+    found = jackknife_effect(lambda a, b: mean(a) - mean(b), arm, baseline)
+    expected = paired_effect(arm, baseline)
+    for name in ("mean", "low", "high", "n", "p_value"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name))
+
+
+def test_jackknife_of_a_ratio_by_hand():
+    """1, 2, 3 over 2, 2, 5: 2/3; without each 5/7, 4/7 and 3/4, so that 3·2/3 - 2·these follow."""
+    found = jackknife_effect(ratio_of_means, [1, 2, 3], [2, 2, 5])
+    pseudo = np.array([2 - 10 / 7, 2 - 8 / 7, 2 - 6 / 4])
+    reach = 4.302652729911275 * pseudo.std(ddof=1) / math.sqrt(3)
+    assert found.mean == pytest.approx(pseudo.mean())
+    assert (found.low, found.high) == pytest.approx((pseudo.mean() - reach, pseudo.mean() + reach))
+
+
+def test_jackknife_frees_the_variance_of_its_bias():
+    """Of the variance with divisor n it makes that with n - 1, exactly (Efron and Stein 1981)."""
+    values = pairs(7)[0]
+    found = jackknife_effect(lambda x: np.var(x, -1), values)
+    assert found.mean == pytest.approx(np.var(values, ddof=1))
+
+
+def test_jackknife_intervals_of_a_ratio_cover_it():
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        whole = random.normal(15, 1.5, 10)  # correlated: the more learnt, the more lost
+        lost = 0.2 * whole + random.normal(0, 1, 10)
+        found = jackknife_effect(ratio_of_means, lost, whole)
+        covered += found.low <= 0.2 <= found.high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_ratio_without_a_denominator_has_no_interval():
+    for below in ([0.0, 0.0, 0.0], [-1.0, -2.0, -3.0], [5.0, -1.0, -1.0]):  # the last without one
+        found = jackknife_effect(ratio_of_means, [1.0, 1.0, 1.0], below)
+        assert (found.low, found.high, found.p_value) == (-math.inf, math.inf, 1.0)
+        assert verdict(found) == "inconclusive"
+
+
+def test_jackknife_of_one_seed_tells_nothing():
+    found = jackknife_effect(ratio_of_means, [1.0], [4.0])
+    assert (found.mean, found.low, found.n) == (0.25, -math.inf, 1)
+
+
+@pytest.mark.parametrize("columns", [(), ([],), ([1.0, 2.0], [1.0]), ([[1.0, 2.0]],)])
+def test_columns_that_do_not_pair_are_refused(columns):
+    with pytest.raises(ValueError, match="do not pair"):
+        jackknife_effect(ratio_of_means, *columns)
