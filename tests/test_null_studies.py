@@ -47,7 +47,8 @@ class World:
     truth: str = "null"  # see `truths`
     noise: str = "normal"  # or "heavy": t of 3 degrees of freedom, as wide
     spread: tuple[float, float] = (0.5, 1.5)  # deviation of paired differences, drawn by study
-    leak: bool = False  # the fault to be caught: confirm on the runs that chose
+    diverging: float = 0.0  # share of runs
+    leak: bool = False  # the fault to be caught: confirm on the scores that chose
 
 
 NODES_AND_TEXT, IMAGES = World(targets=4), World(targets=7)
@@ -79,16 +80,24 @@ class Study:
 
     def runs(self, arms: int, seeds: int) -> np.ndarray:
         """Noise of unrelated arms, (validation and test, arms, seeds)."""
+        return self.some_diverge(self.sd * self.standard(arms, seeds))
+
+    def standard(self, arms: int, seeds: int) -> np.ndarray:
         both, own = self.draw(1, arms, seeds), self.draw(2, arms, seeds)
-        return self.sd * (np.sqrt(self.kinship) * both + np.sqrt(1 - self.kinship) * own)
+        return np.sqrt(self.kinship) * both + np.sqrt(1 - self.kinship) * own
+
+    def some_diverge(self, noise: np.ndarray) -> np.ndarray:
+        """A diverged run has a validation score of -inf and a test score that is nan."""
+        lost = self.random.random(noise.shape[1:]) < self.world.diverging
+        return np.where(lost, np.array([-np.inf, np.nan])[:, None, None], noise)
 
     def runs_at_targets(self, seeds: int) -> np.ndarray:
         """Noise of an arm at each target, neighbours being alike, (2, targets, seeds)."""
-        noise = self.runs(self.world.targets, seeds) / self.sd
+        noise = self.standard(self.world.targets, seeds)
         for target in range(1, self.world.targets):
             new = np.sqrt(1 - self.neighbours**2) * noise[:, target]
             noise[:, target] = self.neighbours * noise[:, target - 1] + new
-        return self.target_sd[:, None] * noise
+        return self.some_diverge(self.target_sd[:, None] * noise)
 
     def truths(self) -> tuple[np.ndarray, float, float]:
         """True gain of the arm at each target and alone; what contrastive shares drop more."""
@@ -125,8 +134,10 @@ def named(names, scores) -> dict[str, list[float]]:
     return {name: list(row) for name, row in zip(names, scores, strict=True)}
 
 
-def outcomes_of(world: World, random: np.random.Generator) -> dict[str, verdicts.Outcome]:
-    """One study, from tuning to the outcomes of the family's eight tests."""
+def outcomes_of(
+    world: World, random: np.random.Generator
+) -> tuple[dict[str, verdicts.Outcome], bool]:
+    """One study, from tuning to the outcomes of the family's eight tests; whether scale is met."""
     study = Study(world, random)
     gains, alone, more = study.truths()
     names = [str(target) for target in range(world.targets)]
@@ -145,27 +156,29 @@ def outcomes_of(world: World, random: np.random.Generator) -> dict[str, verdicts
     step2 = {f: named(names, above + gains[:, None] + noise[0]) for f, noise in screened.items()}
     chosen, primary = choice.targets_and_primary(step2)
     target = int(chosen[primary])
-    deep = int(choice.best({name: step2[primary][name] for name in names[1:]}))
+    deep = choice.best({name: step2[primary][name] for name in names[1:]})
 
     # Confirm: new seeds, new runs, the test metric.
     seed_effect = random.normal(0, 1.5, SEEDS)
     level = 40 + above + seed_effect
-    baseline, unaugmented, free, frozen, arm_free, arm_frozen = study.runs(6, SEEDS)[1]
-    noise = screened[primary] if world.leak else study.runs_at_targets(SEEDS)
-    at_targets = level + gains[:, None] + noise[1]
-    baseline, unaugmented = level + baseline, level + alone + unaugmented
     untrained = 40 + seed_effect / 3 + random.normal(0, 0.5, SEEDS)
     twin_level = 50 + above + random.normal(0, 1.0, SEEDS)
-    twin, twin_arm, twin_free, twin_frozen = twin_level + study.runs(4, SEEDS)[1]
-
     share = random.uniform(0.06, 0.3)
     dropped = (share + more) * above, share * (above + gains[target]), share * (above + 10)
-    without = verdicts.Drop(level + free, level - dropped[0] + frozen, baseline, untrained)
-    arm = level + gains[target]
-    alleviated = verdicts.Drop(
-        arm + arm_free, arm - dropped[1] + arm_frozen, at_targets[target], untrained
-    )
-    supervised = verdicts.Drop(twin_free, twin_frozen - dropped[2], twin, untrained)
+
+    def counted(scores):
+        return verdicts.counted(scores, np.isnan(scores), untrained)
+
+    noise = screened[primary] if world.leak else study.runs_at_targets(SEEDS)
+    at_targets = level + gains[:, None] + noise[0 if world.leak else 1]
+    diverged = np.isnan(at_targets).mean(1)
+    at_targets, arm = counted(at_targets), level + gains[target]
+    means = [level, level + alone, twin_level, twin_level]
+    means += [level, level - dropped[0], arm, arm - dropped[1], twin_level, twin_level - dropped[2]]
+    baseline, unaugmented, twin, twin_arm, *split = counted(means + study.runs(10, SEEDS)[1])
+    without = verdicts.Drop(*split[:2], baseline, untrained)
+    alleviated = verdicts.Drop(*split[2:4], at_targets[target], untrained)
+    supervised = verdicts.Drop(*split[4:], twin, untrained)
 
     found = at_targets - baseline  # (targets, seeds)
     liking = random.dirichlet(np.ones(world.targets - 1))  # some scores always say the same
@@ -178,21 +191,25 @@ def outcomes_of(world: World, random: np.random.Generator) -> dict[str, verdicts
         "C2": verdicts.interaction(at_targets[target], baseline, twin_arm, twin, LIMITS.confidence),
         "C3a": trend,
         "C3b standard": paired_effect(unaugmented, baseline),
-        "C3b same transform": paired_effect(at_targets[deep], at_targets[0]),
+        "C3b same transform": paired_effect(at_targets[int(deep or 1)], at_targets[0]),
         "C4 exhibited": verdicts.drop_difference(without, supervised, LIMITS.confidence),
         "C4 alleviated": verdicts.drop_difference(without, alleviated, LIMITS.confidence),
         "C5": verdicts.against_random(found[1:].T, says, LIMITS.confidence),
     }
     deltas = {"C3a": 0.2, "C4 exhibited": 0.05, "C4 alleviated": 0.05}
-    return {
+    outcomes = {
         test: verdicts.Outcome(
             effect,
             deltas.get(test, world.delta),
             SEEDS,
+            diverged=max(diverged) if test in ("C3a", "C5") else diverged[target],
             depth_p=depth_p if test == "C3a" else None,
         )
         for test, effect in effects.items()
     }
+    if deep is None:  # it diverged at every target after the input: nothing to confirm there
+        outcomes |= dict.fromkeys(CELLS["C3b"])
+    return outcomes, np.mean(baseline - untrained) >= 10
 
 
 def simulate(world: World, studies: int, seed: int = 0) -> Counter:
@@ -204,7 +221,8 @@ def simulate(world: World, studies: int, seed: int = 0) -> Counter:
     count = Counter()
     random = np.random.default_rng(seed)
     for _ in range(studies):
-        judged = verdicts.judge(outcomes_of(world, random), CELLS, LIMITS, scale_met=True)
+        outcomes, scale_met = outcomes_of(world, random)
+        judged = verdicts.judge(outcomes, CELLS, LIMITS, scale_met)
         words = {test: verdict.word for test, verdict in judged.tests.items()}
         count.update(words.items())
         count.update((f"cell {cell}", word) for cell, word in judged.cells.items())
@@ -235,11 +253,11 @@ def report(title: str, count: Counter, studies: int, words=DECIDED, names=()) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise", ["normal", "heavy"])
+@pytest.mark.parametrize("change", [{}, {"noise": "heavy"}, {"diverging": 0.05}], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_of_null_studies_one_in_twenty_decides_anything(shape, noise):
-    count = simulate(replace(SHAPES[shape], noise=noise), 2000)
-    report(f"null, {shape}, {noise} noise", count, 2000)
+def test_of_null_studies_one_in_twenty_decides_anything(shape, change):
+    count = simulate(replace(SHAPES[shape], **change), 2000)
+    report(f"null, {shape}, {change}", count, 2000)
     assert at_least(count["any", "decided"], 2000) <= 0.05
     assert at_least(count["any cell", "decided"], 2000) <= 0.05
 
@@ -281,10 +299,21 @@ def test_a_hundred_studies_at_delta(truth):
         assert at_least(count[name, "negligible"], 100) <= 0.025
 
 
-def test_a_confirm_on_the_runs_that_chose_is_caught():
-    """What the simulation is for: with this fault the rate is far above 5 %."""
-    count = simulate(replace(IMAGES, leak=True), 100)
+def test_without_holm_the_rate_is_caught(monkeypatch):
+    monkeypatch.setattr(verdicts, "holm", list)
+    count = simulate(IMAGES, 100)
     assert at_least(count["any", "decided"], 100) > 0.05
+
+
+@pytest.mark.parametrize("leak", [False, True])
+def test_choosing_leaves_its_trace_in_the_scores_that_chose_alone(leak):
+    """The best of many seems better than it is: not so in new runs of other seeds."""
+    random, world = np.random.default_rng(0), replace(IMAGES, leak=leak)
+    found = [outcomes_of(world, random)[0] for _ in range(200)]
+    for test in ("C1", "C2", "C3b same transform"):
+        means = [outcomes[test].effect.mean for outcomes in found]
+        effect = paired_effect(means, np.zeros(200), confidence=0.999)
+        assert (effect.low > 0) == leak and effect.high > 0, (test, effect)
 
 
 def test_true_effects_are_found():
@@ -292,4 +321,4 @@ def test_true_effects_are_found():
     count = simulate(replace(IMAGES, truth="effective"), 20)
     for test in ("C1", "C2", "C3a", "C3b standard", "C3b same transform", "C4 exhibited"):
         assert count[test, "supported"] >= 18, test
-    assert count["any", "opposed"] == 0
+        assert not count[test, "opposed"]
