@@ -39,7 +39,13 @@ def test_interaction_by_hand():
 
 @pytest.mark.parametrize(
     ("contrastive", "twin", "expected"),
-    [(UP, DOWN, True), (UP, WIDE, False), (WIDE, DOWN, False), (UP, UP, False), (DOWN, UP, False)],
+    [
+        (UP, DOWN, True),
+        (UP, Effect(-0.2, -1.4, 1.0, 10, 0.7), False),
+        (WIDE, DOWN, False),
+        (UP, UP, False),
+        (DOWN, UP, False),
+    ],
 )
 def test_inverse_takes_both_gains_by_interval(contrastive, twin, expected):
     assert verdicts.inverse(contrastive, twin) is expected
