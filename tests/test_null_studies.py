@@ -265,11 +265,13 @@ def test_of_null_studies_one_in_twenty_decides_anything(shape, change):
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", [(0.5, 1.5), (0.1, 0.6)])
 @pytest.mark.parametrize("truth", AT_DELTA)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_an_effect_of_delta_is_seldom_called_negligible(shape, truth, spread):
-    count = simulate(replace(SHAPES[shape], truth=truth, spread=spread), 2000)
+@pytest.mark.parametrize("world", [NODES_AND_TEXT, replace(NODES_AND_TEXT, delta=1.0), IMAGES])
+def test_an_effect_of_delta_is_seldom_called_negligible(world, truth, spread):
+    """Of nodes delta is 1 point."""
+    count = simulate(replace(world, truth=truth, spread=spread), 2000)
     names = AT_DELTA[truth]
-    report(f"{truth}, {shape}, spread {spread}", count, 2000, ("negligible",), names)
+    title = f"{truth}, {world.targets} targets, delta {world.delta}, spread {spread}"
+    report(title, count, 2000, ("negligible",), names)
     for name in names:
         assert at_least(count[name, "negligible"], 2000) <= 0.025
     if truth == "flat":
