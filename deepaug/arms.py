@@ -1,12 +1,11 @@
 """Arms: a baseline with a transform at one layer, and what each is held against."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from deepaug import modalities
+from deepaug import choice, modalities
 from deepaug.trial import WAYS, Trial
 from deepaug.validation import one_of
 
@@ -33,8 +32,7 @@ def targets(trial: Trial) -> tuple[str, ...]:
 
 def middle(trial: Trial) -> str:
     """Of the k layers between input and pooling the one numbered ⌈k/2⌉."""
-    between = [layer for layer in targets(trial)[1:] if layer not in POOLED]
-    return between[math.ceil(len(between) / 2) - 1]
+    return choice.middle([layer for layer in targets(trial)[1:] if layer not in POOLED])
 
 
 def name(trial: Trial) -> str:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -231,22 +231,20 @@ class Study:
         if baseline is None:
             raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
         tuned = settled.baseline | changes(baseline)
-        families = dict.fromkeys(
-            choice.family_of(es[0].trial.transform) for es in found.values() if es[0].role == "arm"
-        )
-        chosen, deep, means = {}, {}, {}
-        for family in families:
+        own = {
+            name: entries[0].trial for name, entries in found.items() if entries[0].role == "arm"
+        }
 
-            def of_family(entry: Entry, family=family) -> bool:
-                return entry.role == "arm" and choice.family_of(entry.trial.transform) == family
+        def by_family(names: Iterable[str]) -> dict[str, str]:
+            few = {name: scores[name] for name in names}
+            return choice.best_by_family(few, {name: own[name].transform for name in few})
 
-            arm = best(of_family)
-            deeper = best(lambda e: of_family(e) and e.trial.layer != arms.targets(e.trial)[0])
-            if arm is not None:
-                chosen[family] = changes(arm)
-                deep[family] = changes(deeper) if deeper else chosen[family]
-                means[family] = scores[arm]
-        return Choice(tuned, chosen or settled.arms, deep or settled.deep, choice.best(means) or "")
+        chosen = by_family(own)
+        after = by_family(n for n, trial in own.items() if trial.layer != arms.targets(trial)[0])
+        primary = choice.best({family: scores[arm] for family, arm in chosen.items()})
+        changed = {family: changes(arm) for family, arm in chosen.items()}
+        deep = {family: changes(after.get(family, arm)) for family, arm in chosen.items()}
+        return Choice(tuned, changed or settled.arms, deep or settled.deep, primary or "")
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
