@@ -2,37 +2,35 @@
 
 import argparse
 import json
+import math
 import os
-import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import deepaug
 from deepaug import modalities, plain, records, studies
 from deepaug.trial import Trial
-from deepaug.validation import one_of
+from deepaug.validation import one_line, one_of
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+ALL = "all"  # in a study's place: all studies of the profile
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input ends in one line on stderr and exit code 2."""
+    # Imports so far count as well, where this is the process's own command.
+    started = time.monotonic() - (time.process_time() if arguments is None else 0.0)
     options = _parser().parse_args(arguments)
+    options.started = started
     try:
         options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
-        print(f"deepaug: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        print(
-            f"deepaug: {error.name} is not installed; pip install 'deepaug[run]', or 'deepaug"
-            f"[book]' for notebooks",
-            file=sys.stderr,
-        )
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"deepaug: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(
@@ -61,7 +59,6 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of records (default: $DEEPAUG_RESULTS or results/)",
     )
     grid = _Parser(add_help=False, parents=[store])
-    grid.add_argument("study", metavar="STUDY")
     grid.add_argument(
         "--profile",
         default="quick",
@@ -82,15 +79,27 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser("run", parents=[grid], help="compute the records that are missing")
+    run.add_argument("study", metavar="STUDY", help=f"a study's name, or {ALL}")
     run.add_argument(
         "--workers", type=_workers, default=1, metavar="N", help="trials side by side (default 1)"
     )
     run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
     run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
+    run.add_argument(
+        "--minutes",
+        type=_minutes,
+        metavar="M",
+        help="end before M minutes are over; what is in flight by then goes on at the next call",
+    )
     run.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
     run.set_defaults(command=_run)
 
-    listing = commands.add_parser("list", parents=[grid], help="list a study's trials")
+    listing = commands.add_parser(
+        "list", parents=[grid], help="list the studies, one's trials, or what all of them cost"
+    )
+    listing.add_argument(
+        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; default: their names"
+    )
     listing.add_argument("--json", action="store_true", help="as a list of objects")
     listing.add_argument(
         "--batch",
@@ -181,6 +190,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
+    return minutes
+
+
 def _workers(text: str) -> int:
     """A number of processes that this machine can hold: each takes half a GiB to begin with."""
     cores = os.cpu_count() or 1
@@ -201,37 +220,62 @@ def _folder(text: str) -> Path:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.study == ALL:
+        _run_all(options)
+        return
     study = _study(options)
     _tell_other_protocols(study)
-    entries = study.entries()
     for stage in options.stage or ():
         one_of(f"stage of {study.name} at {study.profile}", stage, study.stages)
-    for key in options.only or ():
-        one_of(f"key in {study.name} at {study.profile}", key, {e.trial.key for e in entries})
-    from deepaug import sweep
+    if options.only:
+        keys = {entry.trial.key for entry in study.entries()}
+        for key in options.only:
+            one_of(f"key in {study.name} at {study.profile}", key, keys)
+    from deepaug import running
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's kill ends as Ctrl-C
-    recorded, told = 0, set()
-    # Once around for what is settled, and again for stages whose choice that has settled.
-    while True:
-        todo = []
-        for name in options.stage or study.stages:
-            entries = study.stage_entries(name)
-            if options.only:
-                entries = [e for e in entries if e.trial.key in options.only]
-            trials = {e.trial.key: e for e in entries}
-            missing = sum(study.store.read(e.trial) is None for e in trials.values())
-            if missing:
-                conditions = _conditions(entries, options)
-                print(f"{name}: {missing} of {len(trials)} trials to run; {conditions}", flush=True)
-                todo += entries
-            elif name not in told and (trials or not options.only):
-                print(f"{name}: {study.progress(name)}")
-            told.add(name)
-        if not todo:
-            break
-        recorded += len(sweep.run(todo, study.store, options.workers, options.accelerator))
-    print(f"{recorded} new records in {study.store.folder}")
+    running.one(
+        study,
+        options.stage or list(study.stages),
+        options.only,
+        options.workers,
+        options.accelerator,
+        options.started,
+        options.minutes,
+    )
+
+
+def _run_all(options: argparse.Namespace) -> None:
+    agenda = _agenda(options)
+    _tell_other_protocols(agenda[0][0])
+    for name in options.stage or ():
+        one_of(f"stage at {options.profile}", name, [stage for _, stage in agenda])
+    agenda = [(study, stage) for study, stage in agenda if stage in (options.stage or (stage,))]
+    bases = [base for study, _ in agenda for base in study.bases]
+    for part in options.parts or ():
+        known = [name for base in bases for name in (base.label, base.trial.modality) if name]
+        one_of(f"part at {options.profile}", part, dict.fromkeys(known))
+    if options.only:
+        keys = {e.trial.key for study, stage in agenda for e in study.stage_entries(stage)}
+        for key in options.only:
+            one_of(f"key at {options.profile}", key, keys)
+
+    def wanted(entry: studies.Entry) -> bool:
+        of_part = not options.parts or {entry.base, entry.trial.modality} & set(options.parts)
+        return bool(of_part) and (not options.only or entry.trial.key in options.only)
+
+    from deepaug import running
+
+    running.everything(
+        agenda, wanted, options.workers, options.accelerator, options.started, options.minutes
+    )
+
+
+def _agenda(options: argparse.Namespace) -> list[tuple[studies.Study, str]]:
+    """What `all` stands for."""
+    for name in ("data", "pairs"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} goes with one study, not with all, which have their own")
+    return studies.agenda(options.profile, options.results)
 
 
 def _study(options: argparse.Namespace) -> studies.Study:
@@ -245,22 +289,6 @@ def _study(options: argparse.Namespace) -> studies.Study:
     )
 
 
-def _conditions(entries: list[studies.Entry], options: argparse.Namespace) -> str:
-    """Which data, device, precision and threads are used."""
-    from deepaug import devices
-
-    device = devices.name(devices.resolve(options.accelerator))
-    trials = [entry.trial for entry in entries]
-
-    def each(name: str) -> str:
-        return "/".join(sorted({str(getattr(trial, name)) for trial in trials}))
-
-    return (
-        f"data {each('data')}, device {device}, precision "
-        f"{each('precision')}, threads {each('threads')}, workers {options.workers}"
-    )
-
-
 def _tell_other_protocols(study: studies.Study) -> None:
     for protocol, count in study.store.other_protocols().items():
         print(
@@ -271,37 +299,33 @@ def _tell_other_protocols(study: studies.Study) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
+    from deepaug import batches, listing
+
     if options.batch and not options.json:
         raise ValueError("--batch goes with --json")
-    study = _study(options)
-    _tell_other_protocols(study)
-    rows = [
-        {
-            "key": e.trial.key,
-            "stage": e.stage,
-            "arm": e.name,
-            "seed": e.trial.seed,
-            "recorded": study.store.read(e.trial) is not None,
-        }
-        for e in study.entries()
-    ]
-    if options.batch:
-        from deepaug import batches
-
-        number = batches.of(study.missing(), batches.expected_seconds(study), options.batch)
-        threads = {e.trial.key: e.trial.threads for e in study.entries()}
-        rows = [
-            row | {"batch": number.get(row["key"]), "threads": threads[row["key"]]} for row in rows
-        ]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return
-    width = max((len(row["arm"]) for row in rows), default=0)
-    for row in rows:
-        state = "recorded" if row["recorded"] else "missing"
-        print(f"{row['key']}  {row['stage']:8} {row['arm']:{width}} seed {row['seed']:<4} {state}")
-    for name in study.stages:
-        print(f"{name}: {study.progress(name)}")
+    if options.study is None:
+        names = studies.names(options.profile)
+        print("\n".join(names))
+        print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
+    elif options.study == ALL:
+        for name in ("batch", "parts"):
+            if getattr(options, name):
+                raise ValueError(f"--{name} goes with one study, not with {ALL}")
+        agenda = _agenda(options)
+        _tell_other_protocols(agenda[0][0])
+        rows = batches.budget(agenda)
+        if options.json:
+            print(json.dumps(rows, indent=1))
+        else:
+            listing.print_budget(rows, options.profile)
+    else:
+        study = _study(options)
+        _tell_other_protocols(study)
+        rows = listing.trials(study, options.batch)
+        if options.json:
+            print(json.dumps(rows, indent=1))
+        else:
+            listing.print_trials(study, rows)
 
 
 def _show(options: argparse.Namespace) -> None:

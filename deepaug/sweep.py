@@ -1,5 +1,6 @@
 """Running the trials of a sweep, one after another or by worker processes."""
 
+import math
 import multiprocessing
 import os
 import queue
@@ -18,12 +19,35 @@ from typing import Any
 
 from tqdm import tqdm
 
-from deepaug import records
-from deepaug.records import Store
+from deepaug import backlog, records
+from deepaug.backlog import Backlog
+from deepaug.records import Store, StoreError
 from deepaug.studies import Entry
 from deepaug.trial import Trial
+from deepaug.validation import one_line
 
 POLL = 1.0  # seconds after which a trial that somebody else is at is looked at again
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a sweep has to have ended, by `time.monotonic()`."""
+
+    trials: float = math.inf  # trials are to have ended by themselves
+    workers: float = math.inf  # workers are ended
+    spare: float = 0.0  # seconds between what a trial is expected to take and what it may
+
+    @classmethod
+    def of(cls, started: float, minutes: float) -> "Limit":
+        """So that the process that began at `started` has ended `minutes` later.
+
+        What is left for ending grows with the time there is: a machine that is slow in ending is
+        given more minutes, too.
+        """
+        seconds = 60 * minutes
+        workers = started + seconds - min(15.0, max(1.0, 0.03 * seconds))
+        spare = min(5.0, 0.02 * seconds)
+        return cls(workers - spare, workers, spare)
 
 
 def run(
@@ -40,48 +64,152 @@ def run(
         The new records. Raises ValueError or OSError, in one line, for what no trial can do
         without: data, a place to write.
     """
-    todo = list({e.trial.key: e.trial for e in entries if store.read(e.trial) is None}.values())
-    if not todo:
+    return run_backlog(backlog.of_entries(entries, store), store, workers, accelerator)
+
+
+def run_backlog(
+    work: Backlog,
+    store: Store,
+    workers: int = 1,
+    accelerator: str = "auto",
+    limit: Limit = Limit(),
+    lacking: Callable[[Trial, str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Compute and store the records of a backlog, and of what these settle meanwhile.
+
+    Args:
+        limit: when to have ended; what is left then stays in the backlog.
+        lacking: called with a trial whose data cannot be prepared, and why; it is passed over,
+            with all that lack the same. Without it the sweep ends there.
+
+    Returns:
+        The new records; raises as `run`.
+    """
+    if not work.pending:
         return []
     store.check_writable()
     try:
-        return _run(todo, store, min(workers, len(todo)), accelerator)
+        return _run(work, store, workers, accelerator, limit, lacking)
     finally:
         store.forget_empty()
 
 
-def _run(todo: list[Trial], store: Store, workers: int, accelerator: str) -> list[dict[str, Any]]:
-    costs = {trial.key: cost(trial) for trial in todo}
+def _run(
+    work: Backlog,
+    store: Store,
+    workers: int,
+    accelerator: str,
+    limit: Limit,
+    lacking: Callable[[Trial, str], None] | None,
+) -> list[dict[str, Any]]:
     new = []
     with tqdm(
-        total=sum(costs.values()),
-        desc=f"{len(todo)} trials",
+        total=0,
         file=sys.stderr,
         leave=False,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         mininterval=0.5 if sys.stderr.isatty() else 30,
         delay=1,  # what is refused at once is refused in one line
     ) as bar:
-        shares = _Shares(bar, costs)
+        shares = _Shares(bar, {})
 
-        def done(taken: Taken) -> None:
-            shares(taken.record["key"], 1.0)
+        def looked() -> None:
+            """The bar grows by what has been settled."""
+            for key in work.pending.keys() - shares.costs.keys():
+                shares.costs[key] = work.expected(key).seconds
+                bar.total += shares.costs[key]
+            bar.set_description_str(f"{len(shares.costs)} trials", refresh=False)
+
+        def done(trial: Trial, taken: Taken) -> None:
+            shares(trial.key, 1.0)
+            work.recorded(trial, taken.record, taken.here)
             if taken.here:
                 new.append(taken.record)
                 bar.set_postfix_str(f"{len(new)} recorded", refresh=False)
 
-        if workers == 1:
-            _run_here(todo, store, accelerator, shares, done)
+        looked()
+        if not work.waiting:
+            workers = min(workers, len(work.pending))
+        # Only a process can be ended from outside when time is up.
+        if workers == 1 and math.isinf(limit.workers):
+            crew = _Here(store, accelerator, shares)
         else:
-            _run_in_processes(todo, store, workers, accelerator, shares, done)
+            crew = _Processes(workers, store, accelerator, limit, shares)
+        try:
+            _drive(work, crew, limit, looked, done, lacking)
+        except BrokenProcessPool:
+            raise OSError(
+                "a worker was ended from outside, for want of memory perhaps; what is recorded "
+                "stays, go on with fewer --workers"
+            ) from None
+        finally:
+            crew.end(work.found)
     return new
+
+
+def _drive(
+    work: Backlog,
+    crew: "_Here | _Processes",
+    limit: Limit,
+    looked: Callable[[], None],
+    done: Callable[[Trial, "Taken"], None],
+    lacking: Callable[[Trial, str], None] | None,
+) -> None:
+    """Hand out trials until none is left, or none fits the time that is left."""
+    running: dict[Future, Trial] = {}
+    since = time.monotonic()
+    while (now := time.monotonic()) < limit.workers:
+        while (trial := work.fitting(limit.trials - now, limit.spare)) and crew.ready:
+            work.take(trial)
+            running[crew.submit(trial, work.expected(trial.key).rest)] = trial
+        if work.stale:  # only now: nobody is kept waiting for it
+            work.look()
+            looked()
+            continue
+        if trial is None and not running:
+            if work.others:
+                time.sleep(min(POLL, 0.1))
+            elif work.waiting:
+                known = len(work.found)
+                work.look()
+                looked()
+                if len(work.found) == known:
+                    break
+                continue
+            else:
+                break
+        if trial:
+            crew.begin(len(work.pending))
+        crew.wait(running, min(0.5, limit.workers - now))
+        for future in [future for future in running if future.done()]:
+            trial = running.pop(future)
+            try:
+                taken = future.result()
+            except StoreError:
+                raise
+            except (ValueError, OSError, ModuleNotFoundError) as error:
+                if lacking is None:
+                    raise
+                lacking(trial, one_line(error))
+                continue
+            if taken is None:
+                work.elsewhere(trial)
+            elif taken.record:
+                done(trial, taken)
+        if work.others and time.monotonic() - since > POLL:
+            work.again()
+            since = time.monotonic()
+    work.ended = list(running.values())
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A trial's record, and whether it was computed here rather than by somebody else meanwhile."""
+    """A trial's record, and whether it was computed here rather than by somebody else meanwhile.
 
-    record: dict[str, Any]
+    None where time ran out.
+    """
+
+    record: dict[str, Any] | None
     here: bool
 
 
@@ -91,35 +219,21 @@ def take(
     accelerator: str = "auto",
     device: int | None = None,
     tick: Callable[[float], None] = lambda share: None,
+    deadline: float = math.inf,
+    evaluation: float = 0.0,
 ) -> Taken | None:
-    """Compute a trial's record, unless it is there by now; None while somebody else is at it."""
+    """Compute a trial's record, unless it is there by now; None while somebody else is at it.
+
+    Arguments as in `deepaug.training.run`, which raises OutOfTime.
+    """
     with store.claim(trial.key) as claimed:
         if not claimed:
             return None
         if (record := store.read(trial)) is not None:
             store.checkpoint(trial.key).unlink(missing_ok=True)  # a kill came between the two
             return Taken(record, here=False)
-        return Taken(compute(trial, store, accelerator, device, tick), here=True)
-
-
-def _run_here(
-    todo: list[Trial],
-    store: Store,
-    accelerator: str,
-    shares: "_Shares",
-    done: Callable[[Taken], None],
-) -> None:
-    while todo:
-        elsewhere = []
-        for trial in todo:
-            taken = take(trial, store, accelerator, tick=partial(shares, trial.key))
-            if taken is None:
-                elsewhere.append(trial)
-            else:
-                done(taken)
-        if len(elsewhere) == len(todo):
-            time.sleep(POLL)
-        todo = elsewhere
+        made = compute(trial, store, accelerator, device, tick, deadline, evaluation)
+        return Taken(made, here=True)
 
 
 def local_workers(trial: Trial) -> int:
@@ -145,17 +259,14 @@ class _Shares:
         self.bar.update(grown * self.costs[key])
 
 
-def cost(trial: Trial) -> float:
-    """Relative duration of a trial within its study."""
-    return 1 + trial.epochs * (trial.samples or 50_000) / 1000
-
-
 def compute(
     trial: Trial,
     store: Store,
     accelerator: str = "auto",
     device: int | None = None,
     tick: Callable[[float], None] = lambda share: None,
+    deadline: float = math.inf,
+    evaluation: float = 0.0,
 ) -> dict[str, Any]:
     """Train one trial and write its record."""
     from deepaug import training
@@ -163,7 +274,9 @@ def compute(
     start = time.monotonic()
     # As it is when training begins: who edits meanwhile does not change what made the record.
     code = {"source_digest": records.source_digest(), "revision": records.revision()}
-    outcome = training.run(trial, accelerator, device, store.checkpoint(trial.key), tick)
+    checkpoint = store.checkpoint(trial.key)
+    outcome = training.run(trial, accelerator, device, checkpoint, tick, deadline, evaluation)
+    seconds = outcome.resumed_seconds + time.monotonic() - start
     fields = trial.to_dict()
     record = records.sealed(
         {
@@ -172,7 +285,7 @@ def compute(
             "status": outcome.status,
             "metrics": outcome.metrics,
             "curve": outcome.curve,
-            "seconds": round(time.monotonic() - start, 2),
+            "seconds": round(seconds, 2),
             "training_seconds": round(outcome.training_seconds, 2),
             "samples_per_second": round(outcome.samples_per_second, 1),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -183,8 +296,84 @@ def compute(
         }
     )
     store.write(record)
-    store.checkpoint(trial.key).unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return record
+
+
+class _Here:
+    """Trains what is submitted at once, in this process."""
+
+    def __init__(self, store: Store, accelerator: str, shares: _Shares):
+        self.store, self.accelerator, self.shares = store, accelerator, shares
+        self.ready = 1
+
+    def begin(self, trials: int) -> None:
+        pass
+
+    def submit(self, trial: Trial, rest: float) -> Future:
+        self.ready, future = 0, Future()
+        tick = partial(self.shares, trial.key)
+        try:
+            future.set_result(take(trial, self.store, self.accelerator, tick=tick))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def wait(self, running: dict[Future, Trial], seconds: float) -> None:
+        self.ready = 1
+
+    def end(self, keys: Iterable[str]) -> None:
+        pass
+
+
+class _Processes:
+    """Worker processes, begun as there is work for them."""
+
+    def __init__(self, workers: int, store: Store, accelerator: str, limit: Limit, shares: _Shares):
+        context = multiprocessing.get_context("spawn")
+        numbers, self.ticks = context.Queue(), context.Queue()
+        for number in range(workers):
+            numbers.put(number)
+        self.pool = ProcessPoolExecutor(
+            workers, context, initializer=_start_worker, initargs=(numbers, self.ticks, accelerator)
+        )
+        self.store, self.limit, self.shares = store, limit, shares
+        self.absent, self.ready = workers, 0
+        self.beginning: set[Future] = set()
+
+    def begin(self, trials: int) -> None:
+        """Begin workers for so many trials; a trial is chosen for one once it is ready."""
+        while self.absent and len(self.beginning) < trials:
+            self.absent -= 1
+            self.beginning.add(self.pool.submit(_begin))
+
+    def submit(self, trial: Trial, rest: float) -> Future:
+        self.ready -= 1
+        folder = self.store.folder
+        return self.pool.submit(_work, trial, folder.parent, folder.name, self.limit.trials, rest)
+
+    def wait(self, running: dict[Future, Trial], seconds: float) -> None:
+        """Until a worker has something to tell, or seconds have passed."""
+        finished, _ = wait([*running, *self.beginning], seconds, FIRST_COMPLETED)
+        self.ready += len(finished)
+        for future in self.beginning & finished:
+            future.result()
+        self.beginning -= finished
+        while True:
+            try:
+                self.shares(*self.ticks.get_nowait())
+            except queue.Empty:
+                break
+
+    def end(self, keys: Iterable[str]) -> None:
+        """End the workers; what is in flight is given up, or resumes from its checkpoint."""
+        processes = list(self.pool._processes.values())
+        for process in processes:
+            process.terminate()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.join()
+        self.store.tidy(keys)
 
 
 _worker: dict[str, Any] = {}
@@ -202,72 +391,31 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(trial: Trial, root: Path, profile: str) -> Taken | None:
+def _begin() -> None:
+    """Load what training needs, and reach the device."""
     import torch
 
-    device = _worker["number"] % torch.cuda.device_count() if torch.cuda.is_available() else None
-    return take(
-        trial,
-        Store(root, profile),
-        _worker["accelerator"],
-        device,
-        tick=lambda share: _worker["ticks"].put((trial.key, share)),
-    )
+    from deepaug import training
+
+    torch.zeros(1, device=training.fabric_on(_worker["accelerator"], _device()).device)
 
 
-def _run_in_processes(
-    todo: list[Trial],
-    store: Store,
-    workers: int,
-    accelerator: str,
-    shares: _Shares,
-    done: Callable[[Taken], None],
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    numbers, ticks = context.Queue(), context.Queue()
-    for number in range(workers):
-        numbers.put(number)
-    pool = ProcessPoolExecutor(
-        workers, context, initializer=_start_worker, initargs=(numbers, ticks, accelerator)
-    )
+def _device() -> int | None:
+    import torch
+
+    return _worker["number"] % torch.cuda.device_count() if torch.cuda.is_available() else None
+
+
+def _work(
+    trial: Trial, root: Path, profile: str, deadline: float, evaluation: float
+) -> Taken | None:
+    from deepaug import training
+
+    def tick(share: float) -> None:
+        _worker["ticks"].put((trial.key, share))
+
+    store = Store(root, profile)
     try:
-        root, profile = store.folder.parent, store.folder.name
-
-        def submit(trials: Iterable[Trial]) -> dict[Future, Trial]:
-            return {pool.submit(_work, trial, root, profile): trial for trial in trials}
-
-        running, elsewhere, since = submit(todo), [], time.monotonic()
-        while running or elsewhere:
-            finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            while True:
-                try:
-                    shares(*ticks.get_nowait())
-                except queue.Empty:
-                    break
-            for future in finished:
-                trial = running.pop(future)
-                if (taken := future.result()) is None:
-                    elsewhere.append(trial)
-                else:
-                    done(taken)
-            if elsewhere and time.monotonic() - since > POLL:
-                running |= submit(elsewhere)
-                elsewhere, since = [], time.monotonic()
-            if not running:
-                time.sleep(0.1)
-    except BaseException as error:
-        # What is recorded stays; what is in flight is given up, or resumes from its checkpoint.
-        processes = list(pool._processes.values())
-        for process in processes:
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.join()
-        store.tidy(trial.key for trial in todo)
-        if isinstance(error, BrokenProcessPool):
-            raise OSError(
-                "a worker was ended from outside, for want of memory perhaps; what is recorded "
-                "stays, go on with fewer --workers"
-            ) from None
-        raise
-    pool.shutdown()
+        return take(trial, store, _worker["accelerator"], _device(), tick, deadline, evaluation)
+    except training.OutOfTime:
+        return Taken(None, here=True)

@@ -35,7 +35,12 @@ for _name in ("lightning.fabric", "lightning.pytorch"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 CURVE_POINTS = 50
 CHECKPOINT_SECONDS = 60
+SLOWER = 1.2  # an epoch may take so many times the longest before it, and still fits
 WARMUP = 1 / 16  # share of the steps in which "warmup-cosine" lets the rate rise
+
+
+class OutOfTime(Exception):
+    """A deadline came before a trial's end; how far it is, its checkpoint keeps."""
 
 
 class Task(Protocol):
@@ -84,6 +89,7 @@ class Outcome:
     device: str
     training_seconds: float = 0.0
     samples_per_second: float = 0.0
+    resumed_seconds: float = 0.0  # of the training, those of earlier calls
     encoder: nn.Module | None = None  # as trained, for who wants to look at it or go on with it
 
 
@@ -141,6 +147,8 @@ def run(
     device: int | None = None,
     checkpoint: Path | None = None,
     tick: Callable[[float], None] = lambda share: None,
+    deadline: float = math.inf,
+    evaluation: float = 0.0,
 ) -> Outcome:
     """Train and evaluate a trial.
 
@@ -151,10 +159,14 @@ def run(
             which on the CPU gives bit for bit what an undisturbed run gives. It is the caller's to
             remove.
         tick: called with the share of the epochs done, as training goes on.
+        deadline: when to have ended, by `time.monotonic()`. An epoch that would not fit is not
+            begun; what is trained goes into the checkpoint, and OutOfTime is raised.
+        evaluation: seconds that evaluating at the end may take; where they would not fit, the
+            trained network waits in the checkpoint.
     """
     training = prepare(trial, accelerator, device)
     task = training.task
-    progress = training.fit(checkpoint, tick)
+    progress = training.fit(checkpoint, tick, deadline, evaluation)
     diverged = progress is None
     outcome = Outcome(
         status="diverged" if diverged else "ok",
@@ -163,6 +175,7 @@ def run(
         data_digest=task.digest,
         device=devices.name(training.fabric.device),
         training_seconds=training.progress.seconds,
+        resumed_seconds=training.resumed_seconds,
         encoder=training.encoder.eval(),
     )
     if outcome.training_seconds:
@@ -186,6 +199,7 @@ class Training:
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.encoder = network.encoder
         self.progress = Progress()
+        self.resumed_seconds = 0.0
         self.handle = None
         self.below: list[nn.Parameter] | None = None  # parameters whose gradient passes the target
         if trial.layer != "none":
@@ -208,8 +222,18 @@ class Training:
             return (1 + torch.cos(torch.tensor(torch.pi * done)).item()) / 2
         return 1 - done if self.trial.schedule == "linear" else 1.0
 
-    def fit(self, checkpoint: Path | None, tick: Callable[[float], None]) -> Progress | None:
-        """Train to the last epoch; None if the loss stopped being finite."""
+    def fit(
+        self,
+        checkpoint: Path | None,
+        tick: Callable[[float], None],
+        deadline: float = math.inf,
+        evaluation: float = 0.0,
+    ) -> Progress | None:
+        """Train to the last epoch; None if the loss stopped being finite.
+
+        Raises OutOfTime, with a checkpoint, before an epoch or an evaluation that would not end by
+        the deadline; arguments as in `run`.
+        """
         self._resume(checkpoint)
         trial, progress = self.trial, self.progress
         # The curve has at most 50 points, the last epoch among them; some have the metric too.
@@ -220,8 +244,13 @@ class Training:
             for q in ((1, 2, 3) if trial.epochs >= 8 else (2,))
         }
         saved = time.monotonic()
+        longest = 0.0  # epoch of this call, with what comes before the next
         while progress.epoch < trial.epochs:
             start = time.monotonic()
+            if start + SLOWER * longest > deadline:
+                if longest:
+                    self._save(checkpoint)
+                raise OutOfTime
             loss = self.epoch(progress.epoch)
             progress.seconds += time.monotonic() - start
             progress.epoch += 1
@@ -242,6 +271,12 @@ class Training:
             if checkpoint and not last and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save(checkpoint)
                 saved = time.monotonic()
+            longest = max(longest, time.monotonic() - start)
+        # Where nothing was trained there is nothing to keep: evaluation has all the time there is.
+        if longest and (left := deadline - time.monotonic()) < 2 * evaluation:
+            self._save(checkpoint)  # it may take longer than expected
+            if left < evaluation:
+                raise OutOfTime
         return progress
 
     def epoch(self, epoch: int) -> float:
@@ -317,7 +352,9 @@ class Training:
         with self.fabric.autocast():
             return call(self.encoder, batch).float()
 
-    def _save(self, checkpoint: Path) -> None:
+    def _save(self, checkpoint: Path | None) -> None:
+        if checkpoint is None:
+            return
         state = {
             "key": self.trial.key,
             "source_digest": records.source_digest(),
@@ -353,6 +390,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.progress = Progress(**state["progress"])
+        self.resumed_seconds = self.progress.seconds
 
 
 def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:

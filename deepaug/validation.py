@@ -9,6 +9,16 @@ class DataError(ValueError):
     """A data set that is missing, damaged or too small; the message says what to do."""
 
 
+def one_line(error: Exception) -> str:
+    """What a user can mend, in one line."""
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{error.name} is not installed; pip install 'deepaug[run]', or 'deepaug[book]' for "
+            f"notebooks"
+        )
+    return " ".join(str(error).split())
+
+
 def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> str:
     """Return `given` if `allowed` has it; otherwise raise a ValueError that names the nearest."""
     allowed = [str(choice) for choice in allowed]

@@ -265,7 +265,9 @@ def test_ctrl_c_keeps_what_is_recorded(call, monkeypatch):
         (["vision", "--profile", "cpuu"], "'cpu'"),
         (["vision", "--profile", "none.yaml"], "No such file"),
         (["vision", "--profle", "cpu"], "--profle"),
-        ([], "STUDY"),
+        (["all", "--profile", "cpuu"], "'cpu'"),
+        (["all", "--data", "cifar10"], "--data goes with one study"),
+        (["all", "--pairs", "sts"], "--pairs goes with one study"),
     ],
 )
 def test_unknown_study_profile_or_option(refused, command, words, named):
@@ -286,6 +288,11 @@ def test_unknown_study_profile_or_option(refused, command, words, named):
         (["--pairs", " "], "argument --pairs: it is empty"),
         (["--results", ""], "argument --results: it is empty"),
         (["--accelerator", "tpu"], "tpu"),
+        (["--minutes", "0"], "'0'"),
+        (["--minutes", "-1"], "'-1'"),
+        (["--minutes", "nan"], "'nan'"),
+        (["--minutes", "inf"], "'inf'"),
+        (["--minutes", "three"], "'three'"),
     ],
 )
 def test_unknown_stage_key_or_number(refused, words, named):
@@ -296,6 +303,12 @@ def test_unknown_stage_key_or_number(refused, words, named):
     ("words", "named"),
     [
         ([], "COMMAND"),
+        (["run"], "STUDY"),
+        (["run", "all", "--stage", "quik"], "'quick'"),
+        (["run", "all", "--parts", "visoin"], "'vision'"),
+        (["run", "all", "--only", "0123456789abcdef"], "0123456789abcdef"),
+        (["list", "all", "--batch", "5", "--json"], "--batch goes with one study"),
+        (["list", "all", "--parts", "text"], "--parts goes with one study"),
         (["runn", "vision"], "'runn'"),
         (["show"], "KEY"),
         (["data"], "NAME"),
@@ -445,7 +458,7 @@ def test_missing_package_says_what_to_install(refused, monkeypatch, name):
     def missing(*_):
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
-    monkeypatch.setattr(sweep, "run", missing)
+    monkeypatch.setattr(sweep, "run_backlog", missing)
     profile()
     line = refused(*run("tiny.yaml"))
     assert f"{name} is not installed" in line and "deepaug[run]" in line
