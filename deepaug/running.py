@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-from deepaug import devices, sweep
+from deepaug import sweep
 from deepaug.backlog import Backlog, Item, Told
 from deepaug.studies import Entry, Study
 from deepaug.sweep import Limit
@@ -32,16 +32,18 @@ def one(
         minutes: after which it has ended; by default when nothing is left.
     """
 
+    limit = _limit(started, minutes)
+
     def tell(told: Told) -> None:
         if told.missing:
-            conditions = _conditions(told.item.entries, workers, accelerator)
+            conditions = _conditions(told.item.entries, workers, accelerator, limit)
             _say(f"{told.item.stage}: {told.missing} of {told.trials} trials to run; {conditions}")
         elif told.trials or not only:
             _say(f"{told.item.stage}: {study.progress(told.item.stage)}")
 
     agenda = [(study, stage) for stage in stages]
     work = Backlog(_items(agenda), lambda entry: not only or entry.trial.key in only, tell)
-    _run(work, workers, accelerator, started, minutes, None)
+    _run(work, workers, accelerator, limit, None)
 
 
 def everything(
@@ -57,7 +59,7 @@ def everything(
     Trials whose data cannot be prepared are passed over, each reason told once; it then ends in
     exit code 2. Arguments as in `one`; `wanted` says which entries are to run.
     """
-    begun = False
+    limit, begun = _limit(started, minutes), False
 
     def tell(told: Told) -> None:
         if begun and told.missing:
@@ -71,7 +73,7 @@ def everything(
         told = f"{len(work.pending)} of {len(work.found)} trials to run"
         if waiting := sum(not item.settled for item in work.items):
             told += f", {count - len(work.pending)} more in {waiting} stages that wait for a choice"
-        conditions = _conditions(entries, workers, accelerator)
+        conditions = _conditions(entries, workers, accelerator, limit)
         _say(f"{told}; about {_hours(seconds, workers)}; {conditions}")
     reasons: set[str] = set()
     passed = 0
@@ -85,7 +87,7 @@ def everything(
             more = f" and {len(stages) - 3} stages more" if len(stages) > 3 else ""
             _say(f"deepaug: {', '.join(stages[:3])}{more} passed over: {why}", sys.stderr)
 
-    _run(work, workers, accelerator, started, minutes, lacking)
+    _run(work, workers, accelerator, limit, lacking)
     if passed:
         _say(
             f"deepaug: {passed} trials were passed over for want of what is told above", sys.stderr
@@ -101,14 +103,19 @@ def _run(
     work: Backlog,
     workers: int,
     accelerator: str,
-    started: float,
-    minutes: float | None,
+    limit: Limit,
     lacking: Callable[[Trial, str], None] | None,
 ) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's kill ends as Ctrl-C
     store = work.items[0].store
-    limit = Limit() if minutes is None else Limit.of(started, minutes)
-    new = sweep.run_backlog(work, store, workers, accelerator, limit, lacking)
+    devices: set[str] = set()
+
+    def begun(device: str) -> None:
+        if device not in devices:
+            _say(f"workers train on {device}")
+        devices.add(device)
+
+    new = sweep.run_backlog(work, store, workers, accelerator, limit, lacking, begun)
     for trial in work.ended:
         if not store.checkpoint(trial.key).exists():
             entry, item = work.found[trial.key]
@@ -118,16 +125,20 @@ def _run(
                 f"--minutes",
                 sys.stderr,
             )
-    count, seconds = work.left() if minutes else (0, 0.0)
+    count, seconds = work.left() if limit != Limit() else (0, 0.0)
     if not count:
         _say(f"{len(new)} new records in {store.folder}")
         return
     if not work.begun:
-        _say(f"deepaug: nothing fits into {minutes:g} minutes; give more --minutes", sys.stderr)
+        _say("deepaug: there was no time to begin a trial; give more --minutes", sys.stderr)
     _say(
         f"{len(new)} new records; {count} trials left, about {_hours(seconds, workers)}; "
         f"run the same command to go on"
     )
+
+
+def _limit(started: float, minutes: float | None) -> Limit:
+    return Limit() if minutes is None else Limit.of(started, minutes)
 
 
 def _hours(seconds: float, workers: int) -> str:
@@ -140,15 +151,17 @@ def _say(text: str, file=None) -> None:
         print(text, file=file or sys.stdout, flush=True)
 
 
-def _conditions(entries: list[Entry], workers: int, accelerator: str) -> str:
-    """Which data, device, precision and threads are used."""
-    device = devices.name(devices.resolve(accelerator))
+def _conditions(entries: list[Entry], workers: int, accelerator: str, limit: Limit) -> str:
+    """Which data, device, precision and threads are used; workers tell their devices themselves."""
+    device = ""
+    if sweep.in_process(workers, limit):
+        from deepaug import devices  # brings torch
+
+        device = f"device {devices.name(devices.resolve(accelerator))}, "
     trials = [entry.trial for entry in entries]
 
     def each(name: str) -> str:
         return "/".join(sorted({str(getattr(trial, name)) for trial in trials}))
 
-    return (
-        f"data {each('data')}, device {device}, precision "
-        f"{each('precision')}, threads {each('threads')}, workers {workers}"
-    )
+    told = f"data {each('data')}, {device}precision {each('precision')}, threads {each('threads')}"
+    return f"{told}, workers {workers}"

@@ -41,11 +41,11 @@ class Limit:
     def of(cls, started: float, minutes: float) -> "Limit":
         """So that the process that began at `started` has ended `minutes` later.
 
-        What is left for ending grows with the time there is: a machine that is slow in ending is
-        given more minutes, too.
+        Of short times more is left for ending: a busy machine takes seconds to end workers, and
+        a process that has come to its end.
         """
         seconds = 60 * minutes
-        workers = started + seconds - min(15.0, max(1.0, 0.03 * seconds))
+        workers = started + seconds - min(20.0, max(3.0, 0.05 * seconds))
         spare = min(5.0, 0.02 * seconds)
         return cls(workers - spare, workers, spare)
 
@@ -74,6 +74,7 @@ def run_backlog(
     accelerator: str = "auto",
     limit: Limit = Limit(),
     lacking: Callable[[Trial, str], None] | None = None,
+    begun: Callable[[str], None] = lambda device: None,
 ) -> list[dict[str, Any]]:
     """Compute and store the records of a backlog, and of what these settle meanwhile.
 
@@ -81,6 +82,8 @@ def run_backlog(
         limit: when to have ended; what is left then stays in the backlog.
         lacking: called with a trial whose data cannot be prepared, and why; it is passed over,
             with all that lack the same. Without it the sweep ends there.
+        begun: called with each worker process's device, by name, as it is ready. This process
+            imports no torch for them, which may take it as long as it takes them.
 
     Returns:
         The new records; raises as `run`.
@@ -89,7 +92,7 @@ def run_backlog(
         return []
     store.check_writable()
     try:
-        return _run(work, store, workers, accelerator, limit, lacking)
+        return _run(work, store, workers, accelerator, limit, lacking, begun)
     finally:
         store.forget_empty()
 
@@ -101,6 +104,7 @@ def _run(
     accelerator: str,
     limit: Limit,
     lacking: Callable[[Trial, str], None] | None,
+    begun: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     new = []
     with tqdm(
@@ -131,10 +135,10 @@ def _run(
         if not work.waiting:
             workers = min(workers, len(work.pending))
         # Only a process can be ended from outside when time is up.
-        if workers == 1 and math.isinf(limit.workers):
+        if in_process(workers, limit):
             crew = _Here(store, accelerator, shares)
         else:
-            crew = _Processes(workers, store, accelerator, limit, shares)
+            crew = _Processes(workers, store, accelerator, limit, shares, begun)
         try:
             _drive(work, crew, limit, looked, done, lacking)
         except BrokenProcessPool:
@@ -145,6 +149,11 @@ def _run(
         finally:
             crew.end(work.found)
     return new
+
+
+def in_process(workers: int, limit: Limit) -> bool:
+    """Whether trials are trained in this very process."""
+    return workers == 1 and math.isinf(limit.workers)
 
 
 def _drive(
@@ -329,7 +338,15 @@ class _Here:
 class _Processes:
     """Worker processes, begun as there is work for them."""
 
-    def __init__(self, workers: int, store: Store, accelerator: str, limit: Limit, shares: _Shares):
+    def __init__(
+        self,
+        workers: int,
+        store: Store,
+        accelerator: str,
+        limit: Limit,
+        shares: _Shares,
+        begun: Callable[[str], None],
+    ):
         context = multiprocessing.get_context("spawn")
         numbers, self.ticks = context.Queue(), context.Queue()
         for number in range(workers):
@@ -337,7 +354,7 @@ class _Processes:
         self.pool = ProcessPoolExecutor(
             workers, context, initializer=_start_worker, initargs=(numbers, self.ticks, accelerator)
         )
-        self.store, self.limit, self.shares = store, limit, shares
+        self.store, self.limit, self.shares, self.begun = store, limit, shares, begun
         self.absent, self.ready = workers, 0
         self.beginning: set[Future] = set()
 
@@ -357,7 +374,7 @@ class _Processes:
         finished, _ = wait([*running, *self.beginning], seconds, FIRST_COMPLETED)
         self.ready += len(finished)
         for future in self.beginning & finished:
-            future.result()
+            self.begun(future.result())
         self.beginning -= finished
         while True:
             try:
@@ -391,13 +408,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _begin() -> None:
-    """Load what training needs, and reach the device."""
+def _begin() -> str:
+    """Load what training needs, and reach the device; its name."""
     import torch
 
-    from deepaug import training
+    from deepaug import devices, training
 
-    torch.zeros(1, device=training.fabric_on(_worker["accelerator"], _device()).device)
+    device = training.fabric_on(_worker["accelerator"], _device()).device
+    torch.zeros(1, device=device)
+    return devices.name(device)
 
 
 def _device() -> int | None:

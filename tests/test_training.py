@@ -27,7 +27,7 @@ def arm(layer="stage2", transform="dropout", strength=0.5, **changes):
 
 def result(outcome):
     """What two runs of one trial must have in common: all that is recorded but the times."""
-    others = ("training_seconds", "samples_per_second", "encoder")
+    others = ("training_seconds", "resumed_seconds", "samples_per_second", "encoder")
     return {n: v for n, v in vars(outcome).items() if n not in others}
 
 
@@ -691,3 +691,100 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on(
     assert tiny.tree(tmp_path) == {}
     for line in capsys.readouterr().err.splitlines():
         assert str(tmp_path) in line and "training goes on" in line
+
+
+# A deadline
+
+
+class Clock:
+    """Time that passes by what is done alone: 10 seconds an epoch, 3 an evaluation."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock, epoch, evaluate = Clock(), training.Training.epoch, vision.ImageTask.evaluate
+
+    def slow_epoch(self, number):
+        clock.now += 10.0
+        return epoch(self, number)
+
+    def slow_evaluate(self, embed, final):
+        clock.now += 3.0
+        return evaluate(self, embed, final)
+
+    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(training.Training, "epoch", slow_epoch)
+    monkeypatch.setattr(vision.ImageTask, "evaluate", slow_evaluate)
+    return clock
+
+
+def until(clock, seconds, checkpoint, evaluation=3.0, **changes):
+    """Epochs done of 4, or the outcome, of a call that has so many seconds."""
+    ticks = []
+    try:
+        return training.run(
+            tiny.trial(epochs=4, **changes),
+            "cpu",
+            None,
+            checkpoint,
+            ticks.append,
+            clock.now + seconds,
+            evaluation,
+        )
+    except training.OutOfTime:
+        return [round(4 * share) for share in ticks]
+
+
+def test_an_epoch_that_would_not_fit_is_not_begun(tmp_path, clock, undisturbed):
+    checkpoint = tmp_path / "trial.ckpt"
+    # An epoch may take 1.2 times as long as the longest; that of the evaluation took 13 seconds.
+    assert until(clock, 21.9, checkpoint) == [1]
+    assert list(tiny.tree(tmp_path)) == ["trial.ckpt"]
+    assert until(clock, 38.5, checkpoint) == [2, 3]
+    outcome = until(clock, 100.0, checkpoint)
+    assert result(outcome) == result(undisturbed)
+    assert outcome.resumed_seconds == 30.0 and outcome.training_seconds == 40.0
+
+
+@pytest.mark.parametrize("changes", [arm(transform="pca"), {"precision": "bfloat16"}], ids=str)
+def test_in_pieces_it_is_an_undisturbed_training_bit_for_bit(tmp_path, clock, changes):
+    checkpoint = tmp_path / "trial.ckpt"
+    pieces = [until(clock, 12.0, checkpoint, **changes) for _ in range(4)]
+    assert pieces == [[1], [2], [3], [4]]
+    outcome = until(clock, 12.0, checkpoint, **changes)
+    assert result(outcome) == result(run(epochs=4, **changes))
+
+
+def test_an_evaluation_that_would_not_fit_waits_for_the_next_call(tmp_path, clock, undisturbed):
+    checkpoint = tmp_path / "trial.ckpt"
+    assert until(clock, 52.9, checkpoint, evaluation=10.0) == [1, 2, 3, 4]
+    # Then it has all the time there is, whatever is expected of it.
+    assert result(until(clock, 4.0, checkpoint, evaluation=10.0)) == result(undisturbed)
+
+
+def test_a_trained_network_is_kept_where_evaluating_may_take_too_long(tmp_path, clock, monkeypatch):
+    def evaluate(self, embed, final):
+        if final:
+            raise Stop  # as a kill would
+        return {"validation": {"knn": 0.0}}
+
+    monkeypatch.setattr(vision.ImageTask, "evaluate", evaluate)
+    for seconds, kept in ((60.0, []), (47.0, ["trial.ckpt"])):
+        with pytest.raises(Stop):
+            until(clock, seconds, tmp_path / "trial.ckpt", evaluation=4.0)
+        assert list(tiny.tree(tmp_path)) == kept
+
+
+def test_a_deadline_that_has_passed_trains_nothing(tmp_path, clock):
+    assert until(clock, -1.0, tmp_path / "trial.ckpt") == []
+    assert tiny.tree(tmp_path) == {}
+
+
+def test_without_a_deadline_the_last_epoch_leaves_no_checkpoint(tmp_path, clock):
+    run(tmp_path / "trial.ckpt", epochs=2)
+    assert tiny.tree(tmp_path) == {}
