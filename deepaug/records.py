@@ -43,6 +43,10 @@ class RecordError(ValueError):
     """A record that is damaged or does not belong where it lies."""
 
 
+class StoreError(OSError):
+    """Records that cannot be written where they belong: no trial can do without."""
+
+
 class Store:
     """The records of one profile: `root`/`profile`/<key>.json."""
 
@@ -177,7 +181,7 @@ class Store:
         except TimeoutError:  # filelock's: somebody else has the lock
             raise
         except OSError as error:
-            raise OSError(
+            raise StoreError(
                 f"cannot write records to {self.folder}: {error.strerror}; what is recorded stays: "
                 f"free some space or choose another folder with --results"
             ) from None
@@ -223,16 +227,16 @@ def judged(trial: Trial) -> bool:
 
 
 def collapsed(record: dict[str, Any]) -> bool:
-    """Whether a contrastive training ended where it tells no sample from another.
+    """Whether a contrastive training ended with all features alike.
 
-    NT-Xent stands at log(2n − 1) where all projections are equal. Told within one per cent, of the
-    last epoch's mean loss, beside diverged trainings.
+    NT-Xent of n pairs that it cannot tell apart is log(2n − 1); here the last epoch's mean loss
+    is within 1 % of it. For nodes n is at most the trial's `batch_size`.
     """
-    trial = record["trial"]
-    if record["status"] != "ok" or trial["objective"] != "contrastive" or not record["curve"]:
+    trial, curve = record["trial"], record["curve"]
+    if record["status"] != "ok" or trial["objective"] != "contrastive" or not curve:
         return False
-    nothing_told = math.log(2 * trial["batch_size"] - 1)
-    return record["curve"][-1]["loss"] > 0.99 * nothing_told
+    level = math.log(2 * trial["batch_size"] - 1)
+    return abs(curve[-1].get("loss", 0.0) - level) <= 0.01 * level
 
 
 def check(record: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is run next: in the agenda's order, as choices settle it, and as the time that is left allows."""
+"""What is run next: in the agenda's order, as choices settle it and as the time left allows."""
 
 import math
 import time
@@ -125,10 +125,12 @@ def test_what_cannot_be_prepared_is_passed_over_with_all_that_lacks_the_same(tmp
     assert [t.data for t in work.pending.values()] == ["mnist-5k"] * 2
     work.look()
     assert [t.data for t in work.pending.values()] == ["mnist-5k"] * 2
-    assert work.left()[0] == 2
+    waiting = {entry.trial.key for entry in study.planned("confirm")}
+    assert work.left()[0] == 2 + len(waiting)
 
 
-# Time that is left. The profile's trials take 100 seconds, those of `longer` 100 times as many epochs.
+# Time that is left. A trial of the profile takes 100 seconds, one of `longer` has 100 times as many
+# epochs.
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_what_this_run_has_taken_counts_before_what_is_recorded(tmp_path):
 
 
 def test_what_is_left_counts_what_waits_by_a_choice_that_is_assumed(chain, monkeypatch):
-    study, work = chain
+    _, work = chain
     assumed = [
         studies.Entry("confirm", "", "contrastive", "baseline", tiny.trial(seed=seed))
         for seed in (100, 101)

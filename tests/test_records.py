@@ -378,3 +378,37 @@ RECORDED = sorted((records.PACKAGE.parent / "results").glob("[cg]pu/*.json"))
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_books_evidence_is_valid(path):
     assert records.read_record(path)["revision"], "made outside a checkout"
+
+
+@pytest.mark.parametrize(
+    ("share", "changes", "collapsed"),
+    [
+        (1.0, {}, True),
+        (0.991, {}, True),
+        (1.009, {}, True),
+        (0.989, {}, False),
+        (1.011, {}, False),
+        (1.0, {"objective": "supervised"}, False),
+        (1.0, {"objective": "untrained", "epochs": 0}, False),
+    ],
+)
+def test_a_training_that_ends_at_the_loss_of_like_features_has_collapsed(share, changes, collapsed):
+    trial = tiny.trial(**{"batch_size": 64, **changes})
+    loss = share * 4.844187086  # log(2·64 − 1)
+    curve = [{"epoch": 1, "loss": 4.0}, {"epoch": 2, "loss": loss}] if trial.epochs else []
+    assert records.collapsed(tiny.record(trial, curve=curve)) is collapsed
+
+
+def test_a_diverged_training_has_not_collapsed():
+    curve = [{"epoch": 1, "loss": 4.595}]  # log(2·50 − 1)
+    diverged = tiny.record(TRIAL, status="diverged", metrics={}, curve=curve)
+    assert not records.collapsed(diverged)
+
+
+def test_loss_of_features_that_are_all_alike_is_the_level_of_collapse():
+    torch = pytest.importorskip("torch")
+    from deepaug.contrastive import nt_xent
+
+    loss = nt_xent(torch.ones(50, 4), torch.ones(50, 4), 0.5).item()
+    curve = [{"epoch": TRIAL.epochs, "loss": loss}]
+    assert records.collapsed(tiny.record(TRIAL, curve=curve))
