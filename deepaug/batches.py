@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
+
+import numpy as np
 
 from deepaug.studies import Entry, Study
 from deepaug.trial import Trial
@@ -42,27 +43,31 @@ class Durations:
 
     Of one kind are trials of like data, encoder and width, trained or not; their training takes
     time in proportion to epochs and samples.
+
+    Args:
+        share: of the trials of a kind that took less than what is expected of it.
     """
 
-    def __init__(self):
+    def __init__(self, share: float = 0.5):
+        self.share = share
         self._rest: dict[tuple, list[float]] = defaultdict(list)
         self._training: dict[tuple, list[float]] = defaultdict(list)  # seconds a sample
-        self._medians: dict[tuple, tuple[float, float]] = {}
+        self._typical: dict[tuple, tuple[float, float]] = {}
         self._here: set[tuple] = set()
 
     def add(self, trial: Trial, record: dict[str, Any], here: bool = False) -> None:
         """Count a record; one made `here` and now takes the place of what others' machines say."""
         if record["status"] != "ok":  # it ended early
             return
-        kind = _kind(trial)
-        if here and kind not in self._here:
-            self._here.add(kind)
-            self._rest[kind], self._training[kind] = [], []
-        elif not here and kind in self._here:
-            return
-        self._rest[kind].append(max(0.0, record["seconds"] - record["training_seconds"]))
-        self._training[kind].append(record["training_seconds"] / max(1, work(trial)))
-        self._medians.pop(kind, None)
+        for kind in _kinds(trial):
+            if here and kind not in self._here:
+                self._here.add(kind)
+                self._rest[kind], self._training[kind] = [], []
+            elif not here and kind in self._here:
+                continue
+            self._rest[kind].append(max(0.0, record["seconds"] - record["training_seconds"]))
+            self._training[kind].append(record["training_seconds"] / max(1, work(trial)))
+            self._typical.pop(kind, None)
 
     def of(self, trial: Trial, base: Trial, seconds: float) -> Expected:
         """What a trial may take.
@@ -70,21 +75,25 @@ class Durations:
         Args:
             base: the plain trial that takes `seconds`, roughly, where none of the kind is recorded.
         """
-        kind = _kind(trial)
-        if kind in self._rest:
-            if kind not in self._medians:
-                self._medians[kind] = median(self._rest[kind]), median(self._training[kind])
-            rest, training = self._medians[kind]
+        kind = next((kind for kind in _kinds(trial) if kind in self._rest), None)
+        if kind is not None:
+            if kind not in self._typical:
+                self._typical[kind] = tuple(
+                    float(np.quantile(of[kind], self.share)) for of in (self._rest, self._training)
+                )
+            rest, training = self._typical[kind]
             return Expected(trial.epochs, training * (trial.samples or ALL), rest)
         rest = OVERHEAD * seconds if base.epochs else seconds
         training = (seconds - rest) / work(base) if base.epochs else 0.0
         return Expected(trial.epochs, training * (trial.samples or ALL), rest)
 
 
-def _kind(trial: Trial) -> tuple:
+def _kinds(trial: Trial) -> list[tuple]:
+    """Kinds that a trial's duration is told from: of its own objective, or of any that trains."""
     whole = not trial.samples
     encoder = trial.encoder, trial.width, trial.objective == "untrained"
-    return trial.modality, trial.data, trial.pairs, whole, *encoder
+    kind = trial.modality, trial.data, trial.pairs, whole, *encoder
+    return [(*kind, trial.objective), kind]
 
 
 def base_of(study: Study, entry: Entry) -> Trial:
@@ -149,9 +158,12 @@ def budget(agenda: Iterable[tuple[Study, str]]) -> list[dict[str, Any]]:
         (of all trials, recorded or not), core_hours_left, and waits_for: the stages whose choice
         a row waits for, "" if none; what then counts is a choice that is assumed. Trials that an
         earlier row has as well are counted there alone, in `trials` and all after it.
+
+    Hours are those of a machine that does nothing else: of the trials of a kind the quarter that
+    took least, since many were recorded beside other work.
     """
     listed = [(study, stage, *planned(study, stage)) for study, stage in agenda]
-    durations, recorded = Durations(), set()
+    durations, recorded = Durations(share=0.25), set()
     for study, _, entries, _ in listed:
         for trial in {e.trial.key: e.trial for e in entries}.values():
             if trial.key not in recorded and (record := study.store.read(trial)) is not None:
