@@ -13,7 +13,6 @@ the same set with the same batch. Counted: data, views, forward, backward, step.
 from collections.abc import Callable
 
 import measure
-import pygcl
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -48,7 +47,7 @@ class PyGCL:
     """PyGCL's GraphCL on the set of a trial, an epoch at a time."""
 
     def __init__(self, trial: Trial, device: torch.device):
-        A, L, DualBranchContrast = pygcl.load()
+        A, L, DualBranchContrast = measure.pygcl()
         from torch_geometric.loader import DataLoader
         from torch_geometric.nn import GINConv, global_add_pool
 

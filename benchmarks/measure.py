@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
@@ -42,6 +43,27 @@ def synchronise() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def pygcl():
+    """PyGCL's augmentors, losses and contrast, with empty modules for what is not installed.
+
+    It imports packages whose parts are not called here.
+    """
+    for name, *attributes in (
+        ("dgl", "DGLGraph"),
+        ("torch_sparse", "SparseTensor", "coalesce"),
+        ("torch_scatter", "scatter"),
+    ):
+        module = types.ModuleType(name)
+        for attribute in attributes:
+            setattr(module, attribute, object)
+        sys.modules.setdefault(name, module)
+    import GCL.augmentors as augmentors
+    import GCL.losses as losses
+    from GCL.models import DualBranchContrast
+
+    return augmentors, losses, DualBranchContrast
 
 
 def turn(script: str, arm: str, warm_up: int, blocks: int) -> dict[str, Any]:

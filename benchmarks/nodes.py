@@ -13,7 +13,6 @@ backward, step.
 from collections.abc import Callable
 
 import measure
-import pygcl
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -45,7 +44,7 @@ class PyGCL:
     """PyGCL's GRACE on the set of a trial, an epoch at a time."""
 
     def __init__(self, trial: Trial, device: torch.device):
-        A, L, DualBranchContrast = pygcl.load()
+        A, L, DualBranchContrast = measure.pygcl()
         from torch_geometric.nn import GCNConv
 
         torch.manual_seed(derive(trial.seed, "initialisation"))
