@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from deepaug import choice, verdicts
 from deepaug.statistics import paired_effect
@@ -125,7 +125,7 @@ class Study:
 
         def too_large(slope):
             standing = slope * (deep - shallow) / np.sqrt(variance)
-            return np.mean(2 * stats.norm.cdf(standing) - 1) - tau
+            return np.mean(2 * special.ndtr(standing) - 1) - tau
 
         return optimize.brentq(too_large, 0, 100)
 
