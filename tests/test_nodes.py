@@ -239,6 +239,27 @@ def test_the_gradient_of_a_product_is_that_of_its_matrix():
         torch.testing.assert_close(weight.grad, matrix.T @ upstream)
 
 
+@pytest.mark.parametrize("of", ["adjacency", "x"])
+def test_products_are_float32_under_autocast_forward_and_backward(of):
+    """The CPU has no bfloat16 product of sparse rows, and a GPU's would be another result."""
+    operator = prepare().views(0)(torch.arange(5))[1][of]
+    weight = torch.randn(operator.forward.shape[1], 3)
+    results = []
+    for enabled in (False, True):
+        leaf = weight.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            product = operator @ leaf
+            product.sum().backward()
+        assert product.dtype == leaf.grad.dtype == torch.float32
+        results.append((product, leaf.grad))
+    assert all(map(torch.equal, *results))
+
+
+def test_a_trial_of_half_precision_trains():
+    outcome = run(precision="bfloat16", layer="layer2", transform="pca", strength=0.5)
+    assert outcome.status == "ok" and 30 < outcome.metrics["test"]["probe"] <= 100
+
+
 # Views
 
 

@@ -35,12 +35,15 @@ class Rows:
         return matrix @ dense
 
 
-@dataclass(frozen=True)
 class Operator:
-    """A sparse matrix and its transpose: what multiplies forward, and what backward."""
+    """A sparse matrix and its transpose: what multiplies forward, and what backward.
 
-    forward: Rows
-    backward: Rows
+    Not a dataclass: in bfloat16 Lightning takes those among a network's inputs apart, and refuses
+    frozen ones.
+    """
+
+    def __init__(self, forward: Rows, backward: Rows):
+        self.forward, self.backward = forward, backward
 
     def __matmul__(self, dense: Tensor) -> Tensor:
         return _Product.apply(dense, self)
@@ -52,11 +55,17 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, dense: Tensor, operator: Operator) -> Tensor:
         ctx.operator = operator
-        return operator.forward @ dense.float()
+        return _in_float32(operator.forward, dense)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.operator.backward @ gradient.float(), None
+        return _in_float32(ctx.operator.backward, gradient), None
+
+
+def _in_float32(rows: Rows, dense: Tensor) -> Tensor:
+    # Autocast would make the sparse values bfloat16 as well, for which the CPU has no product.
+    with torch.autocast(dense.device.type, enabled=False):
+        return rows @ dense.float()
 
 
 class GCN(nn.Module):
