@@ -2,11 +2,14 @@
 
 import math
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch_geometric.data import Data
 
 from deepaug import modalities, training
 from deepaug.modalities import citation, nodes
@@ -113,6 +116,12 @@ def test_edges_go_once_whatever_their_direction_and_loops_not_at_all():
         ({"x": torch.zeros(40, 0)}, "no node features"),
         ({"x": None}, "no node features"),
         ({"labels": torch.zeros(40, dtype=torch.long)}, "one class"),
+        ({"labels": torch.arange(40) % 3 - 1}, "class -1"),
+        ({"x": torch.ones(30, 6)}, "features of 30 nodes and labels of 40"),
+        ({"x": torch.full((40, 6), torch.nan)}, "no finite numbers"),
+        ({"x": torch.arange(240.0).reshape(40, 6) - 1}, "negative"),
+        ({"ends": torch.tensor([[0, 1], [1, 40]])}, "nodes 0 and 40, but labels for 40"),
+        ({"ends": torch.tensor([[-1, 1], [1, 2]])}, "nodes -1 and 2"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -135,6 +144,29 @@ def test_a_missing_set_is_told_in_one_line_and_leaves_nothing(name, tmp_path, mo
         citation.load(name)
     assert "\n" not in str(caught.value)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_set_that_another_worker_fetches_first_is_taken(tmp_path, monkeypatch):
+    """The second to finish finds the folder there, and can move nothing into its place."""
+    folder = tmp_path / "nodes" / "planetoid" / "CiteSeer" / "raw"
+
+    def fetched(root, name):
+        for place in (folder, Path(root, name, "raw")):
+            place.mkdir(parents=True)
+            (place / "ind.citeseer.x").touch()
+
+    monkeypatch.setattr(citation, "Planetoid", fetched)
+    x, ends, labels = graph()
+    monkeypatch.setitem(
+        citation._SOURCES,
+        "CiteSeer",
+        replace(
+            citation._SOURCES["CiteSeer"],
+            read=lambda where: Data(x=x, edge_index=ends, y=labels),
+        ),
+    )
+    assert len(citation.load("CiteSeer")) == 40
+    assert [p.name for p in (tmp_path / "nodes").iterdir()] == ["planetoid"]
 
 
 def test_a_damaged_set_is_told_in_one_line(tmp_path):
@@ -166,19 +198,36 @@ def test_test_nodes_are_the_same_for_all_seeds_and_the_others_the_seeds():
         assert abs(len(parts[0]) - 271) <= 1 and abs(len(parts[1]) - 271) <= 1
 
 
-def test_a_split_that_leaves_a_class_out_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("test", "the 32 kept to test with, whatever the seed"),
+        ("train", "the 4 that seed 0 draws to train with"),
+        ("validation", "the 4 that seed 0 draws to validate with"),
+    ],
+)
+def test_a_split_that_leaves_a_class_out_is_refused(part, named, monkeypatch):
     x, ends, labels = graph(40, 2)
-    labels = torch.zeros(40, dtype=torch.long)
-    labels[0] = 1
     data = citation.assemble("mine", x, ends, labels, Recipe((0, 0), (0, 0)))
     monkeypatch.setattr(citation, "load", lambda name: data)
-    with pytest.raises(DataError, match="class 1 has no node among the 4"):
+    task = prepare()
+    parts = {"test": data.test, "train": task.train, "validation": task.validation}
+    labels = torch.ones(40, dtype=torch.long)
+    for name, index in parts.items():
+        labels[index[0]] = int(name == part)
+    data = citation.assemble("mine", x, ends, labels, Recipe((0, 0), (0, 0)))
+    monkeypatch.setattr(citation, "load", lambda name: data)
+    with pytest.raises(DataError, match=f"class 0 has no node among {named}"):
         prepare()
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"samples": 500}, "samples 500 has no meaning"), ({"view_strength": 2.5}, "view_strength")],
+    [
+        ({"samples": 500}, "samples 500 has no meaning"),
+        ({"view_size": 24}, "view_size 24 has no meaning"),
+        ({"view_strength": 2.5}, "view_strength"),
+    ],
 )
 def test_settings_without_a_meaning_are_refused(changes, named):
     with pytest.raises(ValueError, match=named):

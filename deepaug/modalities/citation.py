@@ -122,14 +122,28 @@ def assemble(name: str, x: Tensor, ends: Tensor, labels: Tensor, recipe: Recipe)
     """A set from features (n, f), edges (2, any) in any direction, and labels (n,).
 
     Loops and repeated edges are left out. Raises DataError for a graph without edges or features,
-    and for one of a single class.
+    for one of a single class, and for parts that do not belong together.
     """
     n = len(labels)
+    if ends.numel() and (ends.min() < 0 or ends.max() >= n):
+        raise DataError(
+            f"data set {name!r} has edges between nodes {int(ends.min())} and {int(ends.max())}, "
+            f"but labels for {n} nodes, 0 to {n - 1}; its files do not belong together"
+        )
     ends = ends[:, ends[0] != ends[1]]
     if not ends.numel():
         raise DataError(f"data set {name!r} has no edges; a graph network needs some")
     if x is None or not x.numel() or not x.any():
         raise DataError(f"data set {name!r} has no node features; needed: one or more")
+    if len(x) != n:
+        raise DataError(
+            f"data set {name!r} has features of {len(x)} nodes and labels of {n}; its files do not "
+            f"belong together"
+        )
+    if not x.isfinite().all() or x.min() < 0:
+        raise DataError(f"data set {name!r} has features that are negative or no finite numbers")
+    if int(labels.min()) < 0:
+        raise DataError(f"data set {name!r} has nodes of class {int(labels.min())}; needed: >= 0")
     if int(labels.max()) < 1:
         raise DataError(f"data set {name!r} has one class; needed: two or more")
     low, high = ends.min(0).values, ends.max(0).values
@@ -166,6 +180,8 @@ def _download(folder: Path, name: str, source: Source) -> None:
             folder.parent.mkdir(parents=True, exist_ok=True)
             Path(aside, source.folder).rename(folder)
     except Exception as error:  # the file systems below PyG raise errors of many kinds
+        if folder.is_dir():  # another worker was first
+            return
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"data set {name!r} not found in {folder} and could not be downloaded ({reason}); set "

@@ -14,7 +14,7 @@ from deepaug.trial import Trial, derive
 from deepaug.validation import DataError
 
 COSTS = tuple(2.0**power for power in range(-10, 11, 2))  # GRACE's grid of C, every second
-UNUSED = ("samples", "held_out")
+UNUSED = ("samples", "view_size")  # Trial itself refuses `held_out`, `pooling` and `pairs`
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class NodeTask:
     def __init__(self, trial: Trial, device: torch.device):
         data = citation.load(trial.data)
         for name in UNUSED:
-            if getattr(trial, name):
+            if getattr(trial, name) != getattr(Trial, name):
                 raise ValueError(
                     f"{name} {getattr(trial, name)} has no meaning for nodes: a step takes the "
                     f"whole graph; leave it out"
@@ -166,13 +166,17 @@ class NodeTask:
         self._labels = data.labels.to(device)
 
     def _check(self) -> None:
-        for part, index in (("train", self.train), ("validate", self.validation)):
+        seed = self.trial.seed
+        for index, drawn, advice in (
+            (self.data.test, "kept to test with, whatever the seed", "a larger set"),
+            (self.train, f"that seed {seed} draws to train with", "another seed or a larger set"),
+            (self.validation, f"that seed {seed} draws to validate with", "another seed"),
+        ):
             counts = self.data.labels[index].bincount(minlength=self.classes)
             if not counts.all():
                 raise DataError(
                     f"data {self.trial.data!r}: class {int(counts.argmin())} has no node among the "
-                    f"{len(index)} that seed {self.trial.seed} draws to {part} with; take another "
-                    f"seed or a larger set"
+                    f"{len(index)} {drawn}; take {advice}"
                 )
 
     def __len__(self) -> int:
