@@ -161,7 +161,7 @@ class NodeTask:
         rest = data.rest[torch.randperm(len(data.rest), generator=order)]
         self.train, self.validation = rest.tensor_split(2)
         self._check()
-        self.words = _sparse(data.x)
+        self.words = _Words(data.x, device)
         self.graph = _Graph(data, device)
         self._labels = data.labels.to(device)
 
@@ -211,7 +211,8 @@ class NodeTask:
         """A function from nodes (m,) to the two views of the graph in this epoch.
 
         Each view drops edges, in both directions at once, and masks columns of the features, at
-        rates of its own.
+        rates of its own. GRACE's code draws the two directions of an edge independently; here a
+        view stays an undirected graph, whose adjacency is its own transpose.
         """
         generator = torch.Generator().manual_seed(derive(self.trial.seed, "views", epoch))
         edges = torch.rand(2, self.data.edges.shape[1], generator=generator)
@@ -234,7 +235,7 @@ class NodeTask:
     def _view(self, edges: Tensor, columns: Tensor, index: Tensor) -> dict:
         """The graph with the edges (e,) and feature columns (f,) that are kept."""
         columns = columns.to(self.device)
-        x = _masked(self.words, columns, self.device)
+        x = self.words.without(columns)
         adjacency = self.graph.adjacency(edges.to(self.device))
         return {"x": x, "adjacency": adjacency, "nodes": index.to(self.device)}
 
@@ -287,25 +288,28 @@ class _Graph:
         return Operator(rows, rows)
 
 
-def _sparse(x: Tensor) -> tuple[Tensor, ...]:
-    """Row, column and value of each feature that is not 0; and their order by columns."""
-    row, column = x.nonzero(as_tuple=True)
-    return row, column, x[row, column], column.argsort(stable=True), torch.tensor(x.shape)
+class _Words:
+    """Features (n, f) most of which are 0, kept sparse by rows and by columns."""
 
+    def __init__(self, x: Tensor, device: torch.device):
+        row, column = x.nonzero(as_tuple=True)
+        by_column = column.argsort(stable=True)
+        parts = (row, column, x[row, column], by_column, row[by_column])
+        self.row, self.column, self.value, self.by_column, self.row_by_column = (
+            part.to(device) for part in parts
+        )
+        self.shape = n, f = tuple(x.shape)
+        self.starts, self.starts_by_column = (
+            F.pad(of.bincount(minlength=size).cumsum(0), (1, 0)).to(device)
+            for of, size in ((row, n), (column, f))
+        )
 
-def _masked(words: tuple[Tensor, ...], columns: Tensor, device: torch.device) -> Operator:
-    """Features (n, f) without the masked columns, as an operator on weights (f, width)."""
-    row, column, value, by_column, shape = (part.to(device) for part in words)
-    n, f = shape.tolist()
-    value = value * columns[column]
-
-    def starts(of: Tensor, size: int) -> Tensor:
-        counts = of.bincount(minlength=size)
-        return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-    forward = Rows(starts(row, n), column, value, (n, f))
-    backward = Rows(starts(column, f), row[by_column], value[by_column], (f, n))
-    return Operator(forward, backward)
+    def without(self, columns: Tensor) -> Operator:
+        """The features of the columns that are kept, booleans (f,); acts on weights (f, width)."""
+        value = self.value * columns[self.column]
+        forward = Rows(self.starts, self.column, value, self.shape)
+        transposed = value[self.by_column], self.shape[::-1]
+        return Operator(forward, Rows(self.starts_by_column, self.row_by_column, *transposed))
 
 
 def prepare(trial: Trial, device: torch.device) -> NodeTask:
