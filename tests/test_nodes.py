@@ -18,7 +18,13 @@ from deepaug.trial import Trial, derive
 from deepaug.validation import DataError
 
 CPU = torch.device("cpu")
-GOLDEN = {"losses": [6.39202, 6.38962, 6.38899], "probe": 43.86, "knn": 37.63}
+# Losses of every fourth epoch. They leave log(2n - 1) = 6.395: a training that stays there looks
+# the same at another temperature.
+GOLDEN = {
+    "losses": [6.39215, 6.3848, 6.36403, 6.23143, 6.12057, 6.081],
+    "probe": 65.47,
+    "knn": 58.22,
+}
 TINY = {
     "modality": "nodes",
     "data": "Cora",
@@ -504,7 +510,8 @@ def test_describe_tells_the_set():
 
 def test_golden_trial():
     """Tolerances leave room for another processor or torch, not for another training."""
-    outcome = run(width=16, epochs=12, batch_size=300, learning_rate=5e-3)
+    settings = {"width": 32, "epochs": 24, "batch_size": 300, "learning_rate": 1e-2}
+    outcome = run(**settings, schedule="constant")
     advice = "training or evaluation changed what a trial measures: raise PROTOCOL"
     losses = [point["loss"] for point in outcome.curve][3::4]
     assert losses == pytest.approx(GOLDEN["losses"], abs=5e-3), advice
