@@ -129,3 +129,32 @@ def test_projection_head_leaves_the_features_alone():
     before = features.clone()
     ProjectionHead(16)(features)
     assert torch.equal(features, before)
+
+
+@pytest.mark.parametrize(("n", "rows"), [(1, 1), (2, 3), (5, 4), (6, 3), (6, 12), (6, 100)])
+@pytest.mark.parametrize("temperature", [0.01, 0.4, 2.0])
+def test_in_blocks_of_rows_it_is_the_same_with_the_same_gradient(n, rows, temperature, monkeypatch):
+    """Blocks that divide the views evenly, that do not, and that are larger than all of them."""
+    views = torch.randn(2, n, 4, requires_grad=True)
+    whole = nt_xent(*views, temperature)
+    (expected,) = torch.autograd.grad(3 * whole, views)
+    monkeypatch.setattr("deepaug.contrastive.LARGE", 0)
+    monkeypatch.setattr("deepaug.contrastive.ROWS", rows)
+    loss = nt_xent(*views, temperature)
+    (gradient,) = torch.autograd.grad(3 * loss, views)
+    torch.testing.assert_close(loss, whole, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6 / temperature)
+
+
+def test_many_views_are_taken_in_blocks(monkeypatch):
+    views = torch.randn(2, 2050, 3, requires_grad=True)
+    loss = nt_xent(*views)
+    assert "InBlocks" in type(loss.grad_fn).__name__
+    (gradient,) = torch.autograd.grad(loss, views)
+    monkeypatch.setattr("deepaug.contrastive.LARGE", 10**6)
+    whole = nt_xent(*views)
+    (expected,) = torch.autograd.grad(whole, views)
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-9)
+    with torch.no_grad():
+        torch.testing.assert_close(nt_xent(*views), whole)
