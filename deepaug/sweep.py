@@ -148,6 +148,8 @@ def _run(
             ) from None
         finally:
             crew.end(work.found)
+            if bar.format_dict["elapsed"] > bar.delay:
+                bar.clear()  # closing clears no bar that was drawn anew past a printed line alone
     return new
 
 
