@@ -18,9 +18,9 @@ import text as sentences
 import torch
 from torch.nn import functional as F
 
-from deepaug import contrastive, training
-from deepaug.modalities.text import SentenceEncoder
-from deepaug.trial import Trial
+from deepaug.training import contrastive, loop
+from deepaug.training.modalities.text.task import SentenceEncoder
+from deepaug.training.trial import Trial
 
 STEPS = 10  # in a block
 SETTINGS = {
@@ -44,7 +44,7 @@ def trial(precision: str, **changes) -> Trial:
     return Trial(precision=precision, **SETTINGS, **settings)
 
 
-def pairs(run: training.Training) -> list[tuple[str, str]]:
+def pairs(run: loop.Training) -> list[tuple[str, str]]:
     """Our crops of the first epoch, as text."""
     views = run.task.views(0)(torch.arange(len(run.task)))
     tokenizer = run.task.tokenizer
@@ -115,7 +115,7 @@ def agree(seeds: int) -> dict:
 
 
 @torch.no_grad()
-def _outcome(run: training.Training, encoder: torch.nn.Module) -> dict[str, float]:
+def _outcome(run: loop.Training, encoder: torch.nn.Module) -> dict[str, float]:
     """Both sides by one measure: our evaluator, and NT-Xent of two crops."""
     encoder.eval()
     metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=False)["validation"]

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepaug import contrastive, training
-from deepaug.modalities import graph_views, tu
-from deepaug.trial import Trial, derive
+from deepaug.training import contrastive, loop
+from deepaug.training.modalities.graphs import tu
+from deepaug.training.modalities.graphs import views as graph_views
+from deepaug.training.trial import Trial, derive
 
 DATA = "PROTEINS"
 SETTINGS = {
@@ -111,7 +112,7 @@ class PyGCL:
 
 
 def time_ours(warm_up: int, blocks: int):
-    run = training.prepare(trial())
+    run = loop.prepare(trial())
     epochs = iter(range(10**6))
     return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
 
@@ -125,7 +126,7 @@ def time_theirs(warm_up: int, blocks: int):
 
 def time_ceiling(warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on views that lie ready."""
-    run = training.prepare(trial())
+    run = loop.prepare(trial())
     views = run.task.views(0)
     ready = [views(index) for index in run.task.batches(torch.Generator())]
     run.network.train()
@@ -144,7 +145,7 @@ def agree(seeds: int) -> dict:
     """SVC accuracy, by our evaluator, and NT-Xent after the same training by either side."""
 
     def outcomes(seed: int):
-        run = training.prepare(trial(seed))
+        run = loop.prepare(trial(seed))
         peer = PyGCL(run.trial, run.fabric.device)
         for epoch in range(run.trial.epochs):
             run.epoch(epoch)
@@ -161,7 +162,7 @@ def agree(seeds: int) -> dict:
 
 
 @torch.no_grad()
-def _outcome(run: training.Training, encoder: Callable[..., torch.Tensor]) -> dict[str, float]:
+def _outcome(run: loop.Training, encoder: Callable[..., torch.Tensor]) -> dict[str, float]:
     metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=True)["validation"]
     views = run.task.views(10**6)(torch.arange(512))
     first, second = (F.normalize(encoder(**view).float(), dim=1) for view in views)

@@ -19,7 +19,7 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from deepaug import devices
+from deepaug.training import devices
 
 STEPS, WARM_UP, ROUNDS, BATCH, WIDTH = 300, 50, 5, 128, 64
 

@@ -137,7 +137,7 @@ def agreement(
     `outcomes` takes a seed and returns the trial and, of each side, its metrics; `metric` is the
     one told on stderr.
     """
-    from deepaug import statistics
+    from deepaug.verdicts import statistics
 
     found: dict[str, dict[str, list[float]]] = {}
     for seed in range(seeds):
@@ -156,7 +156,7 @@ def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
     """Keep a benchmark's outcome, with what it ran on, as records/NAME.json."""
     import torch
 
-    from deepaug import devices, records
+    from deepaug.training import devices, origin
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     versions = {p: metadata.version(p) for p in ("torch", "numpy", *packages)}
@@ -165,8 +165,8 @@ def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
         "device": devices.name(device),
         "cores": CORES,
         "versions": {"python": sys.version.split()[0], **versions},
-        "revision": records.revision(),
-        "source_digest": records.source_digest(),
+        "revision": origin.revision(),
+        "source_digest": origin.source_digest(),
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         **content,
     }

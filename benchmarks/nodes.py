@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepaug import contrastive, training
-from deepaug.modalities import citation
-from deepaug.trial import Trial, derive
+from deepaug.training import contrastive, loop
+from deepaug.training.modalities.nodes import citation
+from deepaug.training.trial import Trial, derive
 
 SETTINGS = {
     "modality": "nodes",
@@ -94,7 +94,7 @@ class PyGCL:
 
 
 def time_ours(warm_up: int, blocks: int):
-    run = training.prepare(trial())
+    run = loop.prepare(trial())
     epochs = iter(range(10**6))
     return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
 
@@ -108,7 +108,7 @@ def time_theirs(warm_up: int, blocks: int):
 
 def time_ceiling(warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on views that lie ready."""
-    run = training.prepare(trial())
+    run = loop.prepare(trial())
     (index,) = run.task.batches(torch.Generator())
     ready = run.task.views(0)(index)
     run.network.train()
@@ -126,7 +126,7 @@ def agree(seeds: int) -> dict:
     """Probe accuracy, by our evaluator, and NT-Xent after the same training by either side."""
 
     def outcomes(seed: int):
-        run = training.prepare(trial(seed))
+        run = loop.prepare(trial(seed))
         peer = PyGCL(run.trial, run.fabric.device)
         for epoch in range(run.trial.epochs):
             run.epoch(epoch)
@@ -145,7 +145,7 @@ def agree(seeds: int) -> dict:
 
 @torch.no_grad()
 def _outcome(
-    run: training.Training, peer: PyGCL, encoder: Callable[..., torch.Tensor], head: nn.Module
+    run: loop.Training, peer: PyGCL, encoder: Callable[..., torch.Tensor], head: nn.Module
 ) -> dict[str, float]:
     """Both sides on the plain graph: NT-Xent of two views would need each side's own."""
     metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=True)["validation"]

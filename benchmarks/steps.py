@@ -17,10 +17,10 @@ import graphs
 import measure
 import torch
 
-from deepaug import modalities, training
-from deepaug.contrastive import nt_xent
-from deepaug.targets import call
-from deepaug.trial import Trial
+from deepaug.method.layers import call
+from deepaug.training import loop, registry
+from deepaug.training.contrastive import nt_xent
+from deepaug.training.trial import Trial
 
 FULL = Trial(
     data="cifar10-jpeg",
@@ -47,7 +47,7 @@ def take_turns(blocks: dict[str, Callable], rounds: int, repeats: int = 1) -> di
     return times
 
 
-def epochs_of(run: training.Training) -> Callable[[], float]:
+def epochs_of(run: loop.Training) -> Callable[[], float]:
     numbers = iter(range(10**6))
     return lambda: run.epoch(next(numbers))
 
@@ -59,7 +59,7 @@ def parts(rounds: int) -> dict:
     """
     found = {}
     for name, trial in PARTS.items():
-        run = training.prepare(trial)
+        run = loop.prepare(trial)
         batches = run.task.batches(torch.Generator())
         draw = run.task.views(0)
         ready = [draw(index) for index in batches]
@@ -106,13 +106,13 @@ def parts(rounds: int) -> dict:
 def transforms(rounds: int) -> dict:
     """A step with each transform at each layer, p = 0.5, and without."""
     arms = {"none": FULL}
-    for layer in modalities.layers("vision", "resnet18"):
+    for layer in registry.layers("vision", "resnet18"):
         for transform in ("dropout", "pca", "pca-truncate"):
             arms[f"{layer} {transform}"] = replace(
                 FULL, layer=layer, transform=transform, strength=0.5
             )
     # Built one at a time the networks would be warm one after another: they all stay.
-    blocks = {name: epochs_of(training.prepare(trial)) for name, trial in arms.items()}
+    blocks = {name: epochs_of(loop.prepare(trial)) for name, trial in arms.items()}
     return {"settings": FULL.to_dict(), "ms": take_turns(blocks, rounds)}
 
 
@@ -125,7 +125,7 @@ def growth(rounds: int) -> dict:
             # Along the batch a block is one step, so that a block has as many images as a batch.
             images = {"samples": v} if name == "batch_size" else {}
             trials[str(v)] = replace(NARROW, **{**images, name: v})
-        blocks = {v: epochs_of(training.prepare(trial)) for v, trial in trials.items()}
+        blocks = {v: epochs_of(loop.prepare(trial)) for v, trial in trials.items()}
         return take_turns(blocks, rounds)
 
     return {

@@ -19,9 +19,9 @@ import measure
 import torch
 from torch.nn import functional as F
 
-from deepaug import contrastive, training
-from deepaug.modalities.text import SentenceEncoder
-from deepaug.trial import Trial
+from deepaug.training import contrastive, loop
+from deepaug.training.modalities.text.task import SentenceEncoder
+from deepaug.training.trial import Trial
 
 STEPS = 10  # in a block
 SETTINGS = {
@@ -45,15 +45,15 @@ def trial(precision: str, **changes) -> Trial:
     return Trial(precision=precision, **SETTINGS, **settings)
 
 
-def prepare(trial: Trial) -> training.Training:
+def prepare(trial: Trial) -> loop.Training:
     """Our training of a trial, without the projection head: sentence-transformers has none."""
-    run = training.prepare(trial)
+    run = loop.prepare(trial)
     run.network.head = torch.nn.Identity()
     return run
 
 
 def sentence_transformers(
-    run: training.Training,
+    run: loop.Training,
     times: list[float] | None = None,
     pairs: list[tuple[str, str]] | None = None,
 ):
@@ -96,7 +96,7 @@ def sentence_transformers(
         per_device_train_batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
         lr_scheduler_type=trial.schedule.removeprefix("warmup-"),
-        warmup_ratio=training.WARMUP if trial.schedule.startswith("warmup") else 0.0,
+        warmup_ratio=loop.WARMUP if trial.schedule.startswith("warmup") else 0.0,
         weight_decay=trial.weight_decay,
         bf16=trial.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
@@ -181,7 +181,7 @@ def agree(seeds: int) -> dict:
 
 
 @torch.no_grad()
-def _outcome(run: training.Training, encoder: torch.nn.Module) -> dict[str, float]:
+def _outcome(run: loop.Training, encoder: torch.nn.Module) -> dict[str, float]:
     """Both sides by one measure: our evaluator, and NT-Xent of two passes with dropout."""
     encoder.eval()
     metrics = run.task.evaluate(lambda view: encoder(**view).float(), final=False)["validation"]

@@ -20,8 +20,8 @@ import measure
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
-from deepaug import training
-from deepaug.trial import Trial
+from deepaug.training import loop
+from deepaug.training.trial import Trial
 
 STEPS = 8
 BLOCKS = 1, 3  # warm-up, timed: of every arm the mean counts
@@ -42,7 +42,7 @@ def trial(seed: int, threads: int) -> Trial:
 
 def alone(threads: int) -> float:
     """Seconds of a block of one trial."""
-    run = training.prepare(trial(0, threads))
+    run = loop.prepare(trial(0, threads))
     epochs = iter(range(10))
     return statistics.fmean(measure.timed(lambda: run.epoch(next(epochs)), *BLOCKS))
 
@@ -57,7 +57,7 @@ def side_by_side() -> float:
 
 
 def worker(start: float) -> float:
-    run = training.prepare(trial(0, 1))
+    run = loop.prepare(trial(0, 1))
     epochs = iter(range(10))
     warm_up, blocks = BLOCKS
     measure.timed(lambda: run.epoch(next(epochs)), 0, warm_up)
@@ -67,7 +67,7 @@ def worker(start: float) -> float:
 
 def stacked(count: int) -> float:
     """Seconds of a block of `count` encoders trained as one."""
-    runs = [training.prepare(trial(seed, measure.CORES)) for seed in range(count)]
+    runs = [loop.prepare(trial(seed, measure.CORES)) for seed in range(count)]
     encoders = [run.encoder for run in runs]
     for encoder in encoders:
         for module in encoder.modules():

@@ -16,9 +16,9 @@ import measure
 import torch
 from torch.nn import functional as F
 
-from deepaug import contrastive, modalities, training
-from deepaug.modalities import images
-from deepaug.trial import Trial, derive
+from deepaug.training import contrastive, loop, registry
+from deepaug.training.modalities.vision import sets as images
+from deepaug.training.trial import Trial, derive
 
 # The full network, and the one of the `cpu` profile.
 NETWORKS = {
@@ -44,7 +44,7 @@ def lightly(trial: Trial, device: torch.device) -> tuple[torch.nn.Module, Iterat
     from lightly.transforms import SimCLRTransform
     from PIL import Image
 
-    task = modalities.load("vision").prepare(trial, torch.device("cpu"))
+    task = registry.load("vision").prepare(trial, torch.device("cpu"))
     torch.manual_seed(derive(trial.seed, "initialisation"))
     encoder = task.encoder().to(memory_format=torch.contiguous_format)  # as its examples have it
     head = SimCLRProjectionHead(encoder.features, encoder.features, 128)
@@ -107,7 +107,7 @@ def lightly(trial: Trial, device: torch.device) -> tuple[torch.nn.Module, Iterat
 
 
 def time_ours(network: str, precision: str, warm_up: int, blocks: int):
-    run = training.prepare(trial(network, precision))
+    run = loop.prepare(trial(network, precision))
     epochs = iter(range(10**6))
     return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
 
@@ -122,7 +122,7 @@ def time_lightly(network: str, precision: str, warm_up: int, blocks: int):
 
 def time_ceiling(network: str, precision: str, warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on two views that lie ready."""
-    run = training.prepare(trial(network, precision))
+    run = loop.prepare(trial(network, precision))
     views = run.task.views(0)(torch.arange(128))
     run.network.train()
 
@@ -155,7 +155,7 @@ def agree(seeds: int) -> dict:
 
     def outcomes(seed: int):
         settings = trial("narrow", "float32", **AGREE, seed=seed)
-        run = training.prepare(settings)
+        run = loop.prepare(settings)
         for epoch in range(settings.epochs):
             run.epoch(epoch)
         theirs, steps = lightly(settings, run.fabric.device)
@@ -167,7 +167,7 @@ def agree(seeds: int) -> dict:
 
 
 @torch.no_grad()
-def _outcome(run: training.Training, encoder: torch.nn.Module) -> dict[str, float]:
+def _outcome(run: loop.Training, encoder: torch.nn.Module) -> dict[str, float]:
     """Both sides by one measure: our evaluator, and NT-Xent of features without a head."""
     encoder.eval()
     metrics = run.task.evaluate(lambda x: encoder(x).float(), final=False)["validation"]

@@ -6,16 +6,16 @@ __version__ = "0.1.0"
 
 # Loaded on first use, so that the command line answers before torch is imported.
 _HOMES = {
-    "Dropout": "augmentation",
-    "GaussianNoise": "augmentation",
-    "Handle": "augmentation",
-    "PCA": "augmentation",
-    "Transform": "augmentation",
-    "attach": "augmentation",
-    "cka": "coadaptation",
-    "layers": "targets",
-    "ProjectionHead": "contrastive",
-    "nt_xent": "contrastive",
+    "Dropout": "method.transforms",
+    "GaussianNoise": "method.transforms",
+    "Handle": "method.attach",
+    "PCA": "method.transforms",
+    "Transform": "method.transforms",
+    "attach": "method.attach",
+    "cka": "method.cka",
+    "layers": "method.layers",
+    "ProjectionHead": "training.contrastive",
+    "nt_xent": "training.contrastive",
 }
 __all__ = sorted(_HOMES)
 

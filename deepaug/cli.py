@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import deepaug
-from deepaug import modalities, plain, records, studies
-from deepaug.trial import Trial
+from deepaug import plain
+from deepaug.studies import catalogue, records
+from deepaug.studies.study import Entry, Study
+from deepaug.training import registry
+from deepaug.training.trial import Trial
 from deepaug.validation import one_line, one_of
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
@@ -147,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a data set, a folder of images, a text file or a TU set",
     )
-    data.add_argument("--modality", choices=modalities.NAMES, help="where the name leaves it open")
+    data.add_argument("--modality", choices=registry.NAMES, help="where the name leaves it open")
     data.set_defaults(command=_data)
 
     notebook = commands.add_parser(
@@ -240,7 +243,7 @@ def _run(options: argparse.Namespace) -> None:
         keys = {entry.trial.key for entry in study.entries()}
         for key in options.only:
             one_of(f"key in {study.name} at {study.profile}", key, keys)
-    from deepaug import running
+    from deepaug.studies import running
 
     running.one(
         study,
@@ -268,27 +271,27 @@ def _run_all(options: argparse.Namespace) -> None:
         for key in options.only:
             one_of(f"key at {options.profile}", key, keys)
 
-    def wanted(entry: studies.Entry) -> bool:
+    def wanted(entry: Entry) -> bool:
         of_part = not options.parts or {entry.base, entry.trial.modality} & set(options.parts)
         return bool(of_part) and (not options.only or entry.trial.key in options.only)
 
-    from deepaug import running
+    from deepaug.studies import running
 
     running.everything(
         agenda, wanted, options.workers, options.accelerator, options.started, options.minutes
     )
 
 
-def _agenda(options: argparse.Namespace) -> list[tuple[studies.Study, str]]:
+def _agenda(options: argparse.Namespace) -> list[tuple[Study, str]]:
     """What `all` stands for."""
     for name in ("data", "pairs"):
         if getattr(options, name):
             raise ValueError(f"--{name} goes with one study, not with all, which have their own")
-    return studies.agenda(options.profile, options.results)
+    return catalogue.agenda(options.profile, options.results)
 
 
-def _study(options: argparse.Namespace) -> studies.Study:
-    return studies.load(
+def _study(options: argparse.Namespace) -> Study:
+    return catalogue.load(
         options.study,
         options.profile,
         options.results,
@@ -298,7 +301,7 @@ def _study(options: argparse.Namespace) -> studies.Study:
     )
 
 
-def _tell_other_protocols(study: studies.Study) -> None:
+def _tell_other_protocols(study: Study) -> None:
     for protocol, count in study.store.other_protocols().items():
         print(
             f"deepaug: {study.store.folder} also holds {count} records of the earlier protocol "
@@ -308,12 +311,12 @@ def _tell_other_protocols(study: studies.Study) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from deepaug import batches, listing
+    from deepaug.studies import batches, listing
 
     if options.batch and not options.json:
         raise ValueError("--batch goes with --json")
     if options.study is None:
-        names = studies.names(options.profile)
+        names = catalogue.names(options.profile)
         print("\n".join(names))
         print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
     elif options.study == ALL:
@@ -338,7 +341,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from deepaug import provenance
+    from deepaug.studies import provenance
 
     path = _record_file(options)
     record = records.read_record(path)
@@ -360,7 +363,7 @@ def _record_file(options: argparse.Namespace) -> Path:
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from deepaug import provenance
+    from deepaug.studies import provenance
 
     record = records.read_record(_record_file(options))
     differing = provenance.reproduce(record, options.accelerator)
@@ -374,7 +377,7 @@ def _reproduce(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from deepaug import publish
+    from deepaug.studies import publish
 
     root = options.results or records.default_root()
     if options.target.suffix:
@@ -395,12 +398,12 @@ def _readable(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _data(options: argparse.Namespace) -> None:
-    modality = options.modality or modalities.of_data(options.name)
-    print(modalities.load(modality).describe(options.name))
+    modality = options.modality or registry.of_data(options.name)
+    print(registry.load(modality).describe(options.name))
 
 
 def _notebook(options: argparse.Namespace) -> None:
-    from deepaug import grids, notebooks
+    from deepaug.pages import grids, notebooks
 
     in_file = grids.read(options.grid_file) if options.grid_file else {}
     given = [name for name, _ in options.parameters + options.grid] + list(in_file)

@@ -35,8 +35,9 @@ import torch
 from matplotlib import pyplot as plt
 
 import deepaug
-from deepaug import figures, modalities, training
-from deepaug.trial import Trial
+from deepaug.pages import figures
+from deepaug.training import loop, registry
+from deepaug.training.trial import Trial
 
 figures.use_style()
 
@@ -51,8 +52,8 @@ trial = Trial(
     data="mnist-5k", samples=1000, encoder="resnet10", width=16, view_size=28, epochs=2,
     batch_size=100,
 )
-encoder = training.run(trial, accelerator="cpu").encoder
-digits = modalities.load("vision").prepare(trial, torch.device("cpu"))
+encoder = loop.run(trial, accelerator="cpu").encoder
+digits = registry.load("vision").prepare(trial, torch.device("cpu"))
 images, _ = digits.views(epoch=0)(torch.arange(256))
 deepaug.layers(encoder, images)
 

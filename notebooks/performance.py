@@ -27,7 +27,12 @@
 # engineering that stand in this page's source; they are no verdict rules, and nothing in the book rests on them.
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug import figures, speed
+import sys
+
+sys.path.append("../benchmarks")
+import speed
+
+from deepaug.pages import figures
 
 figures.use_style()
 speed.show_conditions([

@@ -14,7 +14,7 @@
 # # Protocol
 #
 # What stays the same in every experiment: what is compared, on which seeds, and by which rules a claim
-# is judged. Rules and settings are data, in `deepaug/claims.yaml` and `deepaug/profiles/`; all tables on
+# is judged. Rules and settings are data, in `deepaug/studies/claims.yaml` and `deepaug/studies/profiles/`; all tables on
 # this page are made from them. The rules were committed before the first run that they judge, and the
 # repository's history shows the order.
 #
@@ -24,7 +24,7 @@
 # | **Takes** | seconds |
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug import figures, protocol
+from deepaug.pages import figures, protocol
 
 figures.use_style()
 

@@ -32,13 +32,13 @@ strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
 
 # %% tags=["remove-stderr"]
-from deepaug import notebooks
+from deepaug.pages import notebooks
 
 notebooks.check_injected(
     In, {"profile", "data", "layers", "transforms", "strengths", "seeds"}  # noqa: F821
 )
 
-from deepaug import pages
+from deepaug.pages import page as pages
 
 page = pages.open_page(
     "vision", profile,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deepaug.targets import call
+from deepaug.method.layers import call
 
 
 @dataclasses.dataclass

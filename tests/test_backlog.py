@@ -6,8 +6,9 @@ import time
 import pytest
 import tiny
 
-from deepaug import studies
-from deepaug.backlog import Backlog, Item, of_entries
+from deepaug.studies import catalogue
+from deepaug.studies.backlog import Backlog, Item, of_entries
+from deepaug.studies.study import Entry, Study
 
 GRID = {"layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
 SCREEN = {"seeds": [2], **GRID}
@@ -15,7 +16,7 @@ CONFIRM = {"seeds": [100], "chosen_from": "screen"}
 
 
 def load(folder, **stages):
-    return studies.load("vision", str(tiny.profile(folder, **stages)), folder / "results")
+    return catalogue.load("vision", str(tiny.profile(folder, **stages)), folder / "results")
 
 
 def items(study, *stages):
@@ -207,11 +208,11 @@ def test_what_this_run_has_taken_counts_before_what_is_recorded(tmp_path):
 def test_what_is_left_counts_what_waits_by_a_choice_that_is_assumed(chain, monkeypatch):
     _, work = chain
     assumed = [
-        studies.Entry("confirm", "", "contrastive", "baseline", tiny.trial(seed=seed))
+        Entry("confirm", "", "contrastive", "baseline", tiny.trial(seed=seed))
         for seed in (100, 101)
     ]
     monkeypatch.setattr(
-        studies.Study, "planned", lambda self, stage: assumed if stage == "confirm" else []
+        Study, "planned", lambda self, stage: assumed if stage == "confirm" else []
     )
     assert work.left() == (6, pytest.approx(600.0))
     record(work, work.fitting(), seconds=50.0)

@@ -3,7 +3,7 @@
 import pytest
 import tiny
 
-from deepaug import batches, studies
+from deepaug.studies import batches, catalogue
 
 STAGE = {"seeds": list(range(20))}
 
@@ -11,7 +11,7 @@ STAGE = {"seeds": list(range(20))}
 @pytest.fixture
 def study(tmp_path):
     profile = tiny.profile(tmp_path, quick=STAGE)
-    return studies.load("vision", str(profile), tmp_path / "results")
+    return catalogue.load("vision", str(profile), tmp_path / "results")
 
 
 @pytest.mark.parametrize(("each", "least", "sizes"), [(10, 50, [5, 5, 5, 5]), (10, 60, [6, 6, 8])])
@@ -47,7 +47,7 @@ def test_seconds_are_the_profiles_until_some_are_recorded(study):
 
 def test_training_takes_time_in_proportion_to_the_work_and_evaluation_does_not(tmp_path):
     stage = {**STAGE, "variants": {"longer": {"epochs": 20}}}
-    study = studies.load("vision", str(tiny.profile(tmp_path, quick=stage)), tmp_path / "results")
+    study = catalogue.load("vision", str(tiny.profile(tmp_path, quick=stage)), tmp_path / "results")
     short, long = (next(e.trial for e in study.entries() if e.trial.epochs == n) for n in (2, 20))
     study.store.write(tiny.record(short, seconds=3.0, training_seconds=2.5))
     assert batches.expected_seconds(study)[long.key] == pytest.approx(0.5 + 10 * 2.5)
@@ -58,4 +58,4 @@ def test_seconds_of_a_profile_are_checked(tmp_path, given):
     path = tiny.profile(tmp_path)
     path.write_text(f"seconds: {given}\n{path.read_text()}")
     with pytest.raises(ValueError, match="seconds must be"):
-        studies.load("vision", str(path), tmp_path / "results")
+        catalogue.load("vision", str(path), tmp_path / "results")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from deepaug import choice
+from deepaug.studies import choice
 
 LOST = -math.inf
 

@@ -12,10 +12,10 @@ import pytest
 import tiny
 
 import deepaug
-from deepaug import records, studies, sweep
 from deepaug.cli import main
-from deepaug.modalities import images
-from deepaug.records import Store
+from deepaug.studies import catalogue, records, sweep
+from deepaug.studies.records import Store
+from deepaug.training.modalities.vision import sets as images
 
 ROOT = Path(__file__).parents[1]
 GRID = {"seeds": [0], "layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
@@ -118,7 +118,7 @@ def test_help_names_every_command(call):
 
 
 def test_list_as_json(call):
-    study = studies.load("vision", "quick")
+    study = catalogue.load("vision", "quick")
     known = study.entries()[0].trial
     study.store.write(tiny.record(known))
     code, out, err = call("list", "vision", "--json")
@@ -187,7 +187,7 @@ def test_show_refuses_a_damaged_record(refused):
 
 
 def test_run_records_what_is_missing_and_says_under_what_conditions(call):
-    study = studies.load("vision", str(profile()))
+    study = catalogue.load("vision", str(profile()))
     code, out, _ = call(*run("tiny.yaml"))
     assert code == 0 and study.missing() == []
     assert "quick: 2 of 2 trials to run; data mnist-5k, device " in out
@@ -200,7 +200,7 @@ def test_run_records_what_is_missing_and_says_under_what_conditions(call):
 
 
 def test_run_only_some(call):
-    study = studies.load("vision", str(profile()))
+    study = catalogue.load("vision", str(profile()))
     key = study.entries()[1].trial.key
     call(*run("tiny.yaml", "--only", key))
     assert [record["key"] for _, record in study.recorded()] == [key]
@@ -208,7 +208,7 @@ def test_run_only_some(call):
 
 def test_run_some_stages(call):
     path = tiny.profile(Path.cwd(), scale={"seeds": [0]}, pilot={"seeds": [1]})
-    study = studies.load("vision", str(path))
+    study = catalogue.load("vision", str(path))
     _, out, _ = call(*run(path, "--stage", "pilot"))
     assert "scale" not in out
     assert [entry.stage for entry, _ in study.recorded()] == ["pilot"]
@@ -227,7 +227,7 @@ def test_run_goes_on_to_what_a_stage_has_chosen(call, monkeypatch):
     assert "confirm: waits for all records of screen" in out and "0 new records" in out
     _, out, _ = call(*run(path))
     assert "4 new records" in out
-    assert studies.load("vision", str(path)).missing() == []
+    assert catalogue.load("vision", str(path)).missing() == []
 
 
 def test_results_may_lie_anywhere(call, tmp_path):

@@ -7,8 +7,9 @@ import zipfile
 import pytest
 import torch
 
-from deepaug.modalities import corpora, text
-from deepaug.modalities.corpora import DataError
+from deepaug.training.modalities.text import corpora
+from deepaug.training.modalities.text import task as text
+from deepaug.training.modalities.text.corpora import DataError
 
 SPLITS = ("train", "validation", "test")
 

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from deepaug import evaluation, modalities, training
-from deepaug.modalities import crops, documents, text
-from deepaug.trial import Trial, derive
+from deepaug.training import evaluation, loop, registry
+from deepaug.training.modalities.text import crops, documents
+from deepaug.training.modalities.text import task as text
+from deepaug.training.trial import Trial, derive
 
 CPU = torch.device("cpu")
 GOLDEN = [3.51601, 3.31582, 3.29345]  # losses by epoch
@@ -120,8 +121,8 @@ def test_hidden_entries_are_no_classes_and_no_documents(folder):
 
 def test_a_folder_of_text_is_text_and_one_of_images_is_not(folder, tmp_path):
     (tmp_path / "pictures" / "cat").mkdir(parents=True)
-    assert modalities.of_data(str(folder)) == "text"
-    assert modalities.of_data(str(tmp_path / "pictures")) == "vision"
+    assert registry.of_data(str(folder)) == "text"
+    assert registry.of_data(str(tmp_path / "pictures")) == "vision"
 
 
 def test_a_list_of_labels_makes_no_text_of_a_folder_of_images(tmp_path):
@@ -129,15 +130,15 @@ def test_a_list_of_labels_makes_no_text_of_a_folder_of_images(tmp_path):
     (folder / "train" / "cat").mkdir(parents=True)
     (folder / "train" / "cat" / "1.png").write_bytes(b"")
     (folder / "train" / "labels.txt").write_text("cat")
-    assert modalities.of_data(str(folder)) == "vision"
+    assert registry.of_data(str(folder)) == "vision"
     (folder / "train" / "cat" / "1.txt").write_text("a caption")
-    assert modalities.of_data(str(folder)) == "vision"
+    assert registry.of_data(str(folder)) == "vision"
 
 
 def test_a_folder_with_parts_is_text(tmp_path):
     folder = written(tmp_path / "mine", part="train")
     (folder / "README.txt").write_text("about it")
-    assert modalities.of_data(str(written(folder, part="test"))) == "text"
+    assert registry.of_data(str(written(folder, part="test"))) == "text"
 
 
 def refusal(act, *args, **changes):
@@ -419,7 +420,7 @@ def test_halves_are_found_where_features_tell_them(folder):
 @pytest.mark.parametrize("pairs", ["none", "halves"])
 @pytest.mark.parametrize("encoder", ["bag-of-words", "tf-idf", "lsa"])
 def test_references_are_told_by_the_same_metrics(folder, encoder, pairs):
-    outcome = training.run(
+    outcome = loop.run(
         trial(folder, encoder=encoder, objective="untrained", epochs=0, pairs=pairs), "cpu"
     )
     expected = {"knn", "probe"} if pairs == "none" else {"retrieval"}
@@ -454,9 +455,9 @@ def test_what_holds_out_nothing_to_tell_is_refused(tmp_path, labels, count, pair
 
 def test_a_file_of_labelled_lines_serves_as_a_folder_does(tmp_path):
     file = lines(tmp_path / "a.tsv", lambda n: n % 2, 60)
-    outcome = training.run(trial(file), "cpu")
+    outcome = loop.run(trial(file), "cpu")
     assert set(outcome.metrics["test"]) == {"knn", "probe"}
-    assert set(training.run(trial(file, pairs="halves"), "cpu").metrics["test"]) == {"retrieval"}
+    assert set(loop.run(trial(file, pairs="halves"), "cpu").metrics["test"]) == {"retrieval"}
 
 
 def test_few_words_have_few_latent_directions(tmp_path):
@@ -494,35 +495,35 @@ def test_documents_without_topics_need_pairs():
 # Training
 
 
-@pytest.mark.parametrize("layer", modalities.layers("text", "bert2"))
+@pytest.mark.parametrize("layer", registry.layers("text", "bert2"))
 @pytest.mark.parametrize("transform", ["dropout", "pca"])
 def test_each_layer_can_be_targeted_and_takes_effect(folder, layer, transform):
-    plain = training.run(trial(folder), "cpu")
-    arm = training.run(trial(folder, layer=layer, transform=transform, strength=0.5), "cpu")
+    plain = loop.run(trial(folder), "cpu")
+    arm = loop.run(trial(folder, layer=layer, transform=transform, strength=0.5), "cpu")
     assert arm.status == "ok" and arm.curve[0]["loss"] != plain.curve[0]["loss"]
 
 
 def test_contrastive_training_sees_no_labels(folder, monkeypatch):
-    plain = training.run(trial(folder), "cpu")
+    plain = loop.run(trial(folder), "cpu")
     corpus = documents.load(str(folder))
     corpus.labels[corpus.train] = corpus.labels[corpus.train].flip(0)
-    shuffled = training.run(trial(folder), "cpu")
+    shuffled = loop.run(trial(folder), "cpu")
     assert shuffled.curve == plain.curve
 
 
 def test_the_twin_learns_topics(folder):
-    outcome = training.run(trial(folder, objective="supervised", epochs=8), "cpu")
+    outcome = loop.run(trial(folder, objective="supervised", epochs=8), "cpu")
     assert outcome.metrics["test"]["knn"] > 80
 
 
 def test_training_twice_gives_the_same(folder):
     arm = trial(folder, layer="block1", transform="dropout", strength=0.5)
-    one, other = (training.run(arm, "cpu") for _ in range(2))
+    one, other = (loop.run(arm, "cpu") for _ in range(2))
     assert (one.curve, one.metrics) == (other.curve, other.metrics)
 
 
 def test_golden_trial(folder):
     """Tolerances leave room for another processor or torch, not for another training."""
-    outcome = training.run(trial(folder, epochs=3, schedule="warmup-cosine"), "cpu")
+    outcome = loop.run(trial(folder, epochs=3, schedule="warmup-cosine"), "cpu")
     advice = "training or evaluation changed what a trial measures: raise PROTOCOL"
     assert [point["loss"] for point in outcome.curve] == pytest.approx(GOLDEN, abs=5e-3), advice

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from deepaug.modalities import decoded
+from deepaug.training.modalities.vision import decoded
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from deepaug import devices
 from deepaug.cli import main
+from deepaug.training import devices
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def test_the_processor_has_a_name():
 
 
 def test_a_sweep_knows_its_device_without_loading_lightning():
-    code = "import sys, deepaug.sweep, deepaug.devices as d; d.name(d.resolve('auto'))"
+    code = "import sys, deepaug.studies.sweep; from deepaug.training import devices"
+    code += "; devices.name(devices.resolve('auto'))"
     code += "; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deepaug.evaluation import knn_accuracy, linear_probe
+from deepaug.training.evaluation import knn_accuracy, linear_probe
 
 
 def angle(*degrees):

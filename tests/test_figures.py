@@ -8,8 +8,11 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from deepaug import figures, modalities, pages, studies
-from deepaug.studies import Entry
+from deepaug.pages import figures
+from deepaug.pages import page as pages
+from deepaug.studies import catalogue
+from deepaug.studies.study import Entry
+from deepaug.training import registry
 
 
 def recorded(arm="baseline", seed=0, knn=50.0, objective="contrastive", base="", **changes):
@@ -173,11 +176,11 @@ def test_conditions_tell_crops_sentences_and_nodes():
 
 
 def test_every_primary_metric_has_a_label():
-    trials = [entry.trial for n in studies.names("cpu") for entry in _planned(n, "cpu")]
-    trials += [entry.trial for n in studies.names("quick") for entry in _planned(n, "quick")]
-    assert {modalities.primary(trial) for trial in trials} == set(figures.METRICS)
+    trials = [entry.trial for n in catalogue.names("cpu") for entry in _planned(n, "cpu")]
+    trials += [entry.trial for n in catalogue.names("quick") for entry in _planned(n, "quick")]
+    assert {registry.primary(trial) for trial in trials} == set(figures.METRICS)
 
 
 def _planned(name, profile):
-    study = studies.load(name, profile)
+    study = catalogue.load(name, profile)
     return study.planned(next(iter(study.stages)))

@@ -17,23 +17,13 @@ import torch
 from torch import nn
 
 import deepaug
-from deepaug import (
-    PCA,
-    Dropout,
-    GaussianNoise,
-    arms,
-    augmentation,
-    devices,
-    evaluation,
-    modalities,
-    records,
-    studies,
-    sweep,
-    training,
-)
+from deepaug import PCA, Dropout, GaussianNoise
 from deepaug.cli import main
-from deepaug.contrastive import nt_xent
-from deepaug.trial import Trial
+from deepaug.method import transforms
+from deepaug.studies import arms, catalogue, records, sweep
+from deepaug.training import devices, evaluation, loop, registry
+from deepaug.training.contrastive import nt_xent
+from deepaug.training.trial import Trial
 
 DEVICE = torch.device(os.environ.get("DEEPAUG_TEST_DEVICE", "cuda"))
 CPU = torch.device("cpu")
@@ -107,8 +97,8 @@ def frozen(monkeypatch):
     def normal(like, dtype=None):
         return randn(like.shape, generator=seeded(), dtype=dtype or like.dtype).to(like.device)
 
-    monkeypatch.setattr(augmentation.torch, "rand", uniform)
-    monkeypatch.setattr(augmentation.torch, "randn_like", normal)
+    monkeypatch.setattr(transforms.torch, "rand", uniform)
+    monkeypatch.setattr(transforms.torch, "randn_like", normal)
 
 
 def transformed(transform, x, rows, device):
@@ -547,8 +537,8 @@ def trial_of(case: str, data: dict[str, str], **changes) -> Trial:
     return Trial(**{**trial.to_dict(), "protocol": 0, **changes})
 
 
-def run(trial: Trial, device=DEVICE, **options) -> training.Outcome:
-    return training.run(trial, device.type, **options)
+def run(trial: Trial, device=DEVICE, **options) -> loop.Outcome:
+    return loop.run(trial, device.type, **options)
 
 
 def losses(outcome) -> list[float]:
@@ -556,7 +546,7 @@ def losses(outcome) -> list[float]:
 
 
 def test_every_modality_has_a_case_here():
-    assert {case.split()[0] for case in SETTINGS} == {*modalities.NAMES}
+    assert {case.split()[0] for case in SETTINGS} == {*registry.NAMES}
 
 
 @each_case
@@ -569,7 +559,7 @@ def test_a_trial_of_each_modality_and_objective(case, changes, data):
     assert all(p.device.type == DEVICE.type for p in outcome.encoder.parameters())
     assert {*outcome.metrics} == {"validation", "test"}
     for split in outcome.metrics.values():
-        assert modalities.primary(trial) in split
+        assert registry.primary(trial) in split
         assert all(0 <= value <= 100 for value in split.values())
 
 
@@ -578,7 +568,7 @@ def test_every_target_takes_a_transform(case, data):
     plain = trial_of(case, data, epochs=1)
     for layer in arms.targets(plain):
         arm = trial_of(case, data, epochs=1, **ARM, layer=layer)
-        training_ = training.prepare(arm, DEVICE.type)
+        training_ = loop.prepare(arm, DEVICE.type)
         assert math.isfinite(training_.epoch(0)), layer
         assert training_.handle.calls == 2 * len(training_.task.batches(torch.Generator())), layer
 
@@ -601,14 +591,14 @@ def test_the_device_sees_what_the_cpu_sees(case, data):
     here, there = run(trial), run(trial, CPU)
     assert losses(here) == pytest.approx(losses(there), rel=5e-3)
     assert here.data_digest == there.data_digest
-    primary = modalities.primary(trial)
+    primary = registry.primary(trial)
     found, expected = (o.metrics["test"][primary] for o in (here, there))
     assert found == pytest.approx(expected, abs=10)  # of few samples, some at a tie
 
 
 @each_case
 def test_a_checkpoint_resumes_on_the_device(case, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
     trial = trial_of(case, data, **ARM, epochs=4)
     checkpoint, ticks = tmp_path / "trial.ckpt", []
 
@@ -625,7 +615,7 @@ def test_a_checkpoint_resumes_on_the_device(case, data, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_of_the_device_resumes_on_the_cpu(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
     trial = trial_of("text", data, epochs=3)  # with fused AdamW, whose state is on the device
     checkpoint, ticks = tmp_path / "trial.ckpt", []
 
@@ -647,7 +637,7 @@ def test_the_same_mask_is_the_first_views(data, monkeypatch):
             drawn.append(torch.rand(3, device=x.device))
             return super().transform(x, mask, groups)
 
-    monkeypatch.setitem(training.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
     run(trial_of("vision", data, **ARM, transformed="same", epochs=1))
     masks = torch.stack(drawn).view(-1, 2, 3)
     assert torch.equal(masks[:, 0], masks[:, 1])
@@ -657,7 +647,7 @@ def test_the_same_mask_is_the_first_views(data, monkeypatch):
 def test_two_workers_share_one_device(data, tmp_path):
     own = {"modality": "vision", "data": data["vision"], "epochs": 2, **SETTINGS["vision"]}
     profile = tiny.profile(tmp_path, trial={**own, "samples": 64}, quick={"seeds": [0, 1, 2, 3]})
-    study = studies.load("vision", str(profile), tmp_path / "results")
+    study = catalogue.load("vision", str(profile), tmp_path / "results")
     found = sweep.run(study.entries(), study.store, workers=2, accelerator=DEVICE.type)
     assert len(found) == 4 and not study.missing()
     for entry, record in study.recorded():
@@ -672,7 +662,7 @@ def test_two_workers_share_one_device(data, tmp_path):
 def test_auto_is_the_device_and_what_is_not_there_is_refused(data, tmp_path, capsys):
     if CUDA:
         assert devices.resolve("auto").type == "cuda"
-        assert training.fabric_on("auto").device.type == "cuda"
+        assert loop.fabric_on("auto").device.type == "cuda"
         assert devices.name(DEVICE) == torch.cuda.get_device_name()
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     lacking = next(kind for kind, here in present.items() if not here)
@@ -703,7 +693,7 @@ def synchronisations():
 def test_how_often_the_host_waits_in_a_step(case, transform, data, capsys):
     """Told, not judged: `pytest -m gpu -k waits -s`."""
     arm = {} if transform == "none" else {**ARM, "transform": transform}
-    prepared = training.prepare(trial_of(case, data, **arm), DEVICE.type)
+    prepared = loop.prepare(trial_of(case, data, **arm), DEVICE.type)
     prepared.epoch(0)  # what is done once only
     with synchronisations() as caught:
         prepared.epoch(1)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deepaug import PCA, Dropout, GaussianNoise, augmentation, nt_xent
+from deepaug import PCA, Dropout, GaussianNoise, nt_xent
+from deepaug.method import transforms
 
 FEATURES = 6
 # Fewer rows than features, as many and one more, many; tokens and maps with positions beyond
@@ -28,14 +29,14 @@ MODES = ("drop", "truncate")
 def frozen(monkeypatch):
     """The first basis and draw stay: what a second call would have decided anew."""
     for name in ("_principal", "_survivors"):
-        kept, original = [], getattr(augmentation, name)
+        kept, original = [], getattr(transforms, name)
 
         def once(*args, kept=kept, original=original):
             if not kept:
                 kept.append(original(*args))
             return kept[0]
 
-        monkeypatch.setattr(augmentation, name, once)
+        monkeypatch.setattr(transforms, name, once)
 
 
 def batch(shape, seed=0):
@@ -78,7 +79,7 @@ def pca_jacobian(x, mode, p, factors, counts):
 
 def drawn_factors(x):
     """What PCA multiplies each row's components by, from the frozen draw."""
-    samples = augmentation._survivors(None, None, None, None)
+    samples = transforms._survivors(None, None, None, None)
     per_position = samples.expand(*x.shape[:-1], samples.shape[-1])
     return per_position.reshape(-1, samples.shape[-1]).double()
 

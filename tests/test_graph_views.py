@@ -9,8 +9,8 @@ import torch
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool
 
-from deepaug.modalities import graph_views
-from deepaug.modalities.graph_views import AUGMENTATIONS, Graphs
+from deepaug.training.modalities.graphs import views as graph_views
+from deepaug.training.modalities.graphs.views import AUGMENTATIONS, Graphs
 
 NODES, EDGES, ATTRIBUTES, SUBGRAPHS = range(4)
 PATH = (6, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)])

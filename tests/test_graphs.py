@@ -14,9 +14,12 @@ from torch import nn
 from torch_geometric.io import read_tu_data
 from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
-from deepaug import augmentation, records, training
-from deepaug.modalities import graph_views, graphs, tu
-from deepaug.trial import Trial
+from deepaug.method import attach
+from deepaug.training import loop, origin
+from deepaug.training.modalities.graphs import task as graphs
+from deepaug.training.modalities.graphs import tu
+from deepaug.training.modalities.graphs import views as graph_views
+from deepaug.training.trial import Trial
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -289,7 +292,7 @@ def test_a_known_set_that_comes_as_another_is_not_kept(root, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(tu.DIGESTS))
 def test_known_digests_are_those_of_the_records(name):
-    folder = records.PACKAGE.parent / "results" / "cpu"
+    folder = origin.PACKAGE.parent / "results" / "cpu"
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     digests = {r["data_digest"] for r in found if r["trial"]["data"] == name}
     assert digests == {tu.DIGESTS[name]}
@@ -500,8 +503,8 @@ def test_a_transform_takes_a_graphs_nodes_together(folder, transform):
     prepared = task(layer="layer2", transform=transform, strength=0.5)
     gin = prepared.encoder().train()
     seen = {}
-    acting = training.TRANSFORMS[transform](0.5)
-    with augmentation.attach(gin, "layer2", acting, groups=prepared.groups):
+    acting = loop.TRANSFORMS[transform](0.5)
+    with attach.attach(gin, "layer2", acting, groups=prepared.groups):
         gin.layer2.register_forward_hook(lambda _, __, out: seen.update(out=out))
         view = prepared.graphs.take(torch.arange(40))
         if transform == "pca":
@@ -752,7 +755,7 @@ def test_features_that_are_not_finite_do_not_stop_the_sweep(folder):
 
 
 def run(**changes):
-    return training.run(trial(**changes), "cpu")
+    return loop.run(trial(**changes), "cpu")
 
 
 def losses(outcome):

@@ -7,11 +7,12 @@ import pytest
 import tiny
 import yaml
 
-grids = pytest.importorskip("deepaug.grids", reason="the book's tools are not installed")
+grids = pytest.importorskip("deepaug.pages.grids", reason="the book's tools are not installed")
 pytest.importorskip("jupytext", reason="the book's tools are not installed")
 
-from deepaug import notebooks, studies  # noqa: E402
 from deepaug.cli import main  # noqa: E402
+from deepaug.pages import notebooks  # noqa: E402
+from deepaug.studies import catalogue  # noqa: E402
 
 
 def test_combinations():
@@ -80,8 +81,8 @@ def profile(tmp_path, monkeypatch):
 
 def test_one_table_of_all_records(executed, profile, tmp_path):
     for seed in (0, 2):
-        for entry in studies.load("vision", profile, seeds=[seed]).entries():
-            studies.load("vision", profile).store.write(tiny.record(entry.trial))
+        for entry in catalogue.load("vision", profile, seeds=[seed]).entries():
+            catalogue.load("vision", profile).store.write(tiny.record(entry.trial))
     folder = tmp_path / "out"
     main(
         [

@@ -8,16 +8,18 @@ import pytest
 import tiny
 import yaml
 
-from deepaug import history, records, studies
-from deepaug.history import HistoryError, NoHistory, difference
+from deepaug.studies import catalogue, records, rulebook
+from deepaug.training import origin
+from deepaug.verdicts import history
+from deepaug.verdicts.history import HistoryError, NoHistory, difference
 
-CHECKOUT = records.PACKAGE.parent
-PROFILES = sorted(path.stem for path in studies.PROFILES.glob("*.yaml"))
+CHECKOUT = origin.PACKAGE.parent
+PROFILES = sorted(path.stem for path in catalogue.PROFILES.glob("*.yaml"))
 
 
 def test_no_rule_has_changed_since_the_records_it_judges_were_added():
     """Of every profile's committed records, by the checkout's own history."""
-    rules, judged = studies.rules(), {}
+    rules, judged = rulebook.rules(), {}
     for profile in PROFILES:
         judged |= history.judged(rules, profile, CHECKOUT / "results")
     try:
@@ -30,7 +32,7 @@ def test_no_rule_has_changed_since_the_records_it_judges_were_added():
 
 def test_every_claim_that_records_judge_names_stages_of_the_agenda():
     """A claim that named no stage, or a misspelt one, would be held to nothing."""
-    rules = studies.rules()
+    rules = rulebook.rules()
     stages = rules["order"]["stages"]
     for name, claim in rules["claims"].items():
         assert set(claim.get("records", ())) <= set(stages), name

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from deepaug import cli
-from deepaug.modalities import images, vision
-from deepaug.modalities.images import COLOUR, DIGITS
+from deepaug.training.modalities.vision import sets as images
+from deepaug.training.modalities.vision import task as vision
+from deepaug.training.modalities.vision.sets import COLOUR, DIGITS
 from deepaug.validation import DataError
 
 SPLITS = ("train", "validation", "test")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug import records, studies
+from deepaug.studies import catalogue, records
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills groups of processes")
@@ -24,7 +24,7 @@ class Sweep:
         folder.mkdir()
         self.profile = tiny.profile(folder, trial=settings, quick={"seeds": list(range(trials))})
         self.root = folder / "results"
-        self.study = studies.load("vision", str(self.profile), self.root)
+        self.study = catalogue.load("vision", str(self.profile), self.root)
 
     def start(self, workers: int = 2) -> subprocess.Popen:
         command = [sys.executable, "-m", "deepaug", "run", "vision", "--accelerator", "cpu"]

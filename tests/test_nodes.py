@@ -11,10 +11,11 @@ import torch
 from torch.nn import functional as F
 from torch_geometric.data import Data
 
-from deepaug import modalities, training
-from deepaug.modalities import citation, nodes
-from deepaug.modalities.citation import Recipe
-from deepaug.trial import Trial, derive
+from deepaug.training import loop, registry
+from deepaug.training.modalities.nodes import citation
+from deepaug.training.modalities.nodes import task as nodes
+from deepaug.training.modalities.nodes.citation import Recipe
+from deepaug.training.trial import Trial, derive
 from deepaug.validation import DataError
 
 CPU = torch.device("cpu")
@@ -59,7 +60,7 @@ def prepare(**changes):
 
 
 def run(**changes):
-    return training.run(trial(**changes), "cpu")
+    return loop.run(trial(**changes), "cpu")
 
 
 def dense(operator):
@@ -424,7 +425,7 @@ def small(monkeypatch):
     return data
 
 
-@pytest.mark.parametrize("layer", modalities.layers("nodes", "gcn3"))
+@pytest.mark.parametrize("layer", registry.layers("nodes", "gcn3"))
 @pytest.mark.parametrize("transform", ["dropout", "dropout-feature", "pca", "noise"])
 def test_each_layer_can_be_targeted_and_takes_effect(small, layer, transform):
     plain = run(epochs=1)
@@ -436,7 +437,7 @@ def test_dropout_of_features_draws_for_each_node():
     """Rows are nodes, and each is a sample of its own."""
     task = prepare(layer="layer1", transform="dropout-feature", strength=0.5)
     assert task.mask is task.groups is task.dim is None
-    trained = training.prepare(
+    trained = loop.prepare(
         trial(layer="layer1", transform="dropout-feature", strength=0.5), "cpu"
     )
     seen = []

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug import cli, notebooks
-from deepaug.notebooks import check_injected, injected
+from deepaug import cli
+from deepaug.pages import notebooks
+from deepaug.pages.notebooks import check_injected, injected
 
 jupytext = pytest.importorskip("jupytext", reason="the book's tools are not installed")
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
@@ -31,7 +32,7 @@ strengths = None
 repeats = 3
 
 # %%
-from deepaug import notebooks
+from deepaug.pages import notebooks
 notebooks.check_injected(In, {"profile", "data", "layers", "strengths", "repeats"})
 print(profile, data, layers, strengths, repeats)
 """

@@ -1,7 +1,7 @@
 """The rules on made-up studies whose truth is known: how often do they decide what is not so?
 
 Each study goes the whole way: tuning, screen, choice, confirm, family, cells. Scores are drawn;
-choices and verdicts are those of `deepaug.choice` and `deepaug.verdicts`, which real studies use.
+choices and verdicts are those of `studies.choice` and `verdicts.claims`, which real studies use.
 
 `pytest -m slow -s tests/test_null_studies.py` prints every rate with its Clopper-Pearson interval.
 """
@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from deepaug import choice, verdicts
-from deepaug.statistics import paired_effect
+from deepaug.studies import choice
+from deepaug.verdicts import claims as verdicts
+from deepaug.verdicts.statistics import paired_effect
 
 LIMITS = verdicts.Limits(
     confidence=0.95, level=0.05, permutation_level=0.05, most_diverged=0.2, fewest_seeds=5

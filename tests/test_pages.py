@@ -8,9 +8,11 @@ import tiny
 
 matplotlib.use("Agg")
 
-from deepaug import pages, studies
-from deepaug.studies import Entry
-from deepaug.trial import Trial
+from deepaug.pages import notebooks
+from deepaug.pages import page as pages
+from deepaug.studies import catalogue, rulebook
+from deepaug.studies.study import Entry
+from deepaug.training.trial import Trial
 
 
 def recorded(arm="baseline", seed=0, knn=50.0, base="", **changes):
@@ -92,7 +94,7 @@ def study(tmp_path):
         pilot={"seeds": [0, 1], "controls": ["untrained", "no-augmentation"], **ARMS},
         tuning={"seeds": [2, 3], "tune": {"temperature": [0.2, 0.5]}},
     )
-    return studies.load("vision", str(path), tmp_path / "results")
+    return catalogue.load("vision", str(path), tmp_path / "results")
 
 
 def write(study, *trials, **metrics):
@@ -178,9 +180,9 @@ def test_standard_error():
 
 
 def test_every_study_outside_the_verdicts_says_why_on_a_page_of_its_own():
-    folder = studies.PROFILES.parents[1] / "notebooks"
-    for name in studies.rules()["outside"]:
+    folder = notebooks.SOURCES
+    for name in rulebook.rules()["outside"]:
         assert "pages.show_outside(page)" in (folder / f"{name}.py").read_text()
-    for name in studies.rules()["bases"]:
+    for name in rulebook.rules()["bases"]:
         text = (folder / f"{name}.py").read_text()
         assert "pages.show_learnt(page)" in text and "pages.show_scale(page)" in text

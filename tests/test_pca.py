@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepaug import PCA, augmentation
+from deepaug import PCA
+from deepaug.method import transforms
 
 IMAGES, TOKENS, WIDE = (6, 3, 2, 2), (4, 5, 6), (4, 7)  # the last: fewer rows than features
 SHAPES = [(30, 5), IMAGES, TOKENS, WIDE]
@@ -38,13 +39,13 @@ def naive_pca(x, factors, counts):
 
 def compare_with_naive(x, monkeypatch, mask=None, groups=None, p=0.5):
     """Both from the survivors that PCA drew."""
-    drawn, draw = [], augmentation._survivors
+    drawn, draw = [], transforms._survivors
 
     def spy(*args):
         drawn.append(draw(*args))
         return drawn[-1]
 
-    monkeypatch.setattr(augmentation, "_survivors", spy)
+    monkeypatch.setattr(transforms, "_survivors", spy)
     out = as_rows(PCA(p)(x, mask=mask, groups=groups))
     rows = as_rows(x).flatten(1, -2) if x.ndim > 2 else x.unsqueeze(1)
     (factors,) = drawn

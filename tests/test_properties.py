@@ -16,9 +16,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepaug import plain, records, studies
-from deepaug.records import Store
-from deepaug.trial import CHOICES, Trial
+from deepaug import plain
+from deepaug.studies import catalogue, records
+from deepaug.studies.records import Store
+from deepaug.training.trial import CHOICES, Trial
 
 CASES = [500, pytest.param(10_000, marks=pytest.mark.slow)]
 TEXT = st.text(max_size=30) | st.sampled_from(
@@ -141,7 +142,7 @@ def test_profiles(cases, tmp_path):
     def check(content):
         path.write_text(yaml.safe_dump(content), errors="replace")
         try:
-            study = studies.load("vision", str(path), tmp_path / "results")
+            study = catalogue.load("vision", str(path), tmp_path / "results")
             assert all(entry.trial.key for entry in study.entries())
         except ValueError as error:
             one_line(error)
@@ -159,7 +160,7 @@ def test_profiles_that_are_any_text(cases, tmp_path):
             content if isinstance(content, bytes) else content.encode("utf-8", "replace")
         )
         with pytest.raises(ValueError) as caught:
-            studies.load("vision", str(path), tmp_path / "results")
+            catalogue.load("vision", str(path), tmp_path / "results")
         one_line(caught.value)
         assert list(tiny.tree(tmp_path)) == ["own.yaml"]
 
@@ -225,7 +226,7 @@ def test_records_that_are_written(cases, tmp_path):
 
 @pytest.mark.parametrize("cases", CASES)
 def test_parameters_of_notebooks(cases, tmp_path, monkeypatch):
-    notebooks = pytest.importorskip("deepaug.notebooks")
+    notebooks = pytest.importorskip("deepaug.pages.notebooks")
     pytest.importorskip("jupytext", reason="the book's tools are not installed")
     monkeypatch.chdir(tmp_path)
     names = st.sampled_from(["profile", "layers", "strengths", "seeds", "data", "In", "__import__"])
@@ -247,5 +248,5 @@ def test_the_unchanged_ones_pass(tmp_path):
     """What the tests above start from is right; else they would pass on anything."""
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(PROFILE))
-    assert len(studies.load("vision", str(path), tmp_path / "results").entries()) == 16
+    assert len(catalogue.load("vision", str(path), tmp_path / "results").entries()) == 16
     records.check(RECORD)

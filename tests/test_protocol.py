@@ -8,10 +8,13 @@ import pytest
 
 matplotlib.use("Agg")
 
-from deepaug import arms, choice, modalities, protocol, statistics, studies
-from deepaug.trial import WAYS
+from deepaug.pages import protocol
+from deepaug.studies import arms, catalogue, choice, rulebook
+from deepaug.training import registry
+from deepaug.training.trial import WAYS
+from deepaug.verdicts import statistics
 
-RULES = studies.rules()
+RULES = rulebook.rules()
 LARGER = ("cpu", "gpu-small", "gpu")
 OWN = tuple(RULES["bases"])
 
@@ -21,8 +24,8 @@ OWN = tuple(RULES["bases"])
 
 @pytest.mark.parametrize("profile", LARGER)
 def test_seeds_of_the_profile_are_those_of_the_rules(profile, tmp_path):
-    for study in studies.names(profile):
-        for name, stage in studies.load(study, profile, tmp_path).stages.items():
+    for study in catalogue.names(profile):
+        for name, stage in catalogue.load(study, profile, tmp_path).stages.items():
             ruled = RULES["stages"][name]["seeds"]
             fewer = name == "scale" or study == "stop-gradient"  # C7 is secondary
             assert list(stage.seeds) == (ruled[: len(stage.seeds)] if fewer else ruled)
@@ -32,7 +35,7 @@ def test_seeds_of_the_profile_are_those_of_the_rules(profile, tmp_path):
 
 @pytest.mark.parametrize(("profile", "name"), [*itertools.product(LARGER, OWN)])
 def test_scale_keeps_the_rules(profile, name, tmp_path):
-    study = studies.load(name, profile, tmp_path)
+    study = catalogue.load(name, profile, tmp_path)
     assert protocol.features(study.base) >= RULES["scale"]["features_at_least"][name]
     longer = study.stages["longer"].trial["epochs"]
     assert longer == RULES["stages"]["longer"]["epochs"] * study.base.epochs
@@ -42,7 +45,7 @@ def test_scale_keeps_the_rules(profile, name, tmp_path):
 
 @pytest.mark.parametrize(("profile", "name"), [*itertools.product(LARGER, OWN)])
 def test_the_steps_of_the_screen_are_those_of_the_rules(profile, name, tmp_path):
-    stages = studies.load(name, profile, tmp_path).stages
+    stages = catalogue.load(name, profile, tmp_path).stages
     ruled, screen = RULES["stages"]["screen"], stages["screen"]
     assert screen.layers == ("middle",)
     for grid in ("transforms", "strengths", "ways"):
@@ -60,7 +63,7 @@ def test_the_steps_of_the_screen_are_those_of_the_rules(profile, name, tmp_path)
 
 @pytest.mark.parametrize("name", OWN)
 def test_tuning_costs_about_as_much_as_the_arms(name, tmp_path):
-    study = studies.load(name, "cpu", tmp_path)
+    study = catalogue.load(name, "cpu", tmp_path)
 
     def epochs(stage, *roles):
         found = {e.trial.key: e.trial.epochs for e in study.planned(stage) if e.role in roles}
@@ -95,18 +98,18 @@ def test_ways_of_the_rules_are_those_of_the_trials():
 
 @pytest.mark.parametrize("name", OWN)
 def test_bases_of_the_rules_are_those_of_the_studies(name, tmp_path):
-    study = studies.load(name, "cpu", tmp_path)
+    study = catalogue.load(name, "cpu", tmp_path)
     assert [base.trial.data for base in study.bases] == RULES["bases"][name]["data"]
     for profile in LARGER:
-        base = studies.load(name, profile, tmp_path).base
-        assert modalities.primary(base) == RULES["primary_metric"][name]["name"]
+        base = catalogue.load(name, profile, tmp_path).base
+        assert registry.primary(base) == RULES["primary_metric"][name]["name"]
 
 
 def test_what_is_outside_the_verdicts_has_no_stage_that_judges(tmp_path):
     for name in RULES["outside"]:
-        for stage in studies.load(name, "cpu", tmp_path).stages:
+        for stage in catalogue.load(name, "cpu", tmp_path).stages:
             assert not RULES["stages"][stage]["judges"]
-    for study in (studies.load(n, "cpu", tmp_path) for n in studies.names("cpu")):
+    for study in (catalogue.load(n, "cpu", tmp_path) for n in catalogue.names("cpu")):
         for stage in (s for s in study.stages if RULES["stages"][s]["judges"]):
             of = {(e.base or study.name).split()[0] for e in study.planned(stage)}
             assert of.isdisjoint(RULES["outside"])
@@ -116,8 +119,8 @@ def test_every_stage_of_the_order_exists_and_every_judging_one_is_in_it(tmp_path
     ordered = {tuple(step.split()) for step in RULES["order"]["stages"]}
     found = {
         ("own" if name in OWN else name, stage)
-        for name in studies.names("cpu")
-        for stage in studies.load(name, "cpu", tmp_path).stages
+        for name in catalogue.names("cpu")
+        for stage in catalogue.load(name, "cpu", tmp_path).stages
     }
     later = {("co-adaptation", "confirm")}  # split-and-retrain is no study yet
     assert ordered - later <= found
@@ -182,7 +185,7 @@ def test_every_effect_and_word_is_told():
 @pytest.mark.parametrize(("profile", "name"), [*itertools.product(protocol.PROFILES, OWN)])
 def test_settings_told_are_those_of_the_profile(profile, name):
     told = column(protocol.settings(name), "setting", profile)
-    study = studies.load(name, profile)
+    study = catalogue.load(name, profile)
     trial = study.base
     assert told["data"] == ", ".join(base.trial.data for base in study.bases)
     assert told["encoder"] == f"{trial.encoder}, width {trial.width}"
@@ -266,7 +269,9 @@ def budget():
 
 def test_budget_tells_every_stage(budget):
     wanted = {
-        (name, stage) for name in studies.names("cpu") for stage in studies.load(name, "cpu").stages
+        (name, stage)
+        for name in catalogue.names("cpu")
+        for stage in catalogue.load(name, "cpu").stages
     }
     assert {(row["study"], row["stage"]) for row in budget} == wanted
     assert {row["of"] for row in budget} == {*OWN, *RULES["outside"]}

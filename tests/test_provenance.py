@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug import provenance, records, studies, sweep
-from deepaug.records import Store
+from deepaug.studies import catalogue, provenance, records, sweep
+from deepaug.studies.records import Store
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-QUICK = studies.load("vision", "quick").entries()[0].trial
+QUICK = catalogue.load("vision", "quick").entries()[0].trial
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_what_other_records_chose_is_repeated_from_its_own(tmp_path, monkeypatch
         "confirm": {"seeds": [100], "chosen_from": "screen"},
     }
     profile = tiny.profile(tmp_path, name="cpu", **stages)
-    monkeypatch.setattr(studies, "PROFILES", profile.parent)
+    monkeypatch.setattr(catalogue, "PROFILES", profile.parent)
     monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path / "results"))
-    study = studies.load("vision", "cpu")
+    study = catalogue.load("vision", "cpu")
     for entry in study.stage_entries("screen"):
         study.store.write(tiny.record(entry.trial))
     chosen, screened = (study.stage_entries(s)[-1].trial for s in ("confirm", "screen"))

@@ -8,9 +8,10 @@ import jsonschema
 import pytest
 import tiny
 
-from deepaug import publish, records
-from deepaug.records import Store
-from deepaug.trial import CHOICES, Trial
+from deepaug.studies import publish, records
+from deepaug.studies.records import Store
+from deepaug.training import origin
+from deepaug.training.trial import CHOICES, Trial
 
 SCHEMA = json.loads(publish.SCHEMA.read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -52,7 +53,7 @@ def test_a_record_is_valid_and_a_changed_one_is_not():
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
 def test_the_books_evidence_follows_the_schema(profile):
-    for path in (records.PACKAGE.parent / "results" / profile).glob("*.json"):
+    for path in (origin.PACKAGE.parent / "results" / profile).glob("*.json"):
         VALIDATOR.validate(json.loads(path.read_text()))
 
 

@@ -13,8 +13,9 @@ import tempfile
 import pytest
 import tiny
 
-from deepaug import records
-from deepaug.records import Store
+from deepaug.studies import records
+from deepaug.studies.records import Store
+from deepaug.training import origin
 
 TRIAL = tiny.trial()
 KEY = TRIAL.key
@@ -220,7 +221,7 @@ def test_one_at_a_time_computes_a_record(store):
 def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(store):
     code = f"""
 import os, pathlib, signal
-from deepaug.records import Store
+from deepaug.studies.records import Store
 store = Store({str(store.folder.parent)!r}, "quick")
 with store.claim({KEY!r}):
     for left in (".{KEY}.partial", "{KEY}.123.tmp"):
@@ -300,24 +301,24 @@ def test_read_only_folder_is_told_before_training(tmp_path):
 def package(tmp_path, monkeypatch):
     """A copy of the package whose digest may be taken."""
     copy = tmp_path / "deepaug"
-    shutil.copytree(records.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(records, "PACKAGE", copy)
+    shutil.copytree(origin.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(origin, "PACKAGE", copy)
     return copy
 
 
 def digest():
-    return records.source_digest.__wrapped__()
+    return origin.source_digest.__wrapped__()
 
 
 def test_source_digest_is_that_of_the_sources(package):
-    assert digest() == records.source_digest()
-    (package / "trial.py").touch()
-    (package / "__pycache__").mkdir()
-    (package / "__pycache__" / "trial.pyc").write_bytes(b"compiled")
-    assert digest() == records.source_digest()
+    assert digest() == origin.source_digest()
+    (package / "training" / "trial.py").touch()
+    (package / "training" / "__pycache__").mkdir()
+    (package / "training" / "__pycache__" / "trial.pyc").write_bytes(b"compiled")
+    assert digest() == origin.source_digest()
 
 
-@pytest.mark.parametrize("name", ["training.py", "modalities/vision.py"])
+@pytest.mark.parametrize("name", ["method/transforms.py", "training/modalities/vision/task.py"])
 def test_source_digest_changes_with_a_byte(package, name):
     before = digest()
     with open(package / name, "a") as file:
@@ -327,16 +328,16 @@ def test_source_digest_changes_with_a_byte(package, name):
 
 def test_source_digest_changes_with_a_name(package):
     before = digest()
-    (package / "sweep.py").rename(package / "sweeps.py")
+    (package / "training" / "loop.py").rename(package / "training" / "loops.py")
     assert digest() != before
 
 
 def test_revision_is_none_without_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "PACKAGE", tmp_path)
+    monkeypatch.setattr(origin, "PACKAGE", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert records.revision.__wrapped__() is None
+    assert origin.revision.__wrapped__() is None
     monkeypatch.setenv("PATH", str(tmp_path))  # and where there is no git at all
-    assert records.revision.__wrapped__() is None
+    assert origin.revision.__wrapped__() is None
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
@@ -353,16 +354,16 @@ def test_revision_is_the_commit_and_marks_a_changed_package(package):
     git("commit", "--quiet", "--no-verify", "--message", "a package")
     commit = git("rev-parse", "HEAD")
     (package.parent / "results").write_text("records come and go")
-    assert records.revision.__wrapped__() == commit
-    (package / "trial.py").write_text("changed")
-    assert records.revision.__wrapped__() == f"{commit}+"
+    assert origin.revision.__wrapped__() == commit
+    (package / "training" / "trial.py").write_text("changed")
+    assert origin.revision.__wrapped__() == f"{commit}+"
 
 
 def test_results_lie_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path))
     assert records.default_root() == tmp_path
     monkeypatch.delenv("DEEPAUG_RESULTS")
-    assert records.default_root() == records.PACKAGE.parent / "results"
+    assert records.default_root() == origin.PACKAGE.parent / "results"
 
 
 def test_results_of_an_installed_package_lie_in_the_working_folder(monkeypatch, tmp_path):
@@ -372,7 +373,7 @@ def test_results_of_an_installed_package_lie_in_the_working_folder(monkeypatch, 
     assert records.default_root() == tmp_path / "results"
 
 
-RECORDED = sorted((records.PACKAGE.parent / "results").glob("[cg]pu/*.json"))
+RECORDED = sorted((origin.PACKAGE.parent / "results").glob("[cg]pu/*.json"))
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -407,7 +408,7 @@ def test_a_diverged_training_has_not_collapsed():
 
 def test_loss_of_features_that_are_all_alike_is_the_level_of_collapse():
     torch = pytest.importorskip("torch")
-    from deepaug.contrastive import nt_xent
+    from deepaug.training.contrastive import nt_xent
 
     loss = nt_xent(torch.ones(50, 4), torch.ones(50, 4), 0.5).item()
     curve = [{"epoch": TRIAL.epochs, "loss": loss}]

@@ -11,7 +11,8 @@ import pytest
 import slurm
 import tiny
 
-from deepaug import records, studies, sweep
+from deepaug.studies import catalogue, records, sweep
+from deepaug.studies.study import Study
 
 ROOT = Path(__file__).parents[1]
 TRIALS = 8  # in two batches, side by side
@@ -40,7 +41,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def results(study: studies.Study) -> dict[str, dict]:
+def results(study: Study) -> dict[str, dict]:
     """Records by key, without what two runs of a trial may differ in."""
     return {
         record["key"]: {
@@ -79,7 +80,7 @@ def jobs(environment: dict[str, str]) -> list[str]:
 
 
 def test_cancelled_in_mid_run_and_resumed_it_gives_the_same_records(checkout, environment):
-    study = studies.load("vision", str(checkout / "own.yaml"), checkout / "results")
+    study = catalogue.load("vision", str(checkout / "own.yaml"), checkout / "results")
     first = start(checkout, environment)
     until = time.monotonic() + 180
     while not results(study):
@@ -100,6 +101,6 @@ def test_cancelled_in_mid_run_and_resumed_it_gives_the_same_records(checkout, en
     assert len(found) == TRIALS and found.items() >= kept.items()
     assert not [p for p in (checkout / "results" / "own").iterdir() if p.suffix != ".json"]
 
-    alone = studies.load("vision", str(checkout / "own.yaml"), checkout / "alone")
+    alone = catalogue.load("vision", str(checkout / "own.yaml"), checkout / "alone")
     sweep.run(alone.entries(), alone.store, workers=2, accelerator="cpu")
     assert results(alone) == found

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deepaug.statistics import (
+from deepaug.verdicts.statistics import (
     Effect,
     depth_p_values,
     depth_taus,

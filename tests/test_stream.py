@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 import deepaug
 from deepaug import PCA, Dropout, GaussianNoise
-from deepaug.augmentation import Transform
+from deepaug.method.transforms import Transform
 
 X = torch.arange(48.0).sin().view(8, 6)
 RANDOM = [Dropout(), Dropout(granularity="feature"), PCA(), GaussianNoise()]
@@ -148,7 +148,7 @@ def test_unseeded_calls_draw_from_the_global_generator():
 
 
 def test_a_large_seed_is_taken():
-    seed = 2**63 - 1  # the largest that `deepaug.trial.derive` gives
+    seed = 2**63 - 1  # the largest that `deepaug.training.trial.derive` gives
     assert torch.equal(steps(seeded(seed=seed)[0]), steps(seeded(seed=seed)[0]))
 
 

@@ -10,9 +10,10 @@ import pytest
 import tiny
 import yaml
 
-from deepaug import arms, modalities, studies
-from deepaug.records import sealed
-from deepaug.trial import WAYS, Trial
+from deepaug.studies import arms, catalogue, rulebook
+from deepaug.studies.records import sealed
+from deepaug.training import registry
+from deepaug.training.trial import WAYS, Trial
 
 TRANSFORMS = ("dropout", "pca")
 JUDGED = ("cpu", "gpu-small", "gpu")  # profiles whose stages are those of the verdict rules
@@ -30,7 +31,7 @@ def fill(study, stage, score, diverged=()):
     """Records of a whole stage: `score` gives an entry's validation metric."""
     study.store.folder.mkdir(parents=True, exist_ok=True)
     for entry in study.stage_entries(stage):
-        primary = modalities.primary(entry.trial)
+        primary = registry.primary(entry.trial)
         metrics = {"validation": {primary: float(score(entry))}, "test": {primary: 50.0}}
         record = tiny.record(entry.trial, metrics=metrics)
         if (entry.arm, entry.trial.seed) in diverged:
@@ -48,10 +49,10 @@ def scattered(entry):
 
 @pytest.mark.parametrize("profile", ["quick", *JUDGED])
 def test_profile_loads_and_every_arm_has_a_key_of_its_own(profile, tmp_path):
-    names = studies.names(profile)
+    names = catalogue.names(profile)
     assert "vision" in names
     for name in names:
-        study = studies.load(name, profile, tmp_path)
+        study = catalogue.load(name, profile, tmp_path)
         entries = [entry for stage in study.stages for entry in study.planned(stage)]
         # Random initialisation belongs to both twins, and two arms may share a control.
         trained = [
@@ -61,11 +62,11 @@ def test_profile_loads_and_every_arm_has_a_key_of_its_own(profile, tmp_path):
         ]
         of_stage = Counter((entry.stage, entry.trial.key) for entry in trained)
         assert entries and max(of_stage.values()) == 1
-        assert {entry.trial.modality for entry in entries} <= set(modalities.NAMES)
+        assert {entry.trial.modality for entry in entries} <= set(registry.NAMES)
 
 
 def test_quick_is_the_default_and_stays_small(tmp_path):
-    study = studies.load("vision", root=tmp_path)
+    study = catalogue.load("vision", root=tmp_path)
     assert study.profile == "quick" and list(study.stages) == ["quick"]
     assert study.base.data == "mnist-5k"
     assert {entry.trial.precision for entry in study.entries()} == {"float32"}
@@ -79,7 +80,7 @@ TUNED = ("temperature", "view_strength", "learning_rate", "weight_decay")
 @pytest.mark.parametrize("profile", JUDGED)
 @pytest.mark.parametrize("name", OWN)
 def test_the_baseline_is_tuned_in_what_the_rules_name_alone(name, profile, tmp_path):
-    study = studies.load(name, profile, tmp_path)
+    study = catalogue.load(name, profile, tmp_path)
     bases = {base.label: base.trial for base in study.bases}
     tuned = [e for e in study.stage_entries("tuning") if e.role in ("baseline", "tune")]
     assert len({e.arm for e in tuned}) == 24
@@ -94,7 +95,7 @@ def test_the_baseline_is_tuned_in_what_the_rules_name_alone(name, profile, tmp_p
 @pytest.mark.parametrize("profile", JUDGED)
 @pytest.mark.parametrize("name", OWN)
 def test_tuning_costs_about_as_much_as_the_arms(name, profile, tmp_path):
-    study = studies.load(name, profile, tmp_path)
+    study = catalogue.load(name, profile, tmp_path)
 
     def cost(stages, roles):
         return sum(e.role in roles for stage in stages for e in study.planned(stage))
@@ -106,7 +107,7 @@ def test_tuning_costs_about_as_much_as_the_arms(name, profile, tmp_path):
 @pytest.mark.parametrize("profile", JUDGED)
 @pytest.mark.parametrize("name", OWN)
 def test_the_screen_is_that_of_the_rules(name, profile, tmp_path):
-    study, ruled = studies.load(name, profile, tmp_path), studies.rules()["stages"]["screen"]
+    study, ruled = catalogue.load(name, profile, tmp_path), rulebook.rules()["stages"]["screen"]
     fill(study, "tuning", scattered)
     entries = study.stage_entries("screen")
     tuned = study.choice("tuning").baseline
@@ -135,14 +136,14 @@ def test_the_middle_target(modality, encoder, middle):
 @pytest.mark.parametrize("profile", JUDGED)
 @pytest.mark.parametrize("stage", ["scale", "pilot"])
 def test_early_stages_keep_to_their_seeds(profile, stage, tmp_path):
-    arms = seeds_by_arm(studies.load("vision", profile, tmp_path).stage_entries(stage))
+    arms = seeds_by_arm(catalogue.load("vision", profile, tmp_path).stage_entries(stage))
     assert {"baseline", UNTRAINED} <= arms.keys()
     assert all(seeds == [0, 1] for seeds in arms.values())
 
 
 @pytest.mark.parametrize("profile", JUDGED)
 def test_scale_is_set_on_the_baseline_alone(profile, tmp_path):
-    study = studies.load("vision", profile, tmp_path)
+    study = catalogue.load("vision", profile, tmp_path)
     scale = {entry.arm: entry.trial for entry in study.stage_entries("scale")}
     assert {trial.layer for trial in scale.values()} == {"none"}
     assert scale["doubled"] == replace(scale["baseline"], epochs=2 * study.base.epochs)
@@ -157,7 +158,7 @@ def settle(study):
 
 @pytest.mark.parametrize("profile", JUDGED)
 def test_confirm_is_ten_seeds_of_what_was_chosen(profile, tmp_path):
-    study = studies.load("vision", profile, tmp_path)
+    study = catalogue.load("vision", profile, tmp_path)
     assert study.stage_entries("confirm") == study.stage_entries("longer") == []
     choice = settle(study)
     tuned = replace(study.base, **choice.baseline)
@@ -178,10 +179,10 @@ def test_confirm_is_ten_seeds_of_what_was_chosen(profile, tmp_path):
 
 @pytest.mark.parametrize("profile", JUDGED)
 def test_depth_and_ways_are_those_of_the_primary_arm(profile, tmp_path):
-    choice = settle(studies.load("vision", profile, tmp_path))
+    choice = settle(catalogue.load("vision", profile, tmp_path))
     arm, deep = choice.arms[choice.primary], choice.deep[choice.primary]
     of = {
-        name: [e for e in studies.load(name, profile, tmp_path).stage_entries("confirm")]
+        name: [e for e in catalogue.load(name, profile, tmp_path).stage_entries("confirm")]
         for name in ("input-or-deep", "stop-gradient")
     }
     depth, ways = ([e for e in es if e.role == "arm"] for es in of.values())
@@ -198,7 +199,7 @@ def test_depth_and_ways_are_those_of_the_primary_arm(profile, tmp_path):
 
 @pytest.mark.parametrize("profile", JUDGED)
 def test_no_stage_uses_seeds_that_chose_or_set_the_scale(profile, tmp_path):
-    stages = studies.load("vision", profile, tmp_path).stages
+    stages = catalogue.load("vision", profile, tmp_path).stages
     of = {name: set(stage.seeds) for name, stage in stages.items()}
     earlier = of["scale"] | of["pilot"]
     choosing = of["tuning"] | of["screen"] | of["targets"]
@@ -208,20 +209,20 @@ def test_no_stage_uses_seeds_that_chose_or_set_the_scale(profile, tmp_path):
 
 @pytest.mark.parametrize("profile", JUDGED)
 def test_the_agenda_is_in_the_order_of_the_rules(profile, tmp_path):
-    agenda = studies.agenda(profile, tmp_path)
+    agenda = catalogue.agenda(profile, tmp_path)
     places = [
         (s.name, stage, base.label) for s, stage in agenda for base in s._bases(s.stages[stage])
     ]
     assert len(set(places)) == len(places)
     every = {
         (name, stage, base.label)
-        for name in studies.names(profile)
-        for study in [studies.load(name, profile, tmp_path)]
+        for name in catalogue.names(profile)
+        for study in [catalogue.load(name, profile, tmp_path)]
         for stage in study.stages
         for base in study._bases(study.stages[stage])
     }
     assert set(places) == every
-    order = studies.rules()["order"]
+    order = rulebook.rules()["order"]
     steps = [step.split() for step in order["stages"]]
     ruled = [
         (modality if name == "own" else name, stage, modality)
@@ -249,7 +250,7 @@ def test_the_agenda_is_in_the_order_of_the_rules(profile, tmp_path):
 
 
 def test_a_part_of_the_agenda_waits_for_its_own_choice(tmp_path):
-    agenda = studies.agenda("cpu", tmp_path)
+    agenda = catalogue.agenda("cpu", tmp_path)
     twins = next(s for s, stage in agenda if (s.name, stage) == ("supervised", "confirm"))
     assert twins.waits_for("confirm") == ["targets of nodes"]
     assert {entry.base for entry in twins.planned("confirm")} == {"nodes Cora", "nodes CiteSeer"}
@@ -272,7 +273,7 @@ def study(tmp_path):
     controls = {"controls": [UNTRAINED, NO_AUGMENTATION], "arm_controls": ["same-mask", "noise"]}
     longer = {**chosen, "trial": {"epochs": 8}}
     path = tiny.profile(tmp_path, screen=screen, confirm={**chosen, **controls}, longer=longer)
-    return studies.load("vision", str(path), tmp_path / "results")
+    return catalogue.load("vision", str(path), tmp_path / "results")
 
 
 def names_of(choice):
@@ -392,7 +393,7 @@ CHAIN = {
 
 @pytest.fixture
 def chain(tmp_path):
-    return studies.load("vision", str(tiny.profile(tmp_path, **CHAIN)), tmp_path / "results")
+    return catalogue.load("vision", str(tiny.profile(tmp_path, **CHAIN)), tmp_path / "results")
 
 
 def liking(**scores):
@@ -431,7 +432,7 @@ def test_each_step_stands_on_what_the_one_before_it_chose(chain):
     }
     targets = [e for e in chain.stage_entries("targets") if e.role == "arm"]
     found = Counter((e.trial.layer, e.trial.transform) for e in targets)
-    layers = modalities.layers("vision", chain.base.encoder)
+    layers = registry.layers("vision", chain.base.encoder)
     assert found == dict.fromkeys(itertools.product(layers, ("dropout-feature", "pca")), 2)
     fill(chain, "targets", LIKED)
     choice = chain.choice("targets")
@@ -485,7 +486,7 @@ def test_what_waits_is_planned_in_full(chain):
 def test_a_stage_is_not_chosen_from_a_later_one(tmp_path):
     stages = {**CHAIN, "tuning": {**CHAIN["tuning"], "chosen_from": "targets"}}
     with pytest.raises(ValueError, match="to be chosen from: 'targets'"):
-        studies.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+        catalogue.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
 
 
 @pytest.mark.parametrize(
@@ -502,14 +503,14 @@ def test_a_stage_is_not_chosen_from_a_later_one(tmp_path):
 def test_bad_steps_are_named_in_one_line(tmp_path, change, named):
     stages = {**CHAIN, "screen": {**CHAIN["screen"], **change}}
     with pytest.raises(ValueError) as caught:
-        studies.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+        catalogue.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
     assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_ways_go_with_a_grid(tmp_path):
     stages = {"pilot": {"seeds": [0], "ways": ["both"]}}
     with pytest.raises(ValueError, match="ways are of layers, transforms and strengths"):
-        studies.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+        catalogue.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
 
 
 # Profiles that extend another
@@ -525,11 +526,11 @@ def test_a_profile_may_extend_another(tmp_path):
     """Mappings are merged key by key, lists replaced, and a null takes a key away."""
     change = {"trial": {"width": 4}, "stages": {"quick": {"seeds": [7], "controls": None}}}
     path = extending(tmp_path, seconds=3, studies={"vision": change, "text": None, "nodes": None})
-    mine = studies.load("vision", path, tmp_path / "results")
-    theirs = studies.load("vision", "quick", tmp_path / "results")
+    mine = catalogue.load("vision", path, tmp_path / "results")
+    theirs = catalogue.load("vision", "quick", tmp_path / "results")
     assert mine.base == replace(theirs.base, width=4) and mine.seconds == 3
     assert mine.stages["quick"] == replace(theirs.stages["quick"], seeds=(7,), controls=())
-    assert "text" not in studies.names(path) and mine.profile == "mine"
+    assert "text" not in catalogue.names(path) and mine.profile == "mine"
 
 
 @pytest.mark.parametrize("extends", ["qick", 3, ["quick"], "mine"])
@@ -537,7 +538,7 @@ def test_an_unknown_profile_to_extend_is_named(tmp_path, extends):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"extends": extends, "studies": {}}))
     with pytest.raises(ValueError) as caught:
-        studies.load("vision", str(path), tmp_path / "results")
+        catalogue.load("vision", str(path), tmp_path / "results")
     assert "profile to extend" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -551,7 +552,7 @@ def test_missing_and_recorded_make_up_the_study(study):
 
 def test_a_trial_in_two_stages_is_missing_once(tmp_path):
     path = tiny.profile(tmp_path, scale={"seeds": [0]}, pilot={"seeds": [0, 1]})
-    study = studies.load("vision", str(path), tmp_path / "results")
+    study = catalogue.load("vision", str(path), tmp_path / "results")
     assert [e.trial.seed for e in study.entries()] == [0, 0, 1]
     assert sorted(e.trial.seed for e in study.missing()) == [0, 1]
 
@@ -561,7 +562,7 @@ def test_a_trial_in_two_stages_is_missing_once(tmp_path):
 
 def test_parameters_change_the_grid():
     grid = {"layers": ["stage2"], "transforms": ["noise"], "strengths": [0.1, 0.3], "seeds": [7]}
-    study = studies.load("vision", "quick", data="fashion-mnist", **grid)
+    study = catalogue.load("vision", "quick", data="fashion-mnist", **grid)
     arms = {e.trial for e in study.entries() if e.trial.layer != "none"}
     assert {(t.layer, t.transform, t.strength, t.seed) for t in arms} == {
         ("stage2", "noise", 0.1, 7),
@@ -572,17 +573,17 @@ def test_parameters_change_the_grid():
 
 
 def test_parameters_leave_stages_without_a_grid_alone(tmp_path):
-    study = studies.load("vision", "cpu", tmp_path, layers=["stem"], strengths=[0.1])
+    study = catalogue.load("vision", "cpu", tmp_path, layers=["stem"], strengths=[0.1])
     assert {e.trial.layer for e in study.stage_entries("scale")} == {"none"}
 
 
 def test_all_layers_can_be_asked_for():
-    everywhere = {e.trial.layer for e in studies.load("vision", layers=["all"]).entries()}
-    assert everywhere == {"none", *modalities.layers("vision", "resnet10")}
+    everywhere = {e.trial.layer for e in catalogue.load("vision", layers=["all"]).entries()}
+    assert everywhere == {"none", *registry.layers("vision", "resnet10")}
 
 
 def test_repeated_values_count_once():
-    study = studies.load("vision", layers=["stem", "stem"], strengths=[0.5, 0.5], seeds=[0, 0])
+    study = catalogue.load("vision", layers=["stem", "stem"], strengths=[0.5, 0.5], seeds=[0, 0])
     of_arm = Counter((e.arm, e.trial.seed) for e in study.entries())
     assert set(of_arm.values()) == {1}
 
@@ -613,7 +614,7 @@ def test_repeated_values_count_once():
 )
 def test_bad_parameter_is_named_in_one_line(given, named):
     with pytest.raises(ValueError) as caught:
-        studies.load(**{"name": "vision", **given})
+        catalogue.load(**{"name": "vision", **given})
     assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -622,7 +623,7 @@ def test_bad_parameter_is_named_in_one_line(given, named):
 
 def refusal(path) -> str:
     with pytest.raises(ValueError) as caught:
-        studies.load("vision", str(path))
+        catalogue.load("vision", str(path))
     message = str(caught.value)
     assert "\n" not in message and len(message) < 600
     return message
@@ -746,4 +747,4 @@ def test_a_profile_whose_records_would_lie_elsewhere_is_refused(tmp_path, name):
     path = tmp_path / name
     path.write_text(tiny.profile(tmp_path).read_text())
     with pytest.raises(ValueError, match="cannot name a folder"):
-        studies.load("vision", str(path), tmp_path / "results")
+        catalogue.load("vision", str(path), tmp_path / "results")

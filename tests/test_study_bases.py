@@ -8,9 +8,11 @@ import pytest
 import tiny
 import yaml
 
-from deepaug import arms as arms_of
-from deepaug import cli, modalities, studies
-from deepaug.records import sealed
+from deepaug import cli
+from deepaug.studies import arms as arms_of
+from deepaug.studies import catalogue
+from deepaug.studies.records import sealed
+from deepaug.training import registry
 
 GRAPHS = {
     "modality": "graphs",
@@ -40,7 +42,7 @@ def load(folder, name, only=None, data=None, **specs):
     """The study `name` of a profile that holds all of `specs`."""
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump({"studies": specs}, sort_keys=False))
-    return studies.load(name, str(path), folder / "results", parts=only, data=data)
+    return catalogue.load(name, str(path), folder / "results", parts=only, data=data)
 
 
 def graphs(folder, only=None, data=None, bases=SETS, trial=GRAPHS, **stages):
@@ -73,7 +75,7 @@ def fill(study, stage, score=lambda entry: 50, diverged=lambda entry: False):
     """Records of a whole stage: `score` gives an entry's primary validation metric."""
     study.store.folder.mkdir(parents=True, exist_ok=True)
     for entry in study.stage_entries(stage):
-        primary = modalities.primary(entry.trial)
+        primary = registry.primary(entry.trial)
         others = dict.fromkeys(("knn", "probe", "spearman", "svc", "retrieval"), 7.0)
         metrics = {"validation": {**others, primary: float(score(entry))}, "test": others}
         record = tiny.record(entry.trial, metrics=metrics)
@@ -173,7 +175,7 @@ def test_an_arm_that_diverged_on_one_data_set_is_not_chosen(tmp_path):
 
 @pytest.mark.parametrize("trial", [GRAPHS, TEXT], ids=lambda trial: trial["modality"])
 def test_the_choice_reads_the_metric_of_the_modality(tmp_path, trial):
-    layers = modalities.layers(trial["modality"], trial["encoder"])[1:3]
+    layers = registry.layers(trial["modality"], trial["encoder"])[1:3]
     spec = {"trial": trial, "stages": {"screen": {**SCREEN, "layers": list(layers)}}}
     study = load(tmp_path, "mine", mine=spec)
     fill(study, "screen", lambda entry: 90 if entry.trial.layer == layers[1] else 50)
@@ -329,7 +331,7 @@ def test_a_part_of_a_study_of_studies_is_of_the_same_choice(tmp_path):
 def test_data_are_given_to_the_other_studies(tmp_path):
     with pytest.raises(ValueError, match=r"^study twin has the data of vision, graphs; data can"):
         vision_and_graphs(tmp_path, pilot={"seeds": [0]})
-        studies.load("twin", str(tmp_path / "mine.yaml"), data="mnist-5k")
+        catalogue.load("twin", str(tmp_path / "mine.yaml"), data="mnist-5k")
 
 
 # What waits, and how far a stage is
@@ -442,7 +444,7 @@ def test_layers_by_modality(tmp_path):
     for entry in twin.entries():
         if entry.trial.layer != "none":
             found.setdefault(entry.base, []).append(entry.trial.layer)
-    everywhere = list(modalities.layers("graphs", "gin3"))
+    everywhere = list(registry.layers("graphs", "gin3"))
     expected = {"vision": ["stem", "stage2"], "graphs MUTAG": everywhere}
     assert found == {**expected, "graphs PROTEINS": everywhere}
 
@@ -463,7 +465,7 @@ def test_everywhere_is_what_was_chosen_at_every_other_layer(tmp_path):
     for label, strength in (("vision", 0.5), ("graphs MUTAG", 0.2), ("graphs PROTEINS", 0.2)):
         arms = [e for e in twin.entries() if e.base == label and e.trial.layer != "none"]
         base = arms[0].trial
-        layers = modalities.layers(base.modality, base.encoder)
+        layers = registry.layers(base.modality, base.encoder)
         expected = [arms_of.name(replace(base, layer=layer)) for layer in layers]
         assert Counter(e.arm for e in arms if e.trial.view_strength) == Counter(expected)
         assert {(e.trial.transform, e.trial.strength) for e in arms} == {("dropout", strength)}
@@ -495,7 +497,7 @@ def test_controls_of_an_arm_of_the_grid_change_one_ingredient(tmp_path, trial, f
     controls = {**CONTROLS, "at-input": {"layer": first}}
     assert {*controls, *LEFT_OUT} == set(arms_of.ARM_CONTROLS)
     modality = trial.get("modality", "vision")
-    layer = modalities.layers(modality, trial["encoder"])[2]
+    layer = registry.layers(modality, trial["encoder"])[2]
     grid = {"layers": [layer], "transforms": ["dropout"], "strengths": [0.2]}
     stage = {"seeds": [0], **grid, "arm_controls": [*controls, *LEFT_OUT]}
     study = load(tmp_path, "mine", mine={"trial": trial, "stages": {"pilot": stage}})
@@ -696,7 +698,7 @@ def test_a_stage_of_an_unknown_base_is_refused(tmp_path):
 @pytest.mark.parametrize("profile", ["quick", "cpu", "gpu"])
 @pytest.mark.parametrize(("name", "data"), [("graphs", "ENZYMES"), ("text", "mine.txt")])
 def test_another_data_set_takes_the_place_of_all_bases(tmp_path, profile, name, data):
-    study = studies.load(name, profile, tmp_path, data=data)
+    study = catalogue.load(name, profile, tmp_path, data=data)
     assert {entry.trial.data for entry in study.entries()} == {data}
 
 

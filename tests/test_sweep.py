@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug import records, studies, sweep
-from deepaug.studies import Entry
+from deepaug.studies import catalogue, records, sweep
+from deepaug.studies.study import Entry
+from deepaug.training import origin
 from deepaug.validation import DataError
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,7 @@ STAGE = {"seeds": [0, 1], "layers": ["stage2"], "transforms": ["dropout"], "stre
 
 
 def load(folder, stage=STAGE):
-    return studies.load("vision", str(tiny.profile(folder, quick=stage)), folder / "results")
+    return catalogue.load("vision", str(tiny.profile(folder, quick=stage)), folder / "results")
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_record_tells_what_made_it(study):
     assert record["key"] == trial.key and record["trial"] == trial.to_dict()
     assert record["status"] == "ok" and record["metrics"].keys() == {"validation", "test"}
     assert [point["epoch"] for point in record["curve"]] == [1, 2]
-    assert record["source_digest"] == records.source_digest()
+    assert record["source_digest"] == origin.source_digest()
     assert {"python", "torch", "protocol"} <= record["versions"].keys()
     assert record["seconds"] >= record["training_seconds"] > 0
     seen = trial.samples * trial.epochs
@@ -107,12 +108,12 @@ def test_a_record_tells_what_made_it(study):
 def test_a_record_names_the_code_that_training_began_with(study, monkeypatch):
     """Whoever edits or commits during an evening's training does not change its origin."""
     now = {"code": "before"}
-    monkeypatch.setattr(records, "source_digest", lambda: now["code"])
-    monkeypatch.setattr(records, "revision", lambda: now["code"])
-    from deepaug import training
+    monkeypatch.setattr(origin, "source_digest", lambda: now["code"])
+    monkeypatch.setattr(origin, "revision", lambda: now["code"])
+    from deepaug.training import loop
 
-    run = training.run
-    monkeypatch.setattr(training, "run", lambda *a: (now.update(code="after"), run(*a))[1])
+    run = loop.run
+    monkeypatch.setattr(loop, "run", lambda *a: (now.update(code="after"), run(*a))[1])
     record = sweep.compute(study.entries()[0].trial, study.store, "cpu")
     assert (record["source_digest"], record["revision"]) == ("before", "before")
 
@@ -261,7 +262,7 @@ def test_a_killed_sweep_leaves_no_worker_and_goes_on_where_it_was(tmp_path):
     profile = tiny.profile(tmp_path, trial={"epochs": 40}, quick=STAGE)
     command = [sys.executable, "-m", "deepaug", "run", "vision", "--profile", str(profile)]
     command += ["--results", str(tmp_path / "results"), "--workers", "2"]
-    study = studies.load("vision", str(profile), tmp_path / "results")
+    study = catalogue.load("vision", str(profile), tmp_path / "results")
     sweeping = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: kept(study), seconds=120)

@@ -6,7 +6,7 @@ from networks import NETWORKS, Packed, network
 from torch import nn
 
 import deepaug
-from deepaug.targets import below
+from deepaug.method.layers import below
 
 
 def mlp():
@@ -32,7 +32,7 @@ def test_lists_input_blocks_and_heads_in_execution_order(net):
 def test_a_transform_acts_once_at_every_layer_listed(net):
     for layer in net.layers:
         with deepaug.attach(net.model, layer, deepaug.Dropout()) as handle:
-            deepaug.targets.call(net.model, net.batch)
+            deepaug.method.layers.call(net.model, net.batch)
         assert handle.calls == 1, layer
 
 
@@ -257,7 +257,7 @@ def test_below_are_those_whose_gradient_a_stop_at_the_target_takes(name):
     net = network(name)
     target = {"resnet": "layer2", "bert": "encoder.layer.0"}[name]
     deepaug.attach(net.model, target, deepaug.Dropout(), stop_gradient=True, **net.options)
-    out = deepaug.targets.call(net.model, net.batch)
+    out = deepaug.method.layers.call(net.model, net.batch)
     (out if torch.is_tensor(out) else out.pooler_output).square().sum().backward()
     without = {name for name, p in net.model.named_parameters() if p.grad is None}
     assert names_below(net.model, target, net.batch) == without

@@ -8,9 +8,11 @@ import torch
 import transformers
 from scipy.stats import spearmanr
 
-from deepaug import augmentation, training
-from deepaug.modalities import corpora, text
-from deepaug.trial import Trial
+from deepaug.method import attach, transforms
+from deepaug.training import loop
+from deepaug.training.modalities.text import corpora
+from deepaug.training.modalities.text import task as text
+from deepaug.training.trial import Trial
 
 CPU = torch.device("cpu")
 WORDS = {
@@ -77,7 +79,7 @@ def prepared(trial):
 @pytest.fixture
 def built(trial, prepared):
     def make(**changes):
-        return training.build(trial(**changes), prepared(**changes)).encoder
+        return loop.build(trial(**changes), prepared(**changes)).encoder
 
     return make
 
@@ -156,8 +158,8 @@ def test_padding_enters_no_statistic(built, prepared, layer, transform):
     short = (task.length < 9).nonzero().squeeze(1)
     view = task.train.batch(short)
     seen = []
-    transform = training.TRANSFORMS[transform](0.5)
-    with augmentation.attach(encoder, task.target, transform, mask=task.mask) as handle:
+    transform = loop.TRANSFORMS[transform](0.5)
+    with attach.attach(encoder, task.target, transform, mask=task.mask) as handle:
         for shown in (view, padded(view, 4), padded(view, 4, token=9)):
             handle.seed(1)
             seen.append(encoder(**shown))
@@ -313,9 +315,9 @@ def test_deletion_depends_on_seed_epoch_and_sentence_alone(prepared):
 
 
 def test_each_layer_can_be_targeted_and_takes_effect(trial):
-    losses = [training.run(trial(epochs=1, samples=90), "cpu").curve[-1]["loss"]]
+    losses = [loop.run(trial(epochs=1, samples=90), "cpu").curve[-1]["loss"]]
     for layer in ("embeddings", "block1", "block2", "pooled"):
-        outcome = training.run(trial(**arm(layer, epochs=1, samples=90)), "cpu")
+        outcome = loop.run(trial(**arm(layer, epochs=1, samples=90)), "cpu")
         assert outcome.status == "ok"
         losses.append(outcome.curve[-1]["loss"])
     assert len(set(losses)) == 5
@@ -347,15 +349,15 @@ def test_two_arms_of_a_seed_have_the_same_dropout(trial, prepared, monkeypatch):
     """Below the target nothing tells them apart."""
     seen = []
 
-    class Watched(augmentation.Dropout):
+    class Watched(transforms.Dropout):
         def transform(self, x, mask, groups):
             seen.append(x.detach().clone())
             return super().transform(x, mask, groups) if self.p == 0.5 else x
 
-    monkeypatch.setitem(training.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
     frozen = {"epochs": 1, "learning_rate": 1e-30, "samples": 90}
     for strength in (0.5, 0.3):
-        training.run(trial(**arm("block2", "dropout", strength, **frozen)), "cpu")
+        loop.run(trial(**arm("block2", "dropout", strength, **frozen)), "cpu")
     half = len(seen) // 2
     assert half == 6  # three batches, two views
     assert all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
@@ -363,23 +365,23 @@ def test_two_arms_of_a_seed_have_the_same_dropout(trial, prepared, monkeypatch):
 
 
 def test_bfloat16_is_finite(trial):
-    outcome = training.run(trial(precision="bfloat16", samples=90, **arm()), "cpu")
+    outcome = loop.run(trial(precision="bfloat16", samples=90, **arm()), "cpu")
     assert outcome.status == "ok" and np.isfinite(outcome.metrics["test"]["spearman"])
 
 
 def test_training_twice_gives_the_same(trial):
-    one, other = (training.run(trial(samples=90, **arm()), "cpu") for _ in range(2))
+    one, other = (loop.run(trial(samples=90, **arm()), "cpu") for _ in range(2))
     assert one.metrics == other.metrics and one.curve == other.curve
 
 
 def test_training_learns(trial):
-    outcome = training.run(trial(epochs=4), "cpu")
+    outcome = loop.run(trial(epochs=4), "cpu")
     losses = [point["loss"] for point in outcome.curve]
     assert losses[-1] < losses[0] - 0.1
 
 
 def test_the_supervised_twin_learns_topics(trial):
-    twin = training.run(trial(objective="supervised", epochs=4, learning_rate=3e-3), "cpu")
+    twin = loop.run(trial(objective="supervised", epochs=4, learning_rate=3e-3), "cpu")
     assert twin.metrics["test"]["probe"] > 80
 
 
@@ -436,15 +438,15 @@ def test_features_go_to_their_own_sentences(prepared, built):
 
 
 def test_splits_have_their_metrics(trial):
-    outcome = training.run(trial(**UNTRAINED), "cpu")
+    outcome = loop.run(trial(**UNTRAINED), "cpu")
     assert outcome.metrics["test"].keys() == outcome.metrics["validation"].keys()
     assert outcome.metrics["test"].keys() == {"spearman", "probe"}
-    plain = training.run(trial(data="plain.txt", **UNTRAINED), "cpu")
+    plain = loop.run(trial(data="plain.txt", **UNTRAINED), "cpu")
     assert plain.metrics["test"].keys() == {"spearman"}
 
 
 def test_the_curve_has_the_validation_metric(trial):
-    outcome = training.run(trial(epochs=8, samples=60), "cpu")
+    outcome = loop.run(trial(epochs=8, samples=60), "cpu")
     assert [point["epoch"] for point in outcome.curve if "spearman" in point] == [2, 4, 6]
 
 
@@ -469,7 +471,7 @@ def test_the_probe_learns_from_training_sentences_alone(prepared, monkeypatch):
 
 @pytest.mark.parametrize("encoder", ["bag-of-words", "tf-idf"])
 def test_counts_go_the_way_of_a_trial(trial, encoder):
-    outcome = training.run(trial(encoder=encoder, **UNTRAINED), "cpu")
+    outcome = loop.run(trial(encoder=encoder, **UNTRAINED), "cpu")
     assert outcome.status == "ok" and outcome.curve == []
     assert outcome.metrics["test"].keys() == {"spearman", "probe"}
     assert outcome.metrics["test"]["probe"] > 90
@@ -477,7 +479,7 @@ def test_counts_go_the_way_of_a_trial(trial, encoder):
 
 def test_tf_idf_beats_an_encoder_at_random(trial):
     scores = [
-        training.run(trial(encoder=name, **UNTRAINED), "cpu").metrics["test"]["spearman"]
+        loop.run(trial(encoder=name, **UNTRAINED), "cpu").metrics["test"]["spearman"]
         for name in ("tf-idf", "bert2")
     ]
     assert scores[0] > max(15, scores[1])
@@ -545,7 +547,7 @@ def hub(files):
 def test_a_model_of_the_hub_is_trained_like_another(trial, hub):
     assert text.hub_blocks(hub) == 3
     changes = arm("block3", "pca", encoder=hub, learning_rate=1e-4, samples=60)
-    outcome = training.run(trial(**changes), "cpu")
+    outcome = loop.run(trial(**changes), "cpu")
     assert outcome.status == "ok" and outcome.encoder.features == 16
 
 

@@ -8,17 +8,19 @@ import tiny
 import torch
 from torch import nn
 
-from deepaug import augmentation, records, sweep, training
-from deepaug.contrastive import nt_xent
-from deepaug.modalities import vision
-from deepaug.trial import PROTOCOL, PROTOCOLS, derive
+from deepaug.method import attach, transforms
+from deepaug.studies import records, sweep
+from deepaug.training import loop, origin
+from deepaug.training.contrastive import nt_xent
+from deepaug.training.modalities.vision import task as vision
+from deepaug.training.trial import PROTOCOL, PROTOCOLS, derive
 
-TRANSFORMS = list(training.TRANSFORMS)
+TRANSFORMS = list(loop.TRANSFORMS)
 CPU = torch.device("cpu")
 
 
 def run(checkpoint=None, tick=lambda share: None, **changes):
-    return training.run(tiny.trial(**changes), "cpu", checkpoint=checkpoint, tick=tick)
+    return loop.run(tiny.trial(**changes), "cpu", checkpoint=checkpoint, tick=tick)
 
 
 def arm(layer="stage2", transform="dropout", strength=0.5, **changes):
@@ -102,7 +104,7 @@ def test_another_seed_gives_another_outcome(baseline):
 def plain_simclr(trial):
     """SimCLR in plain PyTorch: neither Fabric nor a hook."""
     task = vision.prepare(trial, CPU)
-    network = training.build(trial, task)
+    network = loop.build(trial, task)
     optimizer = torch.optim.SGD(
         network.parameters(), trial.learning_rate, momentum=0.9, weight_decay=trial.weight_decay
     )
@@ -134,7 +136,7 @@ def test_the_baseline_is_plain_simclr(baseline):
 
 
 def test_the_baseline_attaches_nothing(baseline, monkeypatch):
-    monkeypatch.setattr(augmentation, "attach", None)
+    monkeypatch.setattr(attach, "attach", None)
     assert result(run()) == result(baseline)
 
 
@@ -199,7 +201,7 @@ def test_training_learns(baseline):
 
 def initial(**changes):
     trial = tiny.trial(**changes)
-    return training.build(trial, vision.prepare(trial, CPU))
+    return loop.build(trial, vision.prepare(trial, CPU))
 
 
 def moved(outcome):
@@ -259,12 +261,12 @@ def flows(monkeypatch):
     """Whether a gradient flows out of the target, call by call."""
     found = []
 
-    class Watched(augmentation.Dropout):
+    class Watched(transforms.Dropout):
         def transform(self, x, mask, groups):
             found.append(x.requires_grad)
             return super().transform(x, mask, groups)
 
-    monkeypatch.setitem(training.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
     return found
 
 
@@ -289,12 +291,12 @@ def drawn(monkeypatch):
     """The random numbers that a transform draws, call by call."""
     draws = []
 
-    class Watched(augmentation.Dropout):
+    class Watched(transforms.Dropout):
         def transform(self, x, mask, groups):
             draws.append(torch.rand(3))
             return super().transform(x, mask, groups)
 
-    monkeypatch.setitem(training.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
     return draws
 
 
@@ -409,9 +411,9 @@ def test_nothing_is_noted_of_a_gradient_below_nothing(changes):
 def harness(**changes):
     """A training as `run` sets it up, and its first batch."""
     trial = tiny.trial(objective="supervised", **changes)
-    fabric = training.fabric_on("cpu")
+    fabric = loop.fabric_on("cpu")
     task = vision.prepare(trial, CPU)
-    training_ = training.Training(trial, task, fabric, training.build(trial, task))
+    training_ = loop.Training(trial, task, fabric, loop.build(trial, task))
     training_.network.train()
     index = task.batches(torch.Generator().manual_seed(1))[0]
     return training_, index, *task.views(0)(index)
@@ -531,7 +533,7 @@ def test_a_record_that_was_deleted_is_missing(store):
 @pytest.fixture
 def rates(monkeypatch):
     """The learning rate of each step, and after the last one."""
-    found, make = [], training._optimizer
+    found, make = [], loop._optimizer
 
     def watched(trial, network):
         optimizer = make(trial, network)
@@ -539,7 +541,7 @@ def rates(monkeypatch):
         found.append(optimizer)
         return optimizer
 
-    monkeypatch.setattr(training, "_optimizer", watched)
+    monkeypatch.setattr(loop, "_optimizer", watched)
     return found
 
 
@@ -558,7 +560,7 @@ def test_schedule_starts_at_the_rate_and_ends_at_zero(rates, schedule, half, end
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 8, 50, 51, 120, 200, 400])
 def test_the_curve_is_short_and_ends_at_the_last_epoch(monkeypatch, epochs):
-    monkeypatch.setattr(training.Training, "epoch", lambda self, epoch: float(epoch))
+    monkeypatch.setattr(loop.Training, "epoch", lambda self, epoch: float(epoch))
     monkeypatch.setattr(
         vision.ImageTask, "evaluate", lambda self, embed, final: {"validation": {"knn": 50.0}}
     )
@@ -614,7 +616,7 @@ def interrupt(checkpoint, epochs, **changes):
 @pytest.fixture
 def often(monkeypatch):
     """A checkpoint after every epoch."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
 
 
 @pytest.mark.parametrize(
@@ -660,7 +662,7 @@ def test_another_codes_checkpoint_is_not_resumed(tmp_path, often, monkeypatch):
     """Half a training by one code and half by another is a training by neither."""
     checkpoint, ticks = tmp_path / "trial.ckpt", []
     interrupt(checkpoint, epochs=3)
-    monkeypatch.setattr(records, "source_digest", lambda: "another")
+    monkeypatch.setattr(origin, "source_digest", lambda: "another")
     run(checkpoint, ticks.append, epochs=4)
     assert ticks[0] == 0.25
 
@@ -709,7 +711,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    clock, epoch, evaluate = Clock(), training.Training.epoch, vision.ImageTask.evaluate
+    clock, epoch, evaluate = Clock(), loop.Training.epoch, vision.ImageTask.evaluate
 
     def slow_epoch(self, number):
         clock.now += 10.0
@@ -719,8 +721,8 @@ def clock(monkeypatch):
         clock.now += 3.0
         return evaluate(self, embed, final)
 
-    monkeypatch.setattr(training, "time", clock)
-    monkeypatch.setattr(training.Training, "epoch", slow_epoch)
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop.Training, "epoch", slow_epoch)
     monkeypatch.setattr(vision.ImageTask, "evaluate", slow_evaluate)
     return clock
 
@@ -729,7 +731,7 @@ def until(clock, seconds, checkpoint, evaluation=3.0, **changes):
     """Epochs done of 4, or the outcome, of a call that has so many seconds."""
     ticks = []
     try:
-        return training.run(
+        return loop.run(
             tiny.trial(epochs=4, **changes),
             "cpu",
             None,
@@ -738,7 +740,7 @@ def until(clock, seconds, checkpoint, evaluation=3.0, **changes):
             clock.now + seconds,
             evaluation,
         )
-    except training.OutOfTime:
+    except loop.OutOfTime:
         return [round(4 * share) for share in ticks]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import tiny
 
-from deepaug.trial import PROTOCOL, PROTOCOLS, WAYS, Trial, derive
+from deepaug.training.trial import PROTOCOL, PROTOCOLS, WAYS, Trial, derive
 
 ARM = {"layer": "stem", "transform": "dropout", "strength": 0.5}
 GRAPHS = {"modality": "graphs", "encoder": "gin3"}

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepaug import verdicts
-from deepaug.statistics import Effect, jackknife_effect, paired_effect, ratio_of_means
-from deepaug.verdicts import Drop, Outcome, judge, judge_cell, judge_test
+from deepaug.verdicts import claims as verdicts
+from deepaug.verdicts.claims import Drop, Outcome, judge, judge_cell, judge_test
+from deepaug.verdicts.statistics import Effect, jackknife_effect, paired_effect, ratio_of_means
 
 LIMITS = verdicts.Limits(
     confidence=0.95, level=0.05, permutation_level=0.05, most_diverged=0.2, fewest_seeds=5

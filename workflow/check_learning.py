@@ -6,11 +6,12 @@ repository's root; records that are missing are made.
 
 import sys
 
-from deepaug import pages, studies
+from deepaug.pages import page as pages
+from deepaug.studies import rulebook
 
 
 def main():
-    told = {name: pages.learnt(pages.open_page(name).live) for name in studies.rules()["bases"]}
+    told = {name: pages.learnt(pages.open_page(name).live) for name in rulebook.rules()["bases"]}
     lines = {name: f"{name} at quick: {learnt}" for name, learnt in told.items()}
     if short := [lines[name] for name, learnt in told.items() if not learnt.enough]:
         sys.exit("\n".join(f"check_learning: too little: {line}" for line in short))

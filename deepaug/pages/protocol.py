@@ -1,0 +1,315 @@
+"""The tables of the protocol page, out of the rules and the profiles: nothing is told twice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+
+from deepaug.pages import figures
+from deepaug.studies import batches, catalogue, rulebook
+from deepaug.studies.study import Study
+from deepaug.training.trial import WAYS, Trial
+
+PROFILES = ("quick", "cpu", "gpu-small", "gpu")
+CORES = 2  # of the machine that the budget is for
+# What a trial's `view_size`, `samples` and `batch_size` count.
+SIZES = {"vision": "pixels a side", "text": "tokens of a crop"}
+SAMPLES = {"vision": "images trained on", "text": "documents trained on"}
+BATCHES = {"nodes": "nodes in the loss of a step"}
+Rows = list[dict[str, Any]]
+
+
+def show(rows: Rows) -> None:
+    """Show rows as a table whose cells wrap."""
+    table = figures.plain(pd.DataFrame(rows))
+    display(table.set_properties(**{"white-space": "normal", "vertical-align": "top"}))
+
+
+# What is compared
+
+
+def bases() -> Rows:
+    """What is trained on what, and the metric that verdicts are about."""
+    rules = rulebook.rules()
+    return [
+        {
+            "modality": modality,
+            "trained on": base["base"],
+            "primary metric": rules["primary_metric"][modality]["of"],
+            "beside it": rules["primary_metric"][modality]["beside"],
+        }
+        for modality, base in rules["bases"].items()
+    ]
+
+
+def outside() -> Rows:
+    """What is recorded and enters no verdict."""
+    return [{"study": name, "why": why} for name, why in rulebook.rules()["outside"].items()]
+
+
+def ways() -> Rows:
+    """The ways of applying a transform."""
+    told = rulebook.rules()["ways"]
+    return [{"way": way, "the transform acts on": told[way]} for way in WAYS]
+
+
+# How it is judged
+
+
+def stages() -> Rows:
+    """The stages of the verdict rules, their seeds, what they read and what for."""
+    return [
+        {
+            "stage": name,
+            "seeds": _seeds(stage["seeds"]),
+            "reads": stage.get("reads", "validation"),
+            "what for": _purpose(stage),
+        }
+        for name, stage in rulebook.rules()["stages"].items()
+    ]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """As "0–4", or "2"."""
+    return f"{seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
+
+
+def _purpose(stage: Mapping[str, Any]) -> str:
+    if stage["judges"] and "purpose" not in stage:
+        return "the verdicts; run once"
+    told = [stage[key] for key in ("purpose", "of", "at") if key in stage]
+    if "transforms" in stage:
+        told.append(f"{', '.join(stage['transforms'])} at p {_list(stage['strengths'])}")
+        told.append(f"ways: {', '.join(stage['ways'])}")
+    if "chooses" in stage:
+        told.append(f"chooses {stage['chooses']}")
+    return "; ".join(told) + ("; run once" if stage.get("runs") else "")
+
+
+def claims() -> Rows:
+    """The effect, or effects, that each claim is judged by."""
+    rows = []
+    for name, claim in rulebook.rules()["claims"].items():
+        effects = claim.get("effects") or {"": claim.get("effect") or claim["measure"]}
+        for which, effect in effects.items():
+            at = f", at {claim['at']}" if "at" in claim else ""
+            rows.append({"claim": f"{name} {which}".strip(), "effect": effect + at})
+    return rows
+
+
+def verdicts(of: str) -> Rows:
+    """The vocabulary of a "test" or of a "cell", the first that applies."""
+    return [
+        {"verdict": word, f"of a {of}": when}
+        for word, when in rulebook.rules()["vocabulary"][of].items()
+    ]
+
+
+def show_family() -> None:
+    """Which tests are corrected together."""
+    family, interval = rulebook.rules()["family"], rulebook.rules()["interval"]
+    display(
+        Markdown(
+            f"Intervals are {interval['kind']}, {100 * interval['confidence']:g} %, "
+            f"n = {interval['n']}; below n = {interval['shown_from']} the seeds' values are shown "
+            f"instead. {len(family['tests'])} tests of a modality are one **family**, all of its "
+            f"primary arm: {', '.join(family['tests'])}. Their p-values are corrected by "
+            f"{family['correction']}'s method at level {family['level']:g}; a test that is missing "
+            f"counts as p = {family['missing_test']:g}. All else is secondary and says so."
+        )
+    )
+
+
+def show_deltas() -> None:
+    """What counts as negligible."""
+    rules = rulebook.rules()
+    delta = rules["vocabulary"]["delta"]
+    points = ", ".join(f"{modality} {delta[modality]:g}" for modality in rules["bases"])
+    told = f"δ in points: {points}; of Kendall's τ {delta['tau']:g}, of a share {delta['share']:g}."
+    display(Markdown(told))
+
+
+def show_diverged() -> None:
+    """How runs count that diverged."""
+    rule = rulebook.rules()["diverged"]
+    display(
+        Markdown(
+            f"A diverged run counts as {rule['counts_as']}; above {100 * rule['at_most']:g} % "
+            f"diverged runs of an arm nothing is supported. A training that *collapsed* (its loss "
+            f"ends where all features are alike) counts by its own score, and is told."
+        )
+    )
+
+
+def show_scale_rules() -> None:
+    """What a baseline has to reach."""
+    rule = rulebook.rules()["scale"]
+    least = ", ".join(f"{name} {count}" for name, count in rule["features_at_least"].items())
+    display(
+        Markdown(
+            f"The baseline must stand {rule['above_random_initialisation']:g} points above random "
+            f"initialisation, in every modality, or its base enters no verdict. The gain from "
+            f"doubling its epochs is reported, and should be below "
+            f"{rule['gain_from_doubled_epochs']['aim_below']:g} point. Features of the last stage, "
+            f"at least: {least}."
+        )
+    )
+
+
+def controls(kind: str = "controls") -> Rows:
+    """The controls, or the "references", and what each is."""
+    return [{kind[:-1]: name, "is": what} for name, what in rulebook.rules()[kind].items()]
+
+
+# Settings
+
+
+def settings(modality: str) -> Rows:
+    """The settings of a modality's own study, a column for each profile."""
+    columns = {profile: _settings(catalogue.load(modality, profile)) for profile in PROFILES}
+    return [
+        {"setting": name, **{profile: told[name] for profile, told in columns.items()}}
+        for name in columns["cpu"]
+    ]
+
+
+def _settings(study: Study) -> dict[str, str]:
+    trial = study.base
+    kind = trial.modality
+    told = {"data": ", ".join(base.trial.data for base in study.bases)}
+    if kind in SAMPLES:
+        told[SAMPLES[kind]] = f"{trial.samples:,}" if trial.samples else "all"
+    if kind == "text":
+        told["evaluated on"] = "topics" if trial.pairs == "none" else trial.pairs
+    told["views"] = f"{trial.views}, strength {trial.view_strength:g}"
+    if kind in SIZES:
+        told[SIZES[kind]] = f"{trial.view_size}"
+    return told | {
+        "encoder": f"{trial.encoder}, width {trial.width}",
+        "features": f"{features(trial)}",
+        "epochs": f"{trial.epochs}",
+        BATCHES.get(kind, "batch"): f"{trial.batch_size}",
+        "optimiser, schedule": f"{trial.optimizer}, {trial.schedule}",
+        "learning rate": f"{trial.learning_rate:g}",
+        "weight decay": f"{trial.weight_decay:g}",
+        "temperature": f"{trial.temperature:g}",
+        "precision": trial.precision,
+    }
+
+
+def features(trial: Trial) -> int:
+    """The width of an encoder's last stage."""
+    return {"vision": 8, "text": 1, "nodes": 1}[trial.modality] * trial.width
+
+
+# Budget
+
+
+def budget(profile: str = "cpu") -> Rows:
+    """What each stage of a profile costs, as `batches.budget` reckons it, with its base."""
+    rows = batches.budget(catalogue.agenda(profile))
+    return [{"of": _origin(row), **row} for row in rows]
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    """The base, or the study outside the verdicts, that a row of the budget is of."""
+    rules = rulebook.rules()
+    own = {**rules["bases"], **rules["outside"]}
+    return row["study"] if row["study"] in own else row["part"].split()[0]
+
+
+def show_budget(rows: Rows) -> None:
+    """The budget stage by stage, in hours on two cores."""
+    show(
+        [
+            {
+                "study": row["study"],
+                "of": row["part"],
+                "stage": row["stage"],
+                **{name: row[name] for name in ("arms", "seeds", "trials", "recorded")},
+                "hours": f"{row['core_hours'] / CORES:.2f}",
+                "left": f"{row['core_hours_left'] / CORES:.2f}",
+                "assumes": row["waits_for"] and f"the choice of {row['waits_for']}",
+            }
+            for row in rows
+        ]
+    )
+
+
+def spent(rows: Rows) -> Rows:
+    """Hours on two cores by modality, beside those the rules allow; co-adaptation apart.
+
+    Returns:
+        A row for each: "modality", "hours", "left", "allowed".
+    """
+    allowed = rulebook.rules()["budget"]
+    told = []
+    for modality, hours in allowed["hours"].items():
+        apart = [row["study"] == "co-adaptation" for row in rows]
+        own = [r for r, a in zip(rows, apart, strict=True) if r["of"] == modality and not a]
+        told.append(_sum(modality, own, hours))
+        adapted = [r for r, a in zip(rows, apart, strict=True) if r["of"] == modality and a]
+        if adapted:
+            name = f"{modality}, co-adaptation"
+            told.append(_sum(name, adapted, allowed["co_adaptation_hours"]))
+    return told
+
+
+def _sum(name: str, rows: Rows, allowed: float) -> dict[str, Any]:
+    hours, left = (
+        sum(row[field] for row in rows) / CORES for field in ("core_hours", "core_hours_left")
+    )
+    return {"modality": name, "hours": hours, "left": left, "allowed": allowed}
+
+
+def show_spent(rows: Rows) -> None:
+    """Whether the budget is kept, by modality and by trial, in sentences."""
+    rules = rulebook.rules()["budget"]
+    for told in spent(rows):
+        within = "within" if told["hours"] <= told["allowed"] else "**over**"
+        sentence = (
+            f"**{told['modality']}**: {told['hours']:.1f} hours on {CORES} cores, {within} the "
+            f"{told['allowed']:g} allowed; {told['left']:.1f} are left to run."
+        )
+        display(Markdown(sentence))
+    apart = ("longer", "co-adaptation")
+    each = {
+        f"{row['study']} {row['part']} {row['stage']}": row["core_hours"] * 3600 / row["trials"]
+        for row in rows
+        if row["trials"] and row["stage"] not in apart and row["study"] not in apart
+    }
+    if each:
+        dearest = max(each, key=each.__getitem__)
+        within = "within" if each[dearest] <= rules["trial_core_seconds"] else "**over**"
+        display(
+            Markdown(
+                f"`longer` and co-adaptation apart, the dearest trials are those of {dearest}: "
+                f"{each[dearest]:.0f} core-seconds on the mean, {within} the "
+                f"{rules['trial_core_seconds']} allowed."
+            )
+        )
+
+
+def hours(rows: Rows) -> None:
+    """A bar for each modality, stage by stage, and a line at what the rules allow."""
+    allowed = rulebook.rules()["budget"]["hours"]
+    table = pd.DataFrame([r for r in rows if r["of"] in allowed and r["study"] != "co-adaptation"])
+    _, ax = plt.subplots(figsize=(6.8, 3.6), layout="constrained")
+    by_stage = table.pivot_table(
+        index="of", columns="stage", values="core_hours", aggfunc="sum", sort=False
+    )
+    (by_stage.reindex(list(allowed)) / CORES).plot.barh(
+        stacked=True, ax=ax, colormap="viridis", width=0.6
+    )
+    for row, most in enumerate(allowed.values()):
+        ax.plot([most, most], [row - 0.4, row + 0.4], color=figures.COLOURS["pca"], lw=3)
+    ax.invert_yaxis()
+    ax.set(xlabel=f"hours on {CORES} cores; line: allowed", ylabel="")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    plt.show()
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,89 @@
+"""Arms: a baseline with a transform at one layer, and what each is held against."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from deepaug.studies import choice
+from deepaug.training import registry
+from deepaug.training.trial import WAYS, Trial
+from deepaug.validation import one_of
+
+_UNTRAINED = {"objective": "untrained", "epochs": 0}
+# Without a transform. Those that name an encoder are references, which nothing trains.
+CONTROLS: dict[str, dict[str, Any]] = {
+    "untrained": _UNTRAINED,
+    "no-augmentation": {"view_strength": 0.0},
+    "bag-of-words": {**_UNTRAINED, "encoder": "bag-of-words"},
+    "tf-idf": {**_UNTRAINED, "encoder": "tf-idf"},
+    "lsa": {**_UNTRAINED, "encoder": "lsa"},
+    "counts": {**_UNTRAINED, "encoder": "counts"},
+    "raw-features": {**_UNTRAINED, "encoder": "raw-features"},
+}
+# The noise that changes an activation by the norm that a transform changes it by.
+NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
+POOLED = ("pooled", "readout")
+
+
+def targets(trial: Trial) -> tuple[str, ...]:
+    """The layers of a trial's encoder, from the input on."""
+    return registry.layers(trial.modality, trial.encoder)
+
+
+def middle(trial: Trial) -> str:
+    """Of the k layers between input and pooling the one numbered ⌈k/2⌉."""
+    return choice.middle([layer for layer in targets(trial)[1:] if layer not in POOLED])
+
+
+def name(trial: Trial) -> str:
+    """What an arm is called: "stage3 dropout 0.5", and its way where that is not both views."""
+    way = "" if trial.way == "both" else f" {trial.way}"
+    return f"{trial.layer} {trial.transform} {trial.strength:g}{way}"
+
+
+def grid(
+    plain: Trial,
+    layers: Iterable[str],
+    transforms: Iterable[str],
+    strengths: Iterable[float],
+    ways: Iterable[str] = (),
+) -> list[Trial]:
+    """An arm on `plain` for each combination; both views where no way is given."""
+    points = itertools.product(layers, transforms, strengths, tuple(ways) or ("both",))
+    return [
+        replace(plain, layer=layer, transform=transform, strength=p, **WAYS[way])
+        for layer, transform, p, way in points
+    ]
+
+
+def _noise(arm: Trial) -> Trial:
+    return replace(
+        arm, transform=NOISE[one_of("transform with a noise of its norm", arm.transform, NOISE)]
+    )
+
+
+def _no_transform(arm: Trial) -> Trial | None:
+    """A detached target changes training by itself: the same at p = 0, whatever the transform."""
+    if arm.stop_gradient == "none":
+        return None
+    return replace(arm, transform="dropout", strength=0.0)
+
+
+# What an arm is held against: each isolates one ingredient of it. None where there is nothing to.
+ARM_CONTROLS: dict[str, Callable[[Trial], Trial | None]] = {
+    # Of the way "both": a mask that is met again in a detached or a plain view is another matter.
+    "same-mask": lambda arm: replace(arm, transformed="same", stop_gradient="none"),
+    "noise": _noise,
+    "no-transform": _no_transform,
+    "alone": lambda arm: replace(arm, view_strength=0.0),
+    "at-input": lambda arm: replace(arm, layer=targets(arm)[0]),
+} | {way: (lambda arm, fields=fields: replace(arm, **fields)) for way, fields in WAYS.items()}
+
+
+def controls(arm: Trial, names: Iterable[str]) -> Iterator[tuple[str, Trial]]:
+    """Name and trial of each control of an arm, but for those that equal it or do not apply."""
+    for control in names:
+        changed = ARM_CONTROLS[control](arm)
+        if changed is not None and changed != arm:
+            yield f"{name(replace(arm, layer=changed.layer))} {control}", changed

@@ -1,0 +1,220 @@
+"""What a sweep runs next: the trials of an agenda that are settled, in its order."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepaug.studies.batches import Durations, Expected, base_of, cost
+from deepaug.studies.records import Store
+from deepaug.studies.study import Entry, Study
+from deepaug.training.trial import Trial
+
+MARGIN = 1.15  # a trial may take so many times what was expected, and still fits
+EPOCHS = 2  # that have to fit for a trial to be begun, or gone on with, that is trained in pieces
+
+
+@dataclass
+class Item:
+    """A stage of a study, or entries that are given."""
+
+    study: Study | None
+    stage: str
+    store: Store
+    entries: list[Entry] = field(default_factory=list)  # settled ones
+    settled: bool = False  # whether these are all
+    open: set[str] = field(default_factory=set)  # keys without a record
+    told: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The stage as it is told, as "vision screen"."""
+        if self.study is None:
+            return self.stage
+        parts = [base.label for base in self.study.bases] if self.study.whole else []
+        return " ".join(filter(None, (self.study.name, *parts, self.stage)))
+
+    def look(self, wanted: Callable[[Entry], bool]) -> None:
+        """Find out which of its entries are settled by now."""
+        if self.study is not None:
+            self.entries = [e for e in self.study.stage_entries(self.stage) if wanted(e)]
+            self.settled = not self.study.waits_for(self.stage)
+
+    def expected(self, entry: Entry, durations: Durations) -> Expected:
+        if self.study is None:
+            return durations.of(entry.trial, entry.trial, cost(entry.trial))
+        return durations.of(entry.trial, base_of(self.study, entry), self.study.seconds)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many trials an item has, and how many of them are to run."""
+
+    item: Item
+    trials: int
+    missing: int
+
+
+class Backlog:
+    """The trials that are left to run, by key, in the order of the agenda.
+
+    A trial is taken out by `take`; then it is `recorded`, or given up for this sweep
+    (`stop`), or somebody else is at it (`elsewhere`), to be looked at again (`again`).
+    """
+
+    def __init__(
+        self,
+        items: list[Item],
+        wanted: Callable[[Entry], bool] = lambda entry: True,
+        tell: Callable[[Told], None] = lambda told: None,
+    ):
+        """Look the items up.
+
+        Args:
+            wanted: which of their entries are to run.
+            tell: called for each item when it is looked up first, and when more of it is settled.
+        """
+        self.items, self.wanted, self.tell = items, wanted, tell
+        self.durations = Durations()
+        self.found: dict[str, tuple[Entry, Item]] = {}
+        self.pending: dict[str, Trial] = {}
+        self.done: set[str] = set()
+        self.out: set[str] = set()  # being run, or no longer in this sweep
+        self.others: dict[str, Trial] = {}  # that somebody else is at
+        self.failed: dict[tuple, str] = {}  # what trials need and lack, and what was said of it
+        self.begun = False
+        self.ended: list[Trial] = []  # by force, when time was up
+        self.stale = False
+        self.longest = 0.0  # time there ever was for a trial
+        self.look()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are stages that a choice may yet settle."""
+        return not all(item.settled for item in self.items)
+
+    def look(self) -> None:
+        """Look up again what is settled; cheap, since only stages that wait are listed anew."""
+        self.stale = False
+        for item in self.items:
+            if not item.settled:
+                item.look(self.wanted)
+            keys = self._keys(item)
+            if item.told is None or len(keys) > item.told:
+                item.open = {key for key in keys if key not in self.done}
+                item.told = len(keys)
+                self.tell(Told(item, len(keys), len(item.open)))
+        self.pending = {
+            key: trial
+            for item in self.items
+            for key, trial in self._keys(item).items()
+            if key not in self.done and key not in self.out and key not in self.others
+            if _needs(trial) not in self.failed
+        }
+
+    def _keys(self, item: Item) -> dict[str, Trial]:
+        keys = {}
+        for entry in item.entries:
+            trial = entry.trial
+            keys[trial.key] = trial
+            if trial.key not in self.found:
+                self.found[trial.key] = entry, item
+                if (record := item.store.read(trial)) is not None:
+                    self.done.add(trial.key)
+                    self.durations.add(trial, record)
+        return keys
+
+    def expected(self, key: str) -> Expected:
+        entry, item = self.found[key]
+        return item.expected(entry, self.durations)
+
+    # One trial after another
+
+    def fitting(self, left: float = math.inf, spare: float = 0.0) -> Trial | None:
+        """The first trial that may be begun with `left` seconds to go, if any.
+
+        A trial fits that is expected to end `spare` seconds before. One that would not fit even
+        now, when there has never been more time, is trained in pieces, as long as some epochs fit.
+        One that was begun before is gone on with likewise.
+        """
+        if math.isinf(left):
+            return next(iter(self.pending.values()), None)
+        left -= spare
+        self.longest = max(self.longest, left)
+        last_resort = None
+        for key, trial in self.pending.items():
+            expected = self.expected(key)
+            need = MARGIN * expected.seconds
+            if need <= left:
+                return trial
+            piece = max(MARGIN * expected.rest, MARGIN * EPOCHS * expected.epoch)
+            begun = self.found[key][1].store.checkpoint(key).exists()
+            if (begun or need > self.longest) and trial.epochs and piece <= left:
+                return trial
+            # Not even an epoch, or the evaluation, is expected to fit. With nothing else to do,
+            # and all the time there is, it is tried: what is expected may be wrong.
+            if last_resort is None and piece > self.longest and left > 0.9 * self.longest > 0:
+                last_resort = trial
+        return last_resort
+
+    def take(self, trial: Trial) -> None:
+        self.begun = True
+        del self.pending[trial.key]
+        self.out.add(trial.key)
+
+    def recorded(self, trial: Trial, record: dict[str, Any], here: bool) -> None:
+        key = trial.key
+        self.done.add(key)
+        self.out.discard(key)
+        self.durations.add(trial, record, here)
+        for item in self.items:
+            if key in item.open:
+                item.open.remove(key)
+                self.stale |= not item.open and self.waiting
+
+    def elsewhere(self, trial: Trial) -> None:
+        self.out.discard(trial.key)
+        self.others[trial.key] = trial
+
+    def again(self) -> None:
+        """Try those once more that somebody else was at."""
+        self.pending |= self.others
+        self.others = {}
+
+    def pass_over(self, trial: Trial, why: str) -> tuple[int, list[str]]:
+        """Leave out all trials that lack what this one lacks: how many, and of which stages."""
+        self.failed[_needs(trial)] = why
+        lacking = {key for key, t in self.pending.items() if _needs(t) == _needs(trial)}
+        self.pending = {key: t for key, t in self.pending.items() if key not in lacking}
+        lacking.add(trial.key)
+        return len(lacking), [item.name for item in self.items if item.open & lacking]
+
+    def left(self) -> tuple[int, float]:
+        """How many trials are left, those among them that wait for a choice, and their seconds.
+
+        Without those that lack what they need.
+        """
+        seconds = {
+            key: self.expected(key).seconds
+            for key, (entry, _) in self.found.items()
+            if key not in self.done and _needs(entry.trial) not in self.failed
+        }
+        for item in self.items:
+            if not item.settled and item.study is not None:
+                known = {entry.base for entry in item.entries}
+                for entry in filter(self.wanted, item.study.planned(item.stage)):
+                    key = entry.trial.key
+                    if entry.base not in known and key not in self.done:
+                        seconds[key] = item.expected(entry, self.durations).seconds
+        return len(seconds), sum(seconds.values())
+
+
+def of_entries(entries: Iterable[Entry], store: Store) -> Backlog:
+    """Of a list of entries, nothing of which waits."""
+    return Backlog([Item(None, "", store, list(entries), settled=True)])
+
+
+def _needs(trial: Trial) -> tuple:
+    """What decides whether a trial's data can be prepared."""
+    sizes = trial.samples, trial.batch_size, trial.held_out
+    return trial.modality, trial.data, trial.pairs, trial.encoder, trial.objective, *sizes

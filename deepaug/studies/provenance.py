@@ -1,0 +1,61 @@
+"""Where a record comes from, and making it again."""
+
+import shlex
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from deepaug.studies import catalogue, records, sweep
+from deepaug.studies.records import Store
+from deepaug.training.trial import Trial, current_protocol
+
+
+def command(record: dict[str, Any], path: Path) -> str:
+    """The one shell command that makes the record in the file `path` again, by its own code.
+
+    A trial that other records chose cannot be asked for in an empty store: it is repeated from its
+    own record, which lies apart while the older code is checked out. Where no study of the profile
+    has the trial (its grid was another), the command repeats it with the code at hand.
+    """
+    revision, key, profile = record["revision"] or "", record["key"], path.parent.name
+    checkout = f"git checkout {revision} && " if revision and not revision.endswith("+") else ""
+    found = _place_of(key, profile)
+    if found is None:
+        at_home = path.resolve().is_relative_to(records.default_root().resolve())
+        return f"deepaug reproduce {key if at_home else shlex.quote(str(path))}"
+    study, chosen = found
+    if chosen:
+        aside = f"mkdir -p again && cp {shlex.quote(str(path))} again && "
+        return f"{aside}{checkout}deepaug reproduce again/{key}.json"
+    return f"{checkout}deepaug run {study} --profile {profile} --only {key} --results again"
+
+
+def _place_of(key: str, profile: str) -> tuple[str, bool] | None:
+    """The study that has a trial, and whether only other records' choice brings it there."""
+    if profile not in {path.stem for path in catalogue.PROFILES.glob("*.yaml")}:
+        return None
+    for name in catalogue.names(profile):
+        study = catalogue.load(name, profile)
+        stages = [study.stages[e.stage] for e in study.entries() if e.trial.key == key]
+        if stages:
+            return name, all(stage.chosen_from for stage in stages)
+    return None
+
+
+def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
+    """Train a record's trial again, elsewhere, and tell in which fields the outcome differs.
+
+    Times do not count. Raises ValueError for a trial of another protocol, which this code cannot
+    repeat.
+    """
+    trial = Trial.from_dict(record["trial"])
+    if trial.protocol:
+        raise ValueError(
+            f"record {trial.key} is of the earlier protocol {trial.protocol}, which this code, of "
+            f"{current_protocol(trial.transform)}, cannot repeat; check out "
+            f"{record['revision'] or 'the code that made it'}"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        again = sweep.compute(trial, Store(Path(folder), "again"), accelerator)
+    differing = [name for name in records.FIELDS if again[name] != record[name]]
+    return [name for name in differing if name not in records.OF_THE_RUN]

@@ -1,0 +1,427 @@
+"""Sentences to train on, with topic labels where there are some, and scored pairs to evaluate."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepaug.training import registry
+from deepaug.validation import DataError, one_of
+
+NAMES = registry.data("text")
+MOST_HELD_OUT = 2000  # labelled sentences in validation and in test, each
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences, no two alike, and which of them are trained on.
+
+    Where there are labels, up to 2,000 labelled sentences each are held out for validation and
+    test, the same for every seed; sentences of one origin (a WordNet synset) stay together.
+    """
+
+    name: str
+    sentences: tuple[str, ...]
+    labels: Tensor  # int64 (n,), indices into `classes`; -100: none
+    classes: tuple[str, ...]  # topics; empty if there are none
+    train: Tensor  # int64 indices into `sentences`, like the next two
+    validation: Tensor
+    test: Tensor
+    digest: str  # sha256 of all sentences and labels, 16 digits
+    # What a vocabulary, and the weights of counted words, are learnt from: all, if empty.
+    learnt_from: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The sentences that a vocabulary is learnt from, without their labels."""
+        index = self.learnt_from.tolist() or range(len(self.sentences))
+        return [self.sentences[i] for i in index]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Sentence pairs (n) and how alike people found them; only the order of the scores counts."""
+
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """split ("validation", "test") -> metric ("spearman", ...) -> its scored pairs."""
+
+    name: str
+    splits: dict[str, dict[str, Scored]]
+    digest: str
+
+
+@functools.lru_cache(maxsize=2)
+def load(name: str) -> Corpus:
+    """The corpus `name`: "lee", "wordnet", "brown", "wordnet-brown" or the path of a text file.
+
+    Raises DataError, in one line, for what is missing, damaged or too small.
+    """
+    if name in _NAMED:
+        rows = _NAMED[name]()
+    elif Path(name).is_file():
+        rows = _text_file(Path(name))
+    elif os.sep in name or Path(name).suffix:
+        raise DataError(
+            f"no text file {name!r}; data takes one with a sentence a line, "
+            f"or one of {', '.join(NAMES)}"
+        )
+    else:
+        one_of("data set", name, NAMES, "or give the path of a text file with a sentence a line")
+    # A sentence that comes twice would be its own negative, or be trained on and tested.
+    first: dict[str, tuple[str, int]] = {}
+    for sentence, topic, origin in rows:
+        first.setdefault(sentence, (topic, origin))
+    if len(first) < 2:
+        raise DataError(
+            f"data {name!r} has {len(first)} different sentences; needed: two or more, one a line"
+        )
+    classes = tuple(sorted({topic for topic, _ in first.values() if topic}))
+    if len(classes) == 1:
+        raise DataError(
+            f"data {name!r} has one label, {classes[0]!r}; needed: two or more, or none"
+        )
+    number = {topic: i for i, topic in enumerate(classes)} | {"": -100}
+    labels = torch.tensor([number[topic] for topic, _ in first.values()])
+    origins = torch.tensor([origin for _, origin in first.values()])
+    parts = _split(labels >= 0, origins)
+    fingerprint = digest(f"{sentence}\t{topic}" for sentence, (topic, _) in first.items())
+    return Corpus(name, tuple(first), labels, classes, *parts, fingerprint)
+
+
+def digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _split(labelled: Tensor, origins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices to train on, validate and test with; of the labelled a tenth at most for each."""
+    most = min(MOST_HELD_OUT, int(labelled.sum()) // 10)
+    order = torch.randperm(int(origins.max()) + 1, generator=torch.Generator().manual_seed(0))
+    ranks = order[origins]
+    # Labelled sentences of this origin and of those before it, in a random order of origins.
+    seen = ranks[labelled].bincount(minlength=len(order)).cumsum(0)[ranks]
+    test = labelled & (seen <= most)
+    validation = labelled & (seen > most) & (seen <= 2 * most)
+    return tuple(part.nonzero().squeeze(1) for part in (~(test | validation), validation, test))
+
+
+Row = tuple[str, str, int]  # sentence, its topic or "", number of its origin
+
+
+def _wordnet() -> Iterator[Row]:
+    """Definitions and examples of each synset; topics are the 45 lexicographer files.
+
+    Read from the data files (format: WordNet's wndb(5WN)): the corpus reader of NLTK, which builds
+    an object for every synset and word, takes much longer.
+    """
+    folder = _nltk("wordnet")
+    with _damage_in(folder):
+        topics = [line.split("\t")[1] for line in _lines(folder / "lexnames")]
+        origin = 0
+        for part in ("adj", "adv", "noun", "verb"):
+            for line in _lines(folder / f"data.{part}"):
+                if line.startswith("  "):  # the licence
+                    continue
+                entry, gloss = line.split(" | ", 1)
+                topic = topics[int(entry.split(" ", 2)[1])]
+                definition, *examples = re.split(r'[;,:]?\s*"', gloss.strip(), maxsplit=1)
+                for sentence in (definition, *"".join(examples).split('"')[::2]):
+                    if sentence := sentence.strip(" ;"):
+                        yield sentence, topic, origin
+                origin += 1
+
+
+def _brown() -> Iterator[Row]:
+    """The Brown corpus's sentences as plain text."""
+    folder = _nltk("brown")
+    with _damage_in(folder):
+        files = [f for f in folder.iterdir() if re.fullmatch(r"c[a-r]\d\d", f.name)]
+        for file in sorted(files, key=lambda f: f.name):
+            for line in filter(str.strip, _lines(file)):
+                yield _detokenised([t.rsplit("/", 1)[0] for t in line.split()]), "", 0
+
+
+def _detokenised(words: list[str]) -> str:
+    """Words joined as they are written, with straight quotation marks."""
+    text = re.sub(r"`` | ''", '"', " ".join(words))
+    text = re.sub(r" ([.,;:?!)\]])", r"\1", text)
+    # The corpus doubles a final mark: "Why?? Now;;".
+    return re.sub(r"([?!;:])\1", r"\1", re.sub(r"([(\[]) ", r"\1", text))
+
+
+def _lee() -> Iterator[Row]:
+    """Sentences of 300 news documents (Lee et al. 2005) in gensim's wheel.
+
+    A sentence ends with a full stop, question or exclamation mark, perhaps quoted, before white
+    space and a capital, digit or quotation mark.
+    """
+    for document in lee_documents():
+        for sentence in re.split(r"(?:(?<=[.!?])|(?<=[.!?][\"']))\s+(?=[\"'A-Z0-9])", document):
+            if sentence.strip():
+                yield sentence.strip(), "", 0
+
+
+def lee_documents() -> list[str]:
+    """Lee's 300 news documents of some 60 to 300 words, one a line."""
+    return _lines(_gensim("lee_background.cor"))
+
+
+def _text_file(path: Path) -> list[Row]:
+    """One sentence a line; or sentence TAB label on every line."""
+    lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+    if not any("\t" in line.strip("\r") for _, line in lines):
+        return [(line.strip(), "", 0) for _, line in lines]
+    rows = []
+    for number, line in lines:
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) != 2 or not all(fields):
+            raise DataError(
+                f"{path}, line {number}: {line.strip()[:40]!r} is not a sentence, a TAB and a "
+                f"label; a file in which any line has a TAB needs that on every line"
+            )
+        rows.append((*fields, number))
+    return rows
+
+
+_NAMED = {
+    "lee": _lee,
+    "wordnet": _wordnet,
+    "brown": _brown,
+    "wordnet-brown": lambda: [*_wordnet(), *_brown()],
+}
+
+
+def _lines(path: Path | zipfile.Path, encoding: str = "utf-8-sig") -> list[str]:
+    content = path.read_bytes()
+    try:
+        # Not splitlines(): it also splits at characters that count as no line end elsewhere.
+        return content.decode(encoding).removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: not UTF-8; convert the file to UTF-8") from None
+
+
+@contextlib.contextmanager
+def _damage_in(folder: Path | zipfile.Path) -> Iterator[None]:
+    """Turns what reading damaged files raises into one line."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{folder} is damaged ({error}); remove it and fetch it again") from None
+
+
+def _gensim(file: str) -> Path:
+    spec = importlib.util.find_spec("gensim")  # to import it takes seconds
+    if spec is None:
+        raise DataError(
+            "data set 'lee' comes with gensim, which is not installed: pip install 'deepaug[run]'"
+        )
+    path = Path(spec.submodule_search_locations[0]) / "test" / "test_data" / file
+    if not path.is_file():
+        raise DataError(f"data set 'lee': no file {path}; reinstall gensim")
+    return path
+
+
+def _nltk(name: str) -> Path | zipfile.Path:
+    """The folder of a corpus of NLTK, perhaps in an archive; downloaded where there is none."""
+    own = registry.data_root() / "nltk_data"
+    if found := _corpus_in(own, name):
+        return found
+    import nltk
+
+    looked = [own, *map(Path, nltk.data.path)]
+    for root in looked[1:]:
+        if found := _corpus_in(root, name):
+            return found
+    own.mkdir(parents=True, exist_ok=True)
+    if str(own) not in nltk.data.path:
+        nltk.data.path.append(str(own))  # NLTK writes nowhere else
+    nltk.download(name, download_dir=str(own), quiet=True, print_error_to=io.StringIO())
+    if found := _corpus_in(own, name):
+        return found
+    if not any(own.iterdir()):
+        own.rmdir()
+    raise DataError(
+        f"NLTK corpus {name!r} not found and not to be downloaded; looked in "
+        f"{', '.join(map(str, looked))}; run 'python -m nltk.downloader {name}', or set "
+        f"DEEPAUG_DATA to the folder that holds nltk_data/corpora/{name}"
+    )
+
+
+def _corpus_in(root: Path, name: str) -> Path | zipfile.Path | None:
+    folder = root / "corpora" / name
+    if folder.is_dir():
+        return folder
+    archive = folder.with_suffix(".zip")
+    with _damage_in(archive):
+        return zipfile.Path(archive, f"{name}/") if archive.is_file() else None
+
+
+@functools.lru_cache(maxsize=2)
+def pairs(name: str) -> Pairs:
+    """Scored sentence pairs: "sts", "lee" or a TSV file.
+
+    "sts": the STS benchmark's dev (validation) and test pairs, and each year's test set of STS12 to
+    STS16, its files as one (SentEval's layout; with SentEval, a pair without a gold score is left
+    out). Those years hold the benchmark's own pairs, dev's among them: they are no second test.
+    "lee": all pairs of 50 news documents (Lee et al. 2005) in gensim's wheel.
+    A TSV file has a header with columns sentence1, sentence2, score and, if it likes, split
+    (validation or test). Where there is no split, one fixed random half is each.
+    """
+    if name == "sts":
+        splits = _sts(registry.data_root() / "sts")
+    elif name == "lee":
+        splits = _halves(_lee_pairs(), name)
+    elif Path(name).is_file():
+        splits = _tsv(Path(name))
+    else:
+        raise DataError(f"no pairs {name!r}; allowed: 'sts', 'lee' or the path of a TSV file")
+    for split, metrics in splits.items():
+        for scored in metrics.values():
+            if len(set(scored.scores)) < 2:
+                raise DataError(f"pairs {name!r}: all {split} scores are equal; nothing to rank")
+    everything = (
+        f"{split}\t{metric}\t{a}\t{b}\t{score}"
+        for split, metrics in splits.items()
+        for metric, scored in metrics.items()
+        for a, b, score in zip(scored.first, scored.second, scored.scores, strict=True)
+    )
+    return Pairs(name, splits, digest(everything))
+
+
+def _scored(rows: Iterable[tuple[str, str, float]]) -> Scored:
+    return Scored(*map(tuple, zip(*rows, strict=True)))
+
+
+def _sts(folder: Path) -> dict[str, dict[str, Scored]]:
+    def missing(path: Path) -> DataError:
+        return DataError(
+            f"pairs 'sts' not found; looked for {path}; set DEEPAUG_DATA to the folder that holds "
+            f"sts/STSBenchmark and sts/STS12-en-test … STS16-en-test in SentEval's layout"
+        )
+
+    def benchmark(part: str) -> Scored:
+        path = folder / "STSBenchmark" / f"sts-{part}.csv"
+        if not path.is_file():
+            raise missing(path)
+        rows = []
+        for number, line in enumerate(_lines(path), 1):
+            fields = line.split("\t")  # genre, file, year, id, score, the two sentences
+            if len(fields) < 7:
+                raise DataError(f"{path}, line {number}: {len(fields)} columns; needed: 7 or more")
+            rows.append((fields[5], fields[6].strip(), _number(fields[4], path, number)))
+        return _scored(rows)
+
+    def year(name: str) -> Scored:
+        inputs = sorted((folder / f"{name}-en-test").glob("STS.input.*.txt"))
+        if not inputs:
+            raise missing(folder / f"{name}-en-test" / "STS.input.*.txt")
+        rows = []
+        for path in inputs:
+            gold = path.with_name(path.name.replace("input", "gs", 1))
+            if not gold.is_file():
+                raise missing(gold)
+            texts, scores = _lines(path), _lines(gold)
+            if len(texts) != len(scores):
+                raise DataError(f"{path} has {len(texts)} lines and {gold.name} {len(scores)}")
+            for number, (text, score) in enumerate(zip(texts, scores, strict=True), 1):
+                if not score.strip():
+                    continue
+                if text.count("\t") < 1:
+                    raise DataError(f"{path}, line {number}: needed: two sentences with a TAB")
+                first, second, *_ = text.split("\t")
+                rows.append((first, second.strip(), _number(score, gold, number)))
+        return _scored(rows)
+
+    years = {f"sts{n}": year(f"STS{n}") for n in range(12, 17)}
+    return {
+        "validation": {"spearman": benchmark("dev")},
+        "test": {"spearman": benchmark("test"), **years},
+    }
+
+
+def _number(text: str, path: Path, line: int) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise DataError(f"{path}, line {line}: score {text.strip()!r} is not a number")
+    return number
+
+
+def _lee_pairs() -> list[tuple[str, str, float]]:
+    documents = [line.strip() for line in _lines(_gensim("lee.cor"), "latin-1")]
+    path = _gensim("similarities0-1.txt")
+    ratings = np.array([line.split("\t") for line in _lines(path)], dtype=float)
+    first, second = np.triu_indices(len(documents), 1)
+    rows = zip(first.tolist(), second.tolist(), strict=True)
+    return [(documents[i], documents[j], ratings[i, j]) for i, j in rows]
+
+
+def _halves(rows: list[tuple[str, str, float]], name: str) -> dict[str, dict[str, Scored]]:
+    if len(rows) < 10:
+        raise DataError(f"{name} has {len(rows)} pairs; needed: 10 or more")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
+    half = len(rows) // 2
+    parts = {"validation": sorted(order[:half]), "test": sorted(order[half:])}
+    return {split: {"spearman": _scored(rows[i] for i in part)} for split, part in parts.items()}
+
+
+def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
+    header, *lines = _lines(path)
+    columns = header.strip("\r").split("\t")
+    for name in ("sentence1", "sentence2", "score"):
+        if columns.count(name) > 1:
+            raise DataError(f"{path}, line 1: column {name!r} stands {columns.count(name)} times")
+        if name not in columns:
+            raise DataError(
+                f"{path}, line 1: no column {name!r} in {columns}; needed: a header with "
+                f"sentence1, sentence2, score and perhaps split, separated by TABs"
+            )
+    rows, splits = [], []
+    for number, line in enumerate(lines, 2):
+        if not line.strip():
+            continue
+        fields = line.strip("\r").split("\t")
+        if len(fields) != len(columns):
+            raise DataError(f"{path}, line {number}: {len(fields)} columns, not {len(columns)}")
+        row = dict(zip(columns, fields, strict=True))
+        for name in ("sentence1", "sentence2"):
+            if not row[name].strip():
+                raise DataError(f"{path}, line {number}: {name} is empty")
+        rows.append((row["sentence1"], row["sentence2"], _number(row["score"], path, number)))
+        if "split" in row:
+            splits.append(row["split"])
+            if row["split"] not in ("validation", "test"):
+                raise DataError(
+                    f"{path}, line {number}: unknown split {row['split']!r}; "
+                    f"allowed: 'validation', 'test'"
+                )
+    if not splits:
+        return _halves(rows, str(path))
+    parts = {s: [r for r, t in zip(rows, splits, strict=True) if t == s] for s in set(splits)}
+    for split in ("validation", "test"):
+        if len(parts.get(split, ())) < 10:
+            raise DataError(
+                f"{path} has {len(parts.get(split, ()))} {split} pairs; needed: 10 or more"
+            )
+    return {split: {"spearman": _scored(parts[split])} for split in ("validation", "test")}

@@ -1,0 +1,171 @@
+"""The table of modalities: names that trials may use, known without importing torch.
+
+A modality is a folder of `modalities`, whose module `task` has `prepare(trial, device) -> Task` and
+`describe(data)`; `loop.Task` says what a task offers.
+"""
+
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from deepaug.validation import one_of
+
+if TYPE_CHECKING:
+    from deepaug.training.trial import Trial
+
+
+@dataclass(frozen=True)
+class Modality:
+    """The names a trial of this modality may use."""
+
+    data: tuple[str, ...]  # data sets with a name of their own; others are paths, or TU sets
+    # encoder -> layers it can be targeted at, from the input on
+    encoders: dict[str, tuple[str, ...]]
+    views: tuple[str, ...]  # families of input augmentation
+    poolings: tuple[str, ...]  # how positions become one feature vector
+    primary: str  # the metric the verdicts are about; see `primary`
+    packages: tuple[str, ...]  # whose versions a result may depend on
+
+
+def _bert(blocks: int) -> tuple[str, ...]:
+    return ("embeddings", *(f"block{number + 1}" for number in range(blocks)), "pooled")
+
+
+def _gcn(count: int) -> tuple[str, ...]:
+    return ("embeddings", *(f"layer{number + 1}" for number in range(count)))
+
+
+_RESNET = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")
+_GIN = ("input", "layer1", "layer2", "layer3", "readout")
+_TABLE = {
+    "vision": Modality(
+        data=("mnist-5k", "cifar10-jpeg", "cifar10", "cifar100", "fashion-mnist", "stl10"),
+        encoders={"resnet10": _RESNET, "resnet18": _RESNET},
+        views=("standard",),
+        poolings=("mean",),
+        primary="knn",
+        packages=("torchvision",),
+    ),
+    "text": Modality(
+        data=("20newsgroups", "lee", "lee-documents", "wordnet-brown", "wordnet", "brown"),
+        encoders={
+            "bert2": _bert(2),
+            "bert3": _bert(3),
+            "bert4": _bert(4),
+            "bert6": _bert(6),
+            "bert12": _bert(12),
+            "bag-of-words": (),
+            "tf-idf": (),
+            "lsa": (),
+        },
+        views=("standard", "deletion", "crops", "crops-deletion"),
+        poolings=("mean", "cls"),
+        primary="knn",
+        packages=("transformers", "tokenizers", "nltk", "gensim"),
+    ),
+    "nodes": Modality(
+        data=("Cora", "CiteSeer", "DBLP"),
+        encoders={"gcn2": _gcn(2), "gcn3": _gcn(3), "raw-features": ()},
+        views=("standard",),
+        poolings=("mean",),  # of nothing: a node has one feature vector
+        primary="probe",
+        packages=("torch-geometric",),
+    ),
+    "graphs": Modality(
+        data=("MUTAG", "PROTEINS", "NCI109"),
+        encoders={"gin3": _GIN, "counts": ()},
+        views=("standard", "original", "nodes", "edges", "attributes", "subgraphs"),
+        poolings=("mean", "sum"),
+        primary="svc",
+        packages=("torch-geometric",),
+    ),
+}
+# Blocks of models of the hub that profiles name: listing their trials takes no network.
+_HUB = {"google-bert/bert-base-uncased": _bert(12)}
+NAMES = tuple(_TABLE)
+
+
+def data(modality: str) -> tuple[str, ...]:
+    """Names of the data sets of a modality."""
+    return _TABLE[modality].data
+
+
+def of_data(name: str) -> str:
+    """The modality that a data set is of: one with a name, a folder of images, a text file, TU.
+
+    Raises ValueError for what could be any.
+    """
+    for modality in NAMES:
+        if name in data(modality):
+            return modality
+    if name and Path(name).is_dir():  # Path("") is the current folder
+        from deepaug.training.modalities.text import documents
+
+        return "text" if documents.is_folder(Path(name)) else "vision"
+    if Path(name).is_file():
+        return "text"
+    if (data_root() / "tu" / name).is_dir():
+        return "graphs"
+    names = [known for modality in NAMES for known in data(modality)]
+    one_of("data set", name, names, "or a path, or with --modality graphs another TU set")
+
+
+def primary(trial: "Trial") -> str:
+    """The metric that a verdict on this trial is about. It belongs to the task, not the modality.
+
+    Topics are told by nearest neighbours, nodes by a linear probe, graphs by a support vector
+    classifier; of text that is evaluated on pairs, halves of documents are found again
+    ("retrieval"), and scored pairs are ranked ("spearman").
+    """
+    if trial.pairs == "none":
+        return _TABLE[trial.modality].primary
+    return "retrieval" if trial.pairs == "halves" else "spearman"
+
+
+def views(modality: str) -> tuple[str, ...]:
+    """Names of the input augmentations of a modality."""
+    return _TABLE[modality].views
+
+
+def poolings(modality: str) -> tuple[str, ...]:
+    """Ways of a modality to pool positions into one feature vector."""
+    return _TABLE[modality].poolings
+
+
+def packages(modality: str) -> tuple[str, ...]:
+    """Packages whose versions a result of this modality may depend on."""
+    return _TABLE[modality].packages
+
+
+def encoders(modality: str) -> tuple[str, ...]:
+    """Names of the encoders of a modality; text also takes a model of the Hugging Face hub."""
+    return tuple(_TABLE[modality].encoders)
+
+
+def from_hub(modality: str, encoder: str) -> bool:
+    """Whether an encoder is a model of the Hugging Face hub, named as owner/name."""
+    return modality == "text" and "/" in encoder.strip("/")
+
+
+def layers(modality: str, encoder: str) -> tuple[str, ...]:
+    """Names of the layers an encoder can be targeted at, from the input on.
+
+    None for features that no training changes, such as word counts. Raises ValueError for a model
+    of the hub that is not to be had.
+    """
+    if from_hub(modality, encoder):
+        return _HUB.get(encoder) or _bert(load(modality).hub_blocks(encoder))
+    return _TABLE[modality].encoders[encoder]
+
+
+def data_root() -> Path:
+    """Where data are looked for: `$DEEPAUG_DATA`, by default ~/.cache/deepaug."""
+    return Path(os.environ.get("DEEPAUG_DATA", Path.home() / ".cache" / "deepaug"))
+
+
+def load(modality: str) -> ModuleType:
+    """The module of a modality, imported with its libraries."""
+    return importlib.import_module(f"deepaug.training.modalities.{modality}.task")

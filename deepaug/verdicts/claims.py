@@ -1,0 +1,257 @@
+"""What the rules measure and what they call it: pure functions of arrays, a value for each seed.
+
+Limits come from the rules (claims.yaml) and are passed in. Scores and gains are in points, paired
+by position: the same seed stands at the same place of every array.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from deepaug.verdicts.statistics import (
+    Effect,
+    depth_p_values,
+    depth_taus,
+    holm,
+    jackknife_effect,
+    paired_effect,
+    pairs_needed,
+    ratio_of_means,
+    verdict,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the rules set for every verdict."""
+
+    confidence: float  # of the intervals
+    level: float  # an adjusted p must lie below it
+    permutation_level: float  # a one-sided permutation p must not lie above it
+    most_diverged: float  # share of an arm's runs; above it nothing is supported
+    fewest_seeds: int  # below it no interval is printed, nor is anything judged
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a test found, before it is judged."""
+
+    effect: Effect
+    delta: float  # half-width of what counts as negligible, in the effect's unit
+    planned: int  # seeds, fixed beforehand: a verdict on fewer would depend on when one looks
+    diverged: float = 0.0  # share of diverged runs, the largest of the arms that it compares
+    depth_p: tuple[float, float] | None = None  # C3a: that gains grow, and that they fall
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a test; without a word it is not judged, for want of seeds."""
+
+    word: str | None  # "supported", "opposed", "negligible", "inconclusive"
+    adjusted_p: float
+    needed: int | None = None  # where inconclusive: seeds for an interval as narrow as ±delta
+    excluded: float | None = None  # where inconclusive: a gain above this is excluded
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A modality's verdicts: of each test of the family, and of each cell (claim)."""
+
+    tests: dict[str, Verdict]
+    cells: dict[str, str | None]
+
+
+class Drop(NamedTuple):
+    """Scores (seeds,) of one training, split at a cut and retrained above it (C4)."""
+
+    free: Sequence[float]  # the copy below the cut goes on training
+    frozen: Sequence[float]  # the copy below the cut stays as it is
+    whole: Sequence[float]  # the network that was copied
+    untrained: Sequence[float]  # at random initialisation
+
+
+def counted(
+    scores: Sequence[float], diverged: Sequence[bool], untrained: Sequence[float]
+) -> np.ndarray:
+    """Scores (seeds,) in which a diverged run counts as the random initialisation of its seed."""
+    return np.where(np.asarray(diverged, bool), np.asarray(untrained, float), scores)
+
+
+def interaction(
+    arm: Sequence[float],
+    baseline: Sequence[float],
+    twin_arm: Sequence[float],
+    twin_baseline: Sequence[float],
+    confidence: float,
+) -> Effect:
+    """C2: the gain in contrastive training minus that in the supervised twin."""
+    return paired_effect(
+        np.subtract(arm, baseline), np.subtract(twin_arm, twin_baseline), confidence
+    )
+
+
+def inverse(contrastive: Effect, twin: Effect) -> bool:
+    """C2, where supported: whether the twin's gain lies below 0 and the other above, by interval.
+
+    Otherwise the effects differ, and that is all: "interaction only".
+    """
+    return contrastive.low > 0 and twin.high < 0
+
+
+def depth_trend(
+    gains: Sequence[Sequence[float]], confidence: float
+) -> tuple[Effect, tuple[float, float]]:
+    """C3a: mean over seeds of τ between depth and gain, and the p-values of the mean profile.
+
+    Args:
+        gains: (seeds, targets) in order of depth, the input first; eight targets at most.
+
+    Returns:
+        The effect, and the exact one-sided p that gains grow with depth, and that they fall.
+    """
+    taus = depth_taus(gains)
+    effect = paired_effect(taus, np.zeros(len(taus)), confidence)
+    return effect, depth_p_values(np.mean(gains, axis=0))
+
+
+def relative_drop(drop: Drop, confidence: float) -> Effect:
+    """C4's measure: (free - frozen) over (whole - untrained), a ratio of means, by jackknife.
+
+    Where the whole network is not above random initialisation, on average over all seeds or over
+    all but one, there is no such share: an interval of infinite width.
+    """
+    return jackknife_effect(ratio_of_means, *_parts(drop), confidence=confidence)
+
+
+def drop_difference(first: Drop, second: Drop, confidence: float) -> Effect:
+    """C4: the relative drop of `first` minus that of `second`, of the same seeds, by jackknife.
+
+    Exhibited: contrastive minus supervised. Alleviated: without minus with the arm.
+    """
+    return jackknife_effect(
+        lambda a, b, c, d: ratio_of_means(a, b) - ratio_of_means(c, d),
+        *_parts(first),
+        *_parts(second),
+        confidence=confidence,
+    )
+
+
+def _parts(drop: Drop) -> tuple[np.ndarray, np.ndarray]:
+    return np.subtract(drop.free, drop.frozen), np.subtract(drop.whole, drop.untrained)
+
+
+def gains_at(gains: Sequence, chosen: Sequence) -> np.ndarray:
+    """Gains at chosen targets, averaged over data sets: (seeds,).
+
+    Args:
+        gains: (seeds, targets) or (seeds, data sets, targets).
+        chosen: (seeds,) or (seeds, data sets), numbers of targets from 0.
+    """
+    gains, chosen = np.asarray(gains, float), np.asarray(chosen, int)
+    if gains.ndim not in (2, 3) or chosen.shape != gains.shape[:-1]:
+        raise ValueError(
+            f"gains of shape {gains.shape} want a choice for each of {gains.shape[:-1]}, not "
+            f"choices of shape {chosen.shape}"
+        )
+    if chosen.min() < 0 or chosen.max() >= gains.shape[-1]:
+        raise ValueError(f"choices must be 0 to {gains.shape[-1] - 1}, not {chosen.tolist()}")
+    found = np.take_along_axis(gains, chosen[..., None], -1)[..., 0]
+    return found.reshape(len(found), -1).mean(1)
+
+
+def against_random(gains: Sequence, chosen: Sequence, confidence: float) -> Effect:
+    """C5: gain at the target that the score chooses, minus the mean gain, that of a random choice.
+
+    Args:
+        gains, chosen: as `gains_at` takes them, of the targets after the input alone.
+    """
+    found = gains_at(gains, chosen)
+    return paired_effect(found, np.reshape(gains, (len(found), -1)).mean(1), confidence)
+
+
+def told(effect: Effect, values: Sequence[float], limits: Limits) -> str:
+    """An effect in words: with its interval, or the seeds' `values` where these are too few."""
+    if effect.n >= limits.fewest_seeds:
+        return str(effect)
+    seeds = ", ".join(f"{value:+.2f}" for value in values)
+    return f"{effect.mean:+.2f} (n = {effect.n}: {seeds})"
+
+
+def judge_test(
+    outcome: Outcome | None, adjusted_p: float | None, limits: Limits, scale_met: bool
+) -> Verdict:
+    """The verdict on one test.
+
+    Args:
+        outcome: None where it has not been run.
+        adjusted_p: within its family; None for a secondary test, which is judged by its own p.
+        scale_met: whether the baseline stands far enough above random initialisation.
+    """
+    if not _complete(outcome, limits):
+        return Verdict(None, 1.0)
+    effect = outcome.effect
+    p_value = effect.p_value if adjusted_p is None else adjusted_p
+    significant_p = p_value
+    if outcome.depth_p is not None:
+        grow, fall = outcome.depth_p
+        if (grow if effect.mean > 0 else fall) > limits.permutation_level:
+            significant_p = 1.0  # the seeds agree, but so would they on many an order by chance
+    word = verdict(
+        effect,
+        outcome.delta,
+        significant_p,
+        outcome.diverged,
+        scale_met,
+        limits.level,
+        limits.most_diverged,
+    )
+    if word != "inconclusive" or not np.isfinite(effect.high):
+        return Verdict(word, p_value)
+    needed = pairs_needed(effect, outcome.delta, limits.confidence)
+    return Verdict(word, p_value, needed, effect.high)
+
+
+def judge_cell(words: Sequence[str | None]) -> str | None:
+    """The verdict on a claim in one modality, from those on its tests; None if one is not judged.
+
+    "supported" if all are, "mixed" if one is and another is opposed, "opposed" if one is and none
+    supported, "negligible" if all are, else "inconclusive".
+    """
+    if not words:
+        raise ValueError("a cell has one test or more; none was given")
+    if None in words:
+        return None
+    if "opposed" in words:
+        return "mixed" if "supported" in words else "opposed"
+    return words[0] if len(set(words)) == 1 else "inconclusive"
+
+
+def judge(
+    outcomes: Mapping[str, Outcome | None],
+    cells: Mapping[str, Sequence[str]],
+    limits: Limits,
+    scale_met: bool,
+) -> Judged:
+    """All verdicts on the family of a modality's tests, adjusted together by Holm.
+
+    Args:
+        outcomes: test -> what it found. One that is missing, None, or short of seeds counts as
+            p = 1 in the family, and neither it nor its cell is judged.
+        cells: claim -> its tests; all of them together are the family, fixed beforehand.
+    """
+    family = [test for tests in cells.values() for test in tests]
+    if extra := [test for test in outcomes if test not in family]:
+        raise ValueError(f"{extra} are not tests of the family; allowed: {family}")
+    found = {test: outcomes.get(test) for test in family}
+    adjusted = holm([o.effect.p_value if _complete(o, limits) else 1.0 for o in found.values()])
+    tests = {
+        test: judge_test(outcome, p_value, limits, scale_met)
+        for (test, outcome), p_value in zip(found.items(), adjusted, strict=True)
+    }
+    return Judged(tests, {c: judge_cell([tests[t].word for t in ts]) for c, ts in cells.items()})
+
+
+def _complete(outcome: Outcome | None, limits: Limits) -> bool:
+    return outcome is not None and outcome.effect.n >= max(outcome.planned, limits.fewest_seeds)
