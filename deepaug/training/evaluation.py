@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -66,23 +68,31 @@ def linear_probe(
         costs: the values of C to choose from.
         standardise: by the mean and deviation of the bank; else features are taken as they are.
     """
+    mean, deviation = bank.float().mean(0), bank.float().std(0).clamp_min(1e-6)
+
+    def standard(features: Tensor) -> np.ndarray:
+        return ((features - mean) / deviation if standardise else features).cpu().numpy()
+
+    queries = {split: (standard(x), y.cpu().numpy()) for split, (x, y) in queries.items()}
+    return best_regression(standard(bank), bank_labels.cpu().numpy(), queries, threads, costs)
+
+
+def best_regression(
+    inputs: Any,
+    labels: np.ndarray,
+    queries: dict[str, tuple[Any, np.ndarray]],
+    threads: int,
+    costs: Sequence[float],
+) -> dict[str, float]:
+    """As `linear_probe`, on rows as they are: NumPy arrays or SciPy's sparse matrices (m, f)."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    mean, deviation = bank.float().mean(0), bank.float().std(0).clamp_min(1e-6)
-
-    def standard(features: Tensor):
-        return ((features - mean) / deviation if standardise else features).cpu().numpy()
-
-    inputs, labels = standard(bank), bank_labels.cpu().numpy()
-    queries = {split: (standard(x), y.cpu().numpy()) for split, (x, y) in queries.items()}
-    best = None
+    tried = []
     with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are the budget
         for c in costs:
             probe = LogisticRegression(C=c, max_iter=200).fit(inputs, labels)
-            accuracies = {split: 100 * probe.score(x, y) for split, (x, y) in queries.items()}
-            if best is None or accuracies["validation"] > best["validation"]:
-                best = accuracies
-    return best
+            tried.append({split: 100 * probe.score(x, y) for split, (x, y) in queries.items()})
+    return max(tried, key=lambda accuracies: accuracies["validation"])  # of equals the first
