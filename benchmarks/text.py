@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from deepaug.training import contrastive, loop
-from deepaug.training.modalities.text.task import SentenceEncoder
+from deepaug.training.modalities.text.encoders import SentenceEncoder
 from deepaug.training.trial import Trial
 
 STEPS = 10  # in a block

@@ -7,9 +7,9 @@ import zipfile
 import pytest
 import torch
 
-from deepaug.training.modalities.text import corpora
+from deepaug.training.modalities.text import corpora, pairs
 from deepaug.training.modalities.text import task as text
-from deepaug.training.modalities.text.corpora import DataError
+from deepaug.validation import DataError
 
 SPLITS = ("train", "validation", "test")
 
@@ -21,10 +21,10 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr("nltk.data.path", [str(tmp_path / "elsewhere")])
     monkeypatch.setattr("nltk.download", lambda *_, **__: False)
     corpora.load.cache_clear()
-    corpora.pairs.cache_clear()
+    pairs.load.cache_clear()
     yield tmp_path
     corpora.load.cache_clear()
-    corpora.pairs.cache_clear()
+    pairs.load.cache_clear()
 
 
 def refusal(read, name) -> str:
@@ -211,20 +211,20 @@ def test_lee_is_split_into_sentences():
 
 
 def test_lee_pairs_are_the_upper_triangle_halved():
-    found = corpora.pairs("lee")
+    found = pairs.load("lee")
     validation, test = (found.splits[split]["spearman"] for split in ("validation", "test"))
-    pairs = [
+    parts = [
         {frozenset(p) for p in zip(s.first, s.second, strict=True)} for s in (validation, test)
     ]
-    assert [len(p) for p in pairs] == [612, 613] and not pairs[0] & pairs[1]
-    assert all(len(pair) == 2 for part in pairs for pair in part)
+    assert [len(p) for p in parts] == [612, 613] and not parts[0] & parts[1]
+    assert all(len(pair) == 2 for part in parts for pair in part)
     assert 0 <= min(validation.scores) < 0.25 and 0.9 < max(validation.scores) <= 1
 
 
 def test_lee_without_gensim_says_what_to_install(monkeypatch):
     monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
     assert "pip install 'deepaug[run]'" in refusal(corpora.load, "lee")
-    assert "pip install 'deepaug[run]'" in refusal(corpora.pairs, "lee")
+    assert "pip install 'deepaug[run]'" in refusal(pairs.load, "lee")
 
 
 # Text files
@@ -249,7 +249,7 @@ def test_an_empty_sentence_of_a_pair_is_refused(tmp_path, row):
     rows = "\n".join(f"a {n}\tb {n}\t{n}" for n in range(20))
     path = written(tmp_path / "p.tsv", f"sentence1\tsentence2\tscore\n{rows}\n{row}\n")
     with pytest.raises(DataError, match=r"line 22: sentence. is empty"):
-        corpora.pairs(str(path))
+        pairs.load(str(path))
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
@@ -332,7 +332,7 @@ def sts(root, gold="5.0\n\n0.5\n\n2\n", inputs="a b\tc d\nx\ty\ne f\tg h\nx\ty\n
 
 def test_sts_is_read_in_sentevals_layout(root):
     sts(root)
-    splits = corpora.pairs("sts").splits
+    splits = pairs.load("sts").splits
     assert list(splits["validation"]) == ["spearman"]
     assert list(splits["test"]) == ["spearman", "sts12", "sts13", "sts14", "sts15", "sts16"]
     dev = splits["validation"]["spearman"]
@@ -342,20 +342,20 @@ def test_sts_is_read_in_sentevals_layout(root):
 
 def test_pairs_without_a_score_are_left_out_and_the_others_keep_theirs(root):
     sts(root)
-    year = corpora.pairs("sts").splits["test"]["sts15"]
+    year = pairs.load("sts").splits["test"]["sts15"]
     assert year.first == ("a b", "e f", "i", "k") and year.second == ("c d", "g h", "j", "l")
     assert year.scores == (5.0, 0.5, 2.0, 1.0)
 
 
 def test_missing_sts_says_where_it_was_looked_for(root):
-    message = refusal(corpora.pairs, "sts")
+    message = refusal(pairs.load, "sts")
     assert str(root / "sts") in message and "DEEPAUG_DATA" in message
     folder = sts(root)
     shutil.rmtree(folder / "STS14-en-test")
-    assert "STS14" in refusal(corpora.pairs, "sts")
+    assert "STS14" in refusal(pairs.load, "sts")
     folder = sts(root)
     (folder / "STS13-en-test" / "STS.gs.news.txt").unlink()
-    assert "STS.gs.news.txt" in refusal(corpora.pairs, "sts")
+    assert "STS.gs.news.txt" in refusal(pairs.load, "sts")
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_missing_sts_says_where_it_was_looked_for(root):
 )
 def test_damaged_sts_is_named(root, changes, words):
     sts(root, **changes)
-    message = refusal(corpora.pairs, "sts")
+    message = refusal(pairs.load, "sts")
     assert "STS12" in message and words in message
 
 
@@ -383,7 +383,7 @@ ROWS = [f"first {n}\tsecond {n}\t{n / 10}" for n in range(30)]
 
 
 def test_a_tsv_file_is_halved_at_random(tmp_path):
-    found = corpora.pairs(str(tsv(tmp_path / "p.tsv", ROWS)))
+    found = pairs.load(str(tsv(tmp_path / "p.tsv", ROWS)))
     parts = [found.splits[split]["spearman"] for split in ("validation", "test")]
     assert [len(part.scores) for part in parts] == [15, 15]
     for part in parts:
@@ -396,7 +396,7 @@ def test_a_tsv_file_is_halved_at_random(tmp_path):
 def test_a_tsv_file_may_say_the_splits_in_columns_of_any_order(tmp_path):
     rows = [f"{n}\t{('test', 'validation')[n % 3 > 0]}\ta{n}\tb{n}\tx" for n in range(30)]
     columns = "score\tsplit\tsentence2\tsentence1\tnote"
-    found = corpora.pairs(str(tsv(tmp_path / "p.tsv", rows, columns)))
+    found = pairs.load(str(tsv(tmp_path / "p.tsv", rows, columns)))
     test = found.splits["test"]["spearman"]
     assert test.scores == tuple(range(0, 30, 3)) and test.first[1] == "b3"
     assert len(found.splits["validation"]["spearman"].scores) == 20
@@ -408,7 +408,7 @@ def test_a_tsv_file_may_say_the_splits_in_columns_of_any_order(tmp_path):
         ([], "", "'sentence1'"),
         (ROWS, "sentence1\tsentence2\tscores", "'score'"),
         (ROWS, "sentence1,sentence2,score", "'sentence1'"),
-        (ROWS, "sentence1\tsentence2\tscore\tscore", "'score' stands 2 times"),
+        (ROWS, "sentence1\tsentence2\tscore\tscore", "2 columns are named 'score'"),
         (ROWS[:9], None, "9 pairs"),
         ([*ROWS[:4], "a\tb\tgood"], None, "line 6: score 'good'"),
         ([*ROWS[:4], "", "a\tb\tnan"], None, "line 7: score 'nan'"),
@@ -425,12 +425,12 @@ def test_a_tsv_file_may_say_the_splits_in_columns_of_any_order(tmp_path):
 def test_a_tsv_file_that_cannot_be_used_is_refused(tmp_path, rows, columns, words):
     columns = "sentence1\tsentence2\tscore" if columns is None else columns
     path = tsv(tmp_path / "p.tsv", rows, columns)
-    message = refusal(corpora.pairs, path)
+    message = refusal(pairs.load, path)
     assert str(path) in message and words in message
 
 
 def test_pairs_that_are_nowhere_are_refused():
-    assert "'stsb'" in refusal(corpora.pairs, "stsb")
+    assert "'stsb'" in refusal(pairs.load, "stsb")
 
 
 def test_the_first_origins_of_a_random_order_are_for_testing_the_next_for_validation():
@@ -444,10 +444,10 @@ def test_the_first_origins_of_a_random_order_are_for_testing_the_next_for_valida
 def test_splits_are_the_same_every_time(root):
     """Whatever was drawn before."""
     wordnet(root / "nltk_data")
-    before = corpora.load("wordnet"), corpora.pairs("lee")
+    before = corpora.load("wordnet"), pairs.load("lee")
     corpora.load.cache_clear()
-    corpora.pairs.cache_clear()
+    pairs.load.cache_clear()
     torch.manual_seed(1)
     random.seed(1)
-    after = corpora.load("wordnet"), corpora.pairs("lee")
+    after = corpora.load("wordnet"), pairs.load("lee")
     assert torch.equal(before[0].test, after[0].test) and before[1] == after[1]

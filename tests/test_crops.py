@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deepaug.training import evaluation, loop, registry
-from deepaug.training.modalities.text import crops, documents
+from deepaug.training.modalities.text import base, counted, crops, documents, metrics, tokens
 from deepaug.training.modalities.text import task as text
 from deepaug.training.trial import Trial, derive
 
@@ -28,7 +28,7 @@ WORDS = {"sea": "boat wave shore sail tide", "sky": "cloud wind star bird moon"}
 
 
 def forget():
-    for cached in (documents.load_documents, crops.tokens, text.tokenizer, text._vectorizer):
+    for cached in (documents.load_documents, crops.tokenised, tokens.tokenizer, counted.vectorizer):
         getattr(cached, "cache_clear", lambda: None)()
 
 
@@ -399,7 +399,7 @@ def test_topics_are_knns(folder):
 
 
 def test_a_long_corpus_waits_for_the_end(folder, monkeypatch):
-    monkeypatch.setattr(text, "MANY", 10)
+    monkeypatch.setattr(base, "MANY", 10)
     assert prepare(folder).evaluate(None, final=False) == {"validation": {}}
 
 
@@ -413,8 +413,8 @@ def test_halves_are_found_where_features_tell_them(folder):
     assert all(whole)
     numbers = iter([torch.eye(10), torch.eye(10), torch.eye(10), torch.eye(10).roll(1, 0)])
     task._mean = lambda embed, some: next(numbers)
-    assert task._retrieval(None, "validation") == 100
-    assert task._retrieval(None, "validation") == 0
+    assert task.evaluate(None, final=False) == {"validation": {"retrieval": 100}}
+    assert task.evaluate(None, final=False) == {"validation": {"retrieval": 0}}
 
 
 @pytest.mark.parametrize("pairs", ["none", "halves"])
@@ -482,7 +482,7 @@ def test_sparse_neighbours_are_those_of_dense_rows():
     bank, queries = torch.rand(50, 6), torch.rand(20, 6)
     labels, truth = torch.arange(50) % 3, torch.arange(20) % 3
     sparse = [csr_matrix(part.numpy()) for part in (bank, queries)]
-    found = text._sparse_knn(sparse[0], labels, sparse[1], truth, 3, 5)
+    found = metrics.knn_accuracy(sparse[0], labels, sparse[1], truth, 3, 5)
     assert found == evaluation.knn_accuracy(bank, labels, queries, truth, 3, 5)
 
 

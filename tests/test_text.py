@@ -1,16 +1,19 @@
 """Text: SimCSE's views, a BERT in which padding counts for nothing, correlation with scores."""
 
+import dataclasses
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 import transformers
+import yaml
 from scipy.stats import spearmanr
 
+from deepaug import cli
 from deepaug.method import attach, transforms
 from deepaug.training import loop
-from deepaug.training.modalities.text import corpora
+from deepaug.training.modalities.text import base, corpora, encoders, hub, metrics, tokens
 from deepaug.training.modalities.text import task as text
 from deepaug.training.trial import Trial
 
@@ -117,16 +120,16 @@ def test_tokens_are_lower_case_and_framed(prepared):
 
 def test_long_sentences_are_cut_and_odd_ones_work(prepared, built):
     task = prepared()
-    tokens = task._tokens(["cat " * 5000, "cat", "", "\u200b", "猫🐈 zyxw"])
-    assert tokens.lengths[:2].tolist() == [12, 3] and tokens.ids.shape == (5, 12)
+    found = task.tokens(["cat " * 5000, "cat", "", "\u200b", "猫🐈 zyxw"])
+    assert found.lengths[:2].tolist() == [12, 3] and found.ids.shape == (5, 12)
     separator = task.tokenizer.sep_token_id
-    assert tokens.ids[0, 11] == separator and tokens.ids[1, 2] == separator
-    assert built().eval()(**tokens.batch(torch.arange(5))).isfinite().all()
+    assert found.ids[0, 11] == separator and found.ids[1, 2] == separator
+    assert built().eval()(**found.batch(torch.arange(5))).isfinite().all()
 
 
 def test_a_vocabulary_trained_again_is_the_same(files, prepared):
     """The library's WordPiece orders ties by hashes, which are others in each training."""
-    again = text.tokenizer.__wrapped__(str(files / "topics.txt"))
+    again = tokens.tokenizer.__wrapped__(str(files / "topics.txt"))
     assert again.get_vocab() == prepared().tokenizer.get_vocab()
 
 
@@ -146,8 +149,8 @@ def test_a_sentence_has_the_same_features_alone_and_in_a_batch(built, prepared, 
 def test_mean_pooling_is_over_a_sentences_own_tokens():
     hidden = torch.tensor([[[1.0], [3.0], [torch.nan]], [[1.0], [2.0], [6.0]]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    assert text.Pooling("mean")(hidden, mask).tolist() == [[2.0], [3.0]]
-    assert text.Pooling("cls")(hidden, mask).tolist() == [[1.0], [1.0]]
+    assert encoders.Pooling("mean")(hidden, mask).tolist() == [[2.0], [3.0]]
+    assert encoders.Pooling("cls")(hidden, mask).tolist() == [[1.0], [1.0]]
 
 
 @pytest.mark.parametrize("layer", ["embeddings", "block1", "block2"])
@@ -284,7 +287,7 @@ def test_deletion_is_as_frequent_as_told(strength):
     lengths = torch.full((4000,), 34)
     ids = torch.arange(34).expand(4000, -1)
     draws = torch.rand(4000, 34, generator=torch.Generator().manual_seed(0))
-    _, left = text.delete(ids, lengths, draws, 0.1 * strength)
+    _, left = tokens.delete(ids, lengths, draws, 0.1 * strength)
     assert 1 - (left - 2).float().mean() / 32 == pytest.approx(0.1 * strength, abs=0.005)
 
 
@@ -295,7 +298,7 @@ def test_deletion_is_each_views_and_each_sentences(prepared):
     assert sum(a != b for a, b in zip(first, second, strict=True)) > 120
     same = torch.zeros(6, dtype=torch.int64) + 3
     assert len({tuple(row) for row in rows(view(same)[0])}) == 1  # the sentence's, not its place's
-    copy = text.Tokens(task.train.ids[same], task.train.lengths[same])
+    copy = tokens.Tokens(task.train.ids[same], task.train.lengths[same])
     task.train = copy
     lost = {tuple(row) for row in rows(task.views(0)(torch.arange(6))[0])}
     assert len(lost) > 1  # six sentences of the same words lose different ones
@@ -392,11 +395,8 @@ def fixed(vectors):
     """A task whose sentences have these features, and its scored pairs by their numbers."""
 
     def spearman(pairs, scores):
-        names = [str(n) for n in range(len(vectors))]
-        first, second = ([names[p[side]] for p in pairs] for side in (0, 1))
-        row = {name: n for n, name in enumerate(names)}
-        scored = corpora.Scored(tuple(first), tuple(second), tuple(scores))
-        return text._spearman(torch.tensor(vectors), row, scored)
+        first, second = (torch.tensor([vectors[p[side]] for p in pairs]) for side in (0, 1))
+        return metrics.rank_correlation(first, second, tuple(scores))
 
     return spearman
 
@@ -431,9 +431,9 @@ def test_features_go_to_their_own_sentences(prepared, built):
     """They are computed in another order: by length."""
     task, encoder = prepared(), built().eval()
     sentences = ["cat the dog near some rice", "soup", "a train to the harbour had a ticket"]
-    found = task._features(lambda view: encoder(**view), sentences)
+    found = task.text_features(lambda view: encoder(**view), sentences)
     for row, one in zip(found, sentences, strict=True):
-        alone = task._features(lambda view: encoder(**view), [one])[0]
+        alone = task.text_features(lambda view: encoder(**view), [one])[0]
         torch.testing.assert_close(row, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -456,10 +456,11 @@ def test_the_test_split_waits_for_the_end(prepared, built):
 
 
 def test_the_probe_learns_from_training_sentences_alone(prepared, monkeypatch):
-    monkeypatch.setattr(text, "BANK", 50)
+    monkeypatch.setattr(base, "BANK", 50)
     task, asked = prepared(samples=120), []
-    monkeypatch.setattr(text.evaluation, "linear_probe", lambda *a: asked.append(a) or {})
-    task._probe(lambda view: torch.zeros(len(view["input_ids"]), 2))
+    chance = {"validation": 0.0, "test": 0.0}
+    monkeypatch.setattr(task, "scored_probe", lambda *a: asked.append(a) or chance)
+    task.evaluate(lambda view: torch.zeros(len(view["input_ids"]), 2), final=True)
     bank, labels, queries, threads = asked[0]
     assert len(bank) == 50 and torch.equal(labels, task.corpus.labels[task.subset[:50]])
     assert {split: len(y) for split, (_, y) in queries.items()} == {"validation": 30, "test": 30}
@@ -488,9 +489,9 @@ def test_tf_idf_beats_an_encoder_at_random(trial):
 def test_frequent_words_weigh_less_in_tf_idf_alone(prepared):
     pair = ["the cat", "the dog"]
     counted, weighted = (
-        text._cosine(f[:1], f[1:])[0]
+        metrics.cosine(f[:1], f[1:])[0]
         for f in (
-            prepared(encoder=name, **UNTRAINED)._features(None, pair)
+            prepared(encoder=name, **UNTRAINED).text_features(None, pair)
             for name in ("bag-of-words", "tf-idf")
         )
     )
@@ -501,7 +502,7 @@ def test_counts_of_sentences_without_a_known_word_are_alike_nothing():
     from scipy.sparse import csr_matrix
 
     first, second = csr_matrix([[1.0, 0.0], [0.0, 0.0]]), csr_matrix([[2.0, 0.0], [0.0, 0.0]])
-    assert text._cosine(first, second).tolist() == [1.0, 0.0]
+    assert metrics.cosine(first, second).tolist() == [1.0, 0.0]
 
 
 # What no trial can do without
@@ -532,10 +533,10 @@ def test_what_cannot_be_trained_is_refused_in_a_line(prepared, changes, words):
 
 
 @pytest.fixture(scope="module")
-def hub(files):
+def distil(files):
     """A DistilBERT and its tokenizer, as a hub's snapshot."""
     folder = files / "owner" / "distil"
-    tokenizer = text.tokenizer(str(files / "topics.txt"))
+    tokenizer = tokens.tokenizer(str(files / "topics.txt"))
     config = transformers.DistilBertConfig(
         vocab_size=len(tokenizer), dim=16, n_layers=3, n_heads=2, hidden_dim=32
     )
@@ -544,27 +545,48 @@ def hub(files):
     return str(folder)
 
 
-def test_a_model_of_the_hub_is_trained_like_another(trial, hub):
-    assert text.hub_blocks(hub) == 3
-    changes = arm("block3", "pca", encoder=hub, learning_rate=1e-4, samples=60)
+def test_a_model_of_the_hub_is_trained_like_another(trial, distil):
+    assert hub.blocks(distil) == 3
+    changes = arm("block3", "pca", encoder=distil, learning_rate=1e-4, samples=60)
     outcome = loop.run(trial(**changes), "cpu")
     assert outcome.status == "ok" and outcome.encoder.features == 16
 
 
-def test_a_model_of_the_hub_keeps_its_weights_and_takes_our_dropout(built, hub):
-    encoder = built(encoder=hub, view_strength=2.0)
-    kept = transformers.AutoModel.from_pretrained(hub).state_dict()
+def test_a_model_of_the_hub_keeps_its_weights_and_takes_our_dropout(built, distil):
+    encoder = built(encoder=distil, view_strength=2.0)
+    kept = transformers.AutoModel.from_pretrained(distil).state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in encoder.bert.state_dict().items())
     assert dropouts(encoder) == {0.2}
 
 
-def test_a_model_of_the_hub_takes_no_more_tokens_than_it_says(prepared, hub, monkeypatch):
-    monkeypatch.setattr(text._hub_tokenizer(hub), "model_max_length", 10)
+def test_a_model_of_the_hub_takes_no_more_tokens_than_it_says(prepared, distil, monkeypatch):
+    monkeypatch.setattr(hub.tokenizer(distil), "model_max_length", 10)
     with pytest.raises(ValueError, match="view_size 12"):
-        prepared(encoder=hub)
+        prepared(encoder=distil)
 
 
-def test_a_model_that_is_not_to_be_had_is_refused_in_a_line(trial, files):
-    with pytest.raises(ValueError, match="not to be had") as caught:
-        trial(encoder=str(files / "owner" / "nothing"), **arm("block1"))
+def test_a_model_that_the_hub_lacks_is_refused_in_a_line(prepared, files):
+    with pytest.raises(ValueError, match="cannot load encoder") as caught:
+        prepared(encoder=str(files / "owner" / "nothing"), **arm("block1"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_block_that_a_model_of_the_hub_lacks_is_refused_with_those_it_has(prepared, distil):
+    with pytest.raises(ValueError) as caught:
+        prepared(encoder=distil, **arm("block4"))
+    for words in ("'block4'", "3 blocks", "allowed: embeddings, block1, block2, block3, pooled"):
+        assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_at_a_block_that_a_model_lacks_ends_in_a_line(trial, distil, tmp_path, capsys):
+    base = dataclasses.asdict(trial(encoder=distil, samples=60))
+    stage = {"seeds": [0], "layers": ["block4"], "transforms": ["pca"], "strengths": [0.5]}
+    profile = tmp_path / "mine.yaml"
+    study = {"trial": base, "stages": {"quick": stage}}
+    profile.write_text(yaml.safe_dump({"seconds": 1, "studies": {"mine": study}}))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "mine", "--profile", str(profile), "--results", str(tmp_path / "results")])
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert caught.value.code == 2
+    assert told.startswith("deepaug: layer 'block4'") and "which has 3 blocks" in told

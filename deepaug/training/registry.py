@@ -6,6 +6,7 @@ A modality is a folder of `modalities`, whose module `task` has `prepare(trial, 
 
 import importlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +31,8 @@ class Modality:
     packages: tuple[str, ...]  # whose versions a result may depend on
 
 
-def _bert(blocks: int) -> tuple[str, ...]:
+def bert_layers(blocks: int) -> tuple[str, ...]:
+    """Layers that a BERT of so many blocks can be targeted at, from the input on."""
     return ("embeddings", *(f"block{number + 1}" for number in range(blocks)), "pooled")
 
 
@@ -52,11 +54,11 @@ _TABLE = {
     "text": Modality(
         data=("20newsgroups", "lee", "lee-documents", "wordnet-brown", "wordnet", "brown"),
         encoders={
-            "bert2": _bert(2),
-            "bert3": _bert(3),
-            "bert4": _bert(4),
-            "bert6": _bert(6),
-            "bert12": _bert(12),
+            "bert2": bert_layers(2),
+            "bert3": bert_layers(3),
+            "bert4": bert_layers(4),
+            "bert6": bert_layers(6),
+            "bert12": bert_layers(12),
             "bag-of-words": (),
             "tf-idf": (),
             "lsa": (),
@@ -84,7 +86,8 @@ _TABLE = {
     ),
 }
 # Blocks of models of the hub that profiles name: listing their trials takes no network.
-_HUB = {"google-bert/bert-base-uncased": _bert(12)}
+_HUB = {"google-bert/bert-base-uncased": bert_layers(12)}
+_HUB_LAYER = re.compile(r"embeddings|block[1-9][0-9]*|pooled")
 NAMES = tuple(_TABLE)
 
 
@@ -153,12 +156,30 @@ def from_hub(modality: str, encoder: str) -> bool:
 def layers(modality: str, encoder: str) -> tuple[str, ...]:
     """Names of the layers an encoder can be targeted at, from the input on.
 
-    None for features that no training changes, such as word counts. Raises ValueError for a model
-    of the hub that is not to be had.
+    None for features that no training changes, such as word counts. How many blocks a model of the
+    hub has may be known to the hub alone: raises ValueError if it does not answer.
     """
     if from_hub(modality, encoder):
-        return _HUB.get(encoder) or _bert(load(modality).hub_blocks(encoder))
+        if encoder in _HUB:
+            return _HUB[encoder]
+        from deepaug.training.modalities.text import hub
+
+        return bert_layers(hub.blocks(encoder))
     return _TABLE[modality].encoders[encoder]
+
+
+def check_layer(modality: str, encoder: str, layer: str) -> None:
+    """Raise ValueError unless an encoder may have a layer of this name; asks no network.
+
+    Whether a model of the hub has so many blocks is checked when its data are prepared.
+    """
+    if not from_hub(modality, encoder):
+        one_of("layer", layer, layers(modality, encoder), f"of {encoder}")
+    elif not _HUB_LAYER.fullmatch(layer):
+        raise ValueError(
+            f"unknown layer: {layer!r} of {encoder}; allowed: 'embeddings', 'block1', 'block2' and "
+            f"so on, 'pooled'"
+        )
 
 
 def data_root() -> Path:

@@ -1,4 +1,4 @@
-"""Sentences to train on, with topic labels where there are some, and scored pairs to evaluate."""
+"""Sentences to train on, with topic labels where there are some."""
 
 import contextlib
 import functools
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from deepaug.training import registry
+from deepaug.training.modalities.text import tables
 from deepaug.validation import DataError, one_of
 
 NAMES = registry.data("text")
@@ -47,24 +47,6 @@ class Corpus:
         """The sentences that a vocabulary is learnt from, without their labels."""
         index = self.learnt_from.tolist() or range(len(self.sentences))
         return [self.sentences[i] for i in index]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Sentence pairs (n) and how alike people found them; only the order of the scores counts."""
-
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """split ("validation", "test") -> metric ("spearman", ...) -> its scored pairs."""
-
-    name: str
-    splits: dict[str, dict[str, Scored]]
-    digest: str
 
 
 @functools.lru_cache(maxsize=2)
@@ -132,10 +114,10 @@ def _wordnet() -> Iterator[Row]:
     """
     folder = _nltk("wordnet")
     with _damage_in(folder):
-        topics = [line.split("\t")[1] for line in _lines(folder / "lexnames")]
+        topics = [line.split("\t")[1] for line in tables.lines(folder / "lexnames")]
         origin = 0
         for part in ("adj", "adv", "noun", "verb"):
-            for line in _lines(folder / f"data.{part}"):
+            for line in tables.lines(folder / f"data.{part}"):
                 if line.startswith("  "):  # the licence
                     continue
                 entry, gloss = line.split(" | ", 1)
@@ -153,7 +135,7 @@ def _brown() -> Iterator[Row]:
     with _damage_in(folder):
         files = [f for f in folder.iterdir() if re.fullmatch(r"c[a-r]\d\d", f.name)]
         for file in sorted(files, key=lambda f: f.name):
-            for line in filter(str.strip, _lines(file)):
+            for line in filter(str.strip, tables.lines(file)):
                 yield _detokenised([t.rsplit("/", 1)[0] for t in line.split()]), "", 0
 
 
@@ -179,24 +161,25 @@ def _lee() -> Iterator[Row]:
 
 def lee_documents() -> list[str]:
     """Lee's 300 news documents of some 60 to 300 words, one a line."""
-    return _lines(_gensim("lee_background.cor"))
+    return tables.lines(gensim_file("lee_background.cor"))
 
 
 def _text_file(path: Path) -> list[Row]:
     """One sentence a line; or sentence TAB label on every line."""
-    lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
-    if not any("\t" in line.strip("\r") for _, line in lines):
-        return [(line.strip(), "", 0) for _, line in lines]
-    rows = []
-    for number, line in lines:
-        fields = [field.strip() for field in line.split("\t")]
-        if len(fields) != 2 or not all(fields):
-            raise DataError(
-                f"{path}, line {number}: {line.strip()[:40]!r} is not a sentence, a TAB and a "
-                f"label; a file in which any line has a TAB needs that on every line"
-            )
-        rows.append((*fields, number))
-    return rows
+    text = tables.lines(path)
+    if not any("\t" in line for line in text if line.strip()):
+        return [(line.strip(), "", 0) for line in text if line.strip()]
+    table = tables.fields(tables.numbered(text), columns=2)
+    filled = table.apply(lambda column: column.str.strip()).fillna("")
+    tables.check(
+        path,
+        (table.notna().sum(axis=1) == 2) & (filled[[0, 1]] != "").all(axis=1),
+        lambda n: (
+            f"{text[n - 1].strip()[:40]!r} is not a sentence, a TAB and a label; a file in which "
+            f"any line has a TAB needs that on every line"
+        ),
+    )
+    return list(zip(filled[0], filled[1], filled.index, strict=True))
 
 
 _NAMED = {
@@ -205,16 +188,6 @@ _NAMED = {
     "brown": _brown,
     "wordnet-brown": lambda: [*_wordnet(), *_brown()],
 }
-
-
-def _lines(path: Path | zipfile.Path, encoding: str = "utf-8-sig") -> list[str]:
-    content = path.read_bytes()
-    try:
-        # Not splitlines(): it also splits at characters that count as no line end elsewhere.
-        return content.decode(encoding).removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8; convert the file to UTF-8") from None
 
 
 @contextlib.contextmanager
@@ -228,7 +201,7 @@ def _damage_in(folder: Path | zipfile.Path) -> Iterator[None]:
         raise DataError(f"{folder} is damaged ({error}); remove it and fetch it again") from None
 
 
-def _gensim(file: str) -> Path:
+def gensim_file(file: str) -> Path:
     spec = importlib.util.find_spec("gensim")  # to import it takes seconds
     if spec is None:
         raise DataError(
@@ -273,155 +246,3 @@ def _corpus_in(root: Path, name: str) -> Path | zipfile.Path | None:
     archive = folder.with_suffix(".zip")
     with _damage_in(archive):
         return zipfile.Path(archive, f"{name}/") if archive.is_file() else None
-
-
-@functools.lru_cache(maxsize=2)
-def pairs(name: str) -> Pairs:
-    """Scored sentence pairs: "sts", "lee" or a TSV file.
-
-    "sts": the STS benchmark's dev (validation) and test pairs, and each year's test set of STS12 to
-    STS16, its files as one (SentEval's layout; with SentEval, a pair without a gold score is left
-    out). Those years hold the benchmark's own pairs, dev's among them: they are no second test.
-    "lee": all pairs of 50 news documents (Lee et al. 2005) in gensim's wheel.
-    A TSV file has a header with columns sentence1, sentence2, score and, if it likes, split
-    (validation or test). Where there is no split, one fixed random half is each.
-    """
-    if name == "sts":
-        splits = _sts(registry.data_root() / "sts")
-    elif name == "lee":
-        splits = _halves(_lee_pairs(), name)
-    elif Path(name).is_file():
-        splits = _tsv(Path(name))
-    else:
-        raise DataError(f"no pairs {name!r}; allowed: 'sts', 'lee' or the path of a TSV file")
-    for split, metrics in splits.items():
-        for scored in metrics.values():
-            if len(set(scored.scores)) < 2:
-                raise DataError(f"pairs {name!r}: all {split} scores are equal; nothing to rank")
-    everything = (
-        f"{split}\t{metric}\t{a}\t{b}\t{score}"
-        for split, metrics in splits.items()
-        for metric, scored in metrics.items()
-        for a, b, score in zip(scored.first, scored.second, scored.scores, strict=True)
-    )
-    return Pairs(name, splits, digest(everything))
-
-
-def _scored(rows: Iterable[tuple[str, str, float]]) -> Scored:
-    return Scored(*map(tuple, zip(*rows, strict=True)))
-
-
-def _sts(folder: Path) -> dict[str, dict[str, Scored]]:
-    def missing(path: Path) -> DataError:
-        return DataError(
-            f"pairs 'sts' not found; looked for {path}; set DEEPAUG_DATA to the folder that holds "
-            f"sts/STSBenchmark and sts/STS12-en-test … STS16-en-test in SentEval's layout"
-        )
-
-    def benchmark(part: str) -> Scored:
-        path = folder / "STSBenchmark" / f"sts-{part}.csv"
-        if not path.is_file():
-            raise missing(path)
-        rows = []
-        for number, line in enumerate(_lines(path), 1):
-            fields = line.split("\t")  # genre, file, year, id, score, the two sentences
-            if len(fields) < 7:
-                raise DataError(f"{path}, line {number}: {len(fields)} columns; needed: 7 or more")
-            rows.append((fields[5], fields[6].strip(), _number(fields[4], path, number)))
-        return _scored(rows)
-
-    def year(name: str) -> Scored:
-        inputs = sorted((folder / f"{name}-en-test").glob("STS.input.*.txt"))
-        if not inputs:
-            raise missing(folder / f"{name}-en-test" / "STS.input.*.txt")
-        rows = []
-        for path in inputs:
-            gold = path.with_name(path.name.replace("input", "gs", 1))
-            if not gold.is_file():
-                raise missing(gold)
-            texts, scores = _lines(path), _lines(gold)
-            if len(texts) != len(scores):
-                raise DataError(f"{path} has {len(texts)} lines and {gold.name} {len(scores)}")
-            for number, (text, score) in enumerate(zip(texts, scores, strict=True), 1):
-                if not score.strip():
-                    continue
-                if text.count("\t") < 1:
-                    raise DataError(f"{path}, line {number}: needed: two sentences with a TAB")
-                first, second, *_ = text.split("\t")
-                rows.append((first, second.strip(), _number(score, gold, number)))
-        return _scored(rows)
-
-    years = {f"sts{n}": year(f"STS{n}") for n in range(12, 17)}
-    return {
-        "validation": {"spearman": benchmark("dev")},
-        "test": {"spearman": benchmark("test"), **years},
-    }
-
-
-def _number(text: str, path: Path, line: int) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number):
-        raise DataError(f"{path}, line {line}: score {text.strip()!r} is not a number")
-    return number
-
-
-def _lee_pairs() -> list[tuple[str, str, float]]:
-    documents = [line.strip() for line in _lines(_gensim("lee.cor"), "latin-1")]
-    path = _gensim("similarities0-1.txt")
-    ratings = np.array([line.split("\t") for line in _lines(path)], dtype=float)
-    first, second = np.triu_indices(len(documents), 1)
-    rows = zip(first.tolist(), second.tolist(), strict=True)
-    return [(documents[i], documents[j], ratings[i, j]) for i, j in rows]
-
-
-def _halves(rows: list[tuple[str, str, float]], name: str) -> dict[str, dict[str, Scored]]:
-    if len(rows) < 10:
-        raise DataError(f"{name} has {len(rows)} pairs; needed: 10 or more")
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
-    half = len(rows) // 2
-    parts = {"validation": sorted(order[:half]), "test": sorted(order[half:])}
-    return {split: {"spearman": _scored(rows[i] for i in part)} for split, part in parts.items()}
-
-
-def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
-    header, *lines = _lines(path)
-    columns = header.strip("\r").split("\t")
-    for name in ("sentence1", "sentence2", "score"):
-        if columns.count(name) > 1:
-            raise DataError(f"{path}, line 1: column {name!r} stands {columns.count(name)} times")
-        if name not in columns:
-            raise DataError(
-                f"{path}, line 1: no column {name!r} in {columns}; needed: a header with "
-                f"sentence1, sentence2, score and perhaps split, separated by TABs"
-            )
-    rows, splits = [], []
-    for number, line in enumerate(lines, 2):
-        if not line.strip():
-            continue
-        fields = line.strip("\r").split("\t")
-        if len(fields) != len(columns):
-            raise DataError(f"{path}, line {number}: {len(fields)} columns, not {len(columns)}")
-        row = dict(zip(columns, fields, strict=True))
-        for name in ("sentence1", "sentence2"):
-            if not row[name].strip():
-                raise DataError(f"{path}, line {number}: {name} is empty")
-        rows.append((row["sentence1"], row["sentence2"], _number(row["score"], path, number)))
-        if "split" in row:
-            splits.append(row["split"])
-            if row["split"] not in ("validation", "test"):
-                raise DataError(
-                    f"{path}, line {number}: unknown split {row['split']!r}; "
-                    f"allowed: 'validation', 'test'"
-                )
-    if not splits:
-        return _halves(rows, str(path))
-    parts = {s: [r for r, t in zip(rows, splits, strict=True) if t == s] for s in set(splits)}
-    for split in ("validation", "test"):
-        if len(parts.get(split, ())) < 10:
-            raise DataError(
-                f"{path} has {len(parts.get(split, ()))} {split} pairs; needed: 10 or more"
-            )
-    return {split: {"spearman": _scored(parts[split])} for split in ("validation", "test")}

@@ -3,15 +3,14 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepaug.training import evaluation
 from deepaug.training.contrastive import ProjectionHead
-from deepaug.training.modalities.text import documents
-from deepaug.training.modalities.text import task as text
+from deepaug.training.modalities.text import documents, encoders, tokens
+from deepaug.training.modalities.text.base import Embed
+from deepaug.training.modalities.text.sentences import EVALUATION_BATCH, SentenceTask
 from deepaug.training.trial import derive
 from deepaug.validation import DataError
 
@@ -72,9 +71,9 @@ class Documents:
 
 
 @functools.lru_cache(maxsize=2)
-def tokens(data: str) -> Documents:
+def tokenised(data: str) -> Documents:
     """All documents of a corpus, tokenised once for all trials of a process."""
-    tokenizer, corpus = text.tokenizer(data), documents.load(data)
+    tokenizer, corpus = tokens.tokenizer(data), documents.load(data)
     # The backend alone: lists of what is not needed take several times as long.
     found = tokenizer.backend_tokenizer.encode_batch_fast(
         list(corpus.sentences), add_special_tokens=False
@@ -85,20 +84,23 @@ def tokens(data: str) -> Documents:
     return Documents(torch.cat(parts), lengths.cumsum(0) - lengths, lengths, frame)
 
 
-class CropTask(text.TextTask):
+class CropTask(SentenceTask):
     """Documents prepared for one trial; see `deepaug.training.loop.Task`."""
 
-    def tokenise(self) -> None:
+    def keep(self) -> None:
         trial = self.trial
-        if self.from_hub:
-            raise ValueError(f"crops have a vocabulary of their own; {trial.encoder!r} another")
+        if encoders.from_hub(trial):
+            raise ValueError(
+                f"views {trial.views!r} need a vocabulary learnt from the data, and encoder "
+                f"{trial.encoder!r} brings its own; take views 'standard' or 'deletion'"
+            )
         if trial.view_strength > 1:
             raise ValueError(
                 f"view_strength of crops must be at most 1, where they are independent, not "
                 f"{trial.view_strength:g}"
             )
         self.size = trial.view_size - 2  # [CLS] and [SEP] are of the view
-        self.documents = tokens(trial.data).to(self.device)
+        self.documents = tokenised(trial.data).to(self.device)
         self.train = self.documents.take(self.subset.to(self.device))
         self.length = self.train.lengths.cpu()
         short = int((self.length <= self.size).sum())
@@ -138,29 +140,28 @@ class CropTask(text.TextTask):
             if deletes:
                 rate = DELETED * strength
                 found = [
-                    text.delete(ids, lengths, draw[index].to(self.device), rate)
+                    tokens.delete(ids, lengths, draw[index].to(self.device), rate)
                     for (ids, lengths), draw in zip(found, draws, strict=True)
                 ]
-            first, second = (text.view(*crop) for crop in found)
+            first, second = (tokens.view(*crop) for crop in found)
             return first, second
 
         return crops
 
-    def features(self, embed: Callable[[Any], Tensor], index: Tensor) -> Tensor:
+    def features(self, embed: Embed, index: Tensor) -> Tensor:
         """Features (n, f) of the corpus's documents `index`: the mean over windows of each."""
         return self._mean(embed, self.documents.take(index.to(self.device)))
 
-    def _retrieval(self, embed: Callable[[Any], Tensor], split: str) -> float:
-        held_out = self.documents.take(getattr(self.corpus, split).to(self.device))
-        first, second = (self._mean(embed, half) for half in held_out.halves())
-        number = torch.arange(len(first))
-        return evaluation.knn_accuracy(second, number, first, number, len(first), 1)
+    def halves(self, embed: Embed, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (n, f) of the first and of the second half, by tokens, of documents `index`."""
+        first, second = self.documents.take(index.to(self.device)).halves()
+        return self._mean(embed, first), self._mean(embed, second)
 
-    def _mean(self, embed: Callable[[Any], Tensor], some: Documents) -> Tensor:
+    def _mean(self, embed: Embed, some: Documents) -> Tensor:
         index, place = some.windows(self.size)
-        batches = torch.arange(len(index), device=self.device).split(text.EVALUATION_BATCH)
+        batches = torch.arange(len(index), device=self.device).split(EVALUATION_BATCH)
         crops = (some.crop(index[batch], place[batch], self.size) for batch in batches)
-        features = torch.cat([embed(text.view(*crop)) for crop in crops])
+        features = torch.cat([embed(tokens.view(*crop)) for crop in crops])
         counts = index.bincount(minlength=len(some.lengths)).unsqueeze(1)
         total = features.new_zeros(len(counts), features.shape[1]).index_add_(0, index, features)
         return (total / counts).cpu()
