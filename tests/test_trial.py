@@ -4,11 +4,14 @@ import dataclasses
 import itertools
 import json
 import math
+import sys
 from dataclasses import dataclass
 
 import pytest
 import tiny
 
+from deepaug.studies import publish
+from deepaug.studies.records import Store, read_record
 from deepaug.training.trial import PROTOCOL, PROTOCOLS, WAYS, Trial, derive
 
 ARM = {"layer": "stem", "transform": "dropout", "strength": 0.5}
@@ -122,6 +125,41 @@ def test_word_counts_have_nothing_to_train():
     assert "nothing to train" in refusal(**{**TEXT, "encoder": "tf-idf"})
     assert "unknown encoder: '/'" in refusal(**{**TEXT, "encoder": "/"})
     Trial(**{**TEXT, "encoder": "tf-idf", "objective": "untrained", "epochs": 0})
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Neither asked nor prepared to be: what talks to the hub is not loaded either."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a trial asked the network")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setitem(sys.modules, "deepaug.training.modalities.text.hub", None)
+
+
+HUB = {**TEXT, "encoder": "owner/name"}
+
+
+@pytest.mark.parametrize("layer", ["embeddings", "block1", "block7", "block120", "pooled"])
+def test_a_layer_of_a_model_of_the_hub_is_known_by_its_name_alone(no_network, layer):
+    assert Trial(**{**HUB, **ARM, "layer": layer}).layer == layer
+
+
+@pytest.mark.parametrize("layer", ["input", "block", "block0", "block07", "block-1", "blocks", "x"])
+def test_what_no_model_of_the_hub_has_is_refused_by_its_name_alone(no_network, layer):
+    message = refusal(**{**HUB, **ARM, "layer": layer})
+    for words in (repr(layer), "'embeddings'", "'block1'", "'pooled'"):
+        assert words in message
+
+
+def test_a_record_of_a_model_of_the_hub_is_read_without_a_network(no_network, tmp_path):
+    trial = Trial(**{**HUB, **ARM, "layer": "block7"})
+    store = Store(tmp_path, "quick")
+    store.write(tiny.record(trial))
+    assert read_record(store.path(trial.key))["key"] == trial.key
+    assert list(publish.table(tmp_path)["trial.layer"]) == ["block7"]
 
 
 @pytest.mark.parametrize("field", ["views", "pooling"])

@@ -246,7 +246,8 @@ def _check(stage: Stage, bases: tuple[Base, ...]) -> Stage:
                 f"which the study has a base; add some, or name the stage's bases"
             )
         for layer in stage.layers_of(base):
-            one_of("layer", layer, (*LAYERS, *arms.targets(base)), f"of {base.encoder}")
+            if layer not in LAYERS:
+                registry.check_layer(base.modality, base.encoder, layer)
     for transform in stage.transforms:
         one_of("transform", transform, TRANSFORMS)
     for strength in stage.strengths:

@@ -127,12 +127,11 @@ class Trial:
                     f"encoder {self.encoder!r} has nothing to train; objective untrained"
                 )
         if self.layer != "none":
-            allowed = registry.layers(self.modality, self.encoder)
-            one_of("layer", self.layer, allowed, f"of {self.encoder}")
+            registry.check_layer(self.modality, self.encoder, self.layer)
         if (self.layer == "none") != (self.transform == "none"):
             raise ValueError(
-                f"layer {self.layer!r} and transform {self.transform!r} go together: "
-                f"give both or none"
+                f"layer {self.layer!r} needs a transform and transform {self.transform!r} a "
+                f"layer: give both, or 'none' for both"
             )
         if self.transformed == "one" and self.stop_gradient == "both":
             raise ValueError(
