@@ -157,7 +157,9 @@ def test_bad_folders_are_told_in_a_line(tmp_path):
     single = written(tmp_path / "single", {**WORDS})
     (single / "rare").mkdir()
     (single / "rare" / "0.txt").write_text("one document alone")
-    assert "class 'rare' has 1 documents, and none" in refusal(documents.load, str(single))
+    assert "class 'rare' has 1 documents, none of which is left" in refusal(
+        documents.load, str(single)
+    )
     odd = written(tmp_path / "odd")
     (odd / "sea" / "0.txt").write_bytes(b"\xff\xfe\x00")
     assert "0.txt is not UTF-8" in refusal(documents.load, str(odd))

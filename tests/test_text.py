@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 
 from deepaug import cli
 from deepaug.method import attach, transforms
-from deepaug.training import loop
-from deepaug.training.modalities.text import base, corpora, encoders, hub, metrics, tokens
+from deepaug.training import loop, registry
+from deepaug.training.modalities.text import base, corpora, encoders, metrics, tokens
 from deepaug.training.modalities.text import task as text
 from deepaug.training.trial import Trial
 
@@ -546,7 +546,7 @@ def distil(files):
 
 
 def test_a_model_of_the_hub_is_trained_like_another(trial, distil):
-    assert hub.blocks(distil) == 3
+    assert len(registry.layers("text", distil)) == 5
     changes = arm("block3", "pca", encoder=distil, learning_rate=1e-4, samples=60)
     outcome = loop.run(trial(**changes), "cpu")
     assert outcome.status == "ok" and outcome.encoder.features == 16
@@ -560,7 +560,7 @@ def test_a_model_of_the_hub_keeps_its_weights_and_takes_our_dropout(built, disti
 
 
 def test_a_model_of_the_hub_takes_no_more_tokens_than_it_says(prepared, distil, monkeypatch):
-    monkeypatch.setattr(hub.tokenizer(distil), "model_max_length", 10)
+    monkeypatch.setattr(prepared(encoder=distil).tokenizer, "model_max_length", 10)
     with pytest.raises(ValueError, match="view_size 12"):
         prepared(encoder=distil)
 

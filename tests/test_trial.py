@@ -136,7 +136,7 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
-    monkeypatch.setitem(sys.modules, "deepaug.training.modalities.text.hub", None)
+    monkeypatch.setitem(sys.modules, "deepaug.training.modalities.text.encoders", None)
 
 
 HUB = {**TEXT, "encoder": "owner/name"}

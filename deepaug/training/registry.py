@@ -162,9 +162,9 @@ def layers(modality: str, encoder: str) -> tuple[str, ...]:
     if from_hub(modality, encoder):
         if encoder in _HUB:
             return _HUB[encoder]
-        from deepaug.training.modalities.text import hub
+        from deepaug.training.modalities.text import encoders
 
-        return bert_layers(hub.blocks(encoder))
+        return bert_layers(encoders.hub_config(encoder).num_hidden_layers)
     return _TABLE[modality].encoders[encoder]
 
 

@@ -233,7 +233,7 @@ def _nltk(name: str) -> Path | zipfile.Path:
     if not any(own.iterdir()):
         own.rmdir()
     raise DataError(
-        f"NLTK corpus {name!r} not found and not to be downloaded; looked in "
+        f"NLTK corpus {name!r} not found, and it could not be downloaded; looked in "
         f"{', '.join(map(str, looked))}; run 'python -m nltk.downloader {name}', or set "
         f"DEEPAUG_DATA to the folder that holds nltk_data/corpora/{name}"
     )

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,15 +35,13 @@ class Documents:
         return Documents(*tensors, self.frame)
 
     def take(self, index: Tensor) -> "Documents":
-        return Documents(self.ids, self.starts[index], self.lengths[index], self.frame)
+        return replace(self, starts=self.starts[index], lengths=self.lengths[index])
 
     def halves(self) -> tuple["Documents", "Documents"]:
         """The first and the second half of each."""
         first = self.lengths // 2
-        return (
-            Documents(self.ids, self.starts, first, self.frame),
-            Documents(self.ids, self.starts + first, self.lengths - first, self.frame),
-        )
+        second = replace(self, starts=self.starts + first, lengths=self.lengths - first)
+        return replace(self, lengths=first), second
 
     def crop(self, index: Tensor, place: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Ids (n, t) and lengths (n,) of crops of `size` tokens, framed and padded.

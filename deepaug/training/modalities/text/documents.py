@@ -73,34 +73,30 @@ def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequenc
             first.setdefault(document, (label, part))
     labels = torch.tensor([label for label, _ in first.values()])
     tested = torch.tensor([part for _, part in first.values()], dtype=torch.bool)
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(first), generator=generator)
+    order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
     if test is None:
         tested[order[: round(TEST * len(first))]] = True
     rest = order[~tested[order]]
-    held_out = round(VALIDATION * len(rest)) if test is not None else round(TEST * len(rest))
-    validation, train_index = rest[:held_out].sort().values, rest[held_out:].sort().values
-    parts = {
-        "train": train_index,
-        "validation": validation,
-        "test": tested.nonzero().squeeze(1),
-    }
+    held_out = round((TEST if test is None else VALIDATION) * len(rest))
+    validation, learnt_from = rest[:held_out].sort().values, rest[held_out:].sort().values
+    tested = tested.nonzero().squeeze(1)
+    parts = {"train": learnt_from, "validation": validation, "test": tested}
     for part, index in parts.items():
         if len(index) < 2:
             raise DataError(
-                f"data {name!r} has {len(first)} different documents, which leaves {len(index)} to "
-                f"{part} with; needed: two or more"
+                f"data {name!r} has {len(first)} different documents, which leaves {len(index)} "
+                f"for {part}; needed: two or more"
             )
         counts = labels[index].clamp_min(0).bincount(minlength=len(classes))
         if classes and not counts.all():
             missing = int(counts.argmin())
             raise DataError(
                 f"data {name!r}: class {classes[missing]!r} has {int((labels == missing).sum())} "
-                f"documents, and none of them to {part} with; add some, or remove the class"
+                f"documents, none of which is left for {part}; add some, or remove the class"
             )
     texts = tuple(first)
     fingerprint = corpora.digest(f"{text}\t{label}" for text, (label, _) in first.items())
-    return Corpus(name, texts, labels, tuple(classes), *parts.values(), fingerprint, train_index)
+    return Corpus(name, texts, labels, tuple(classes), *parts.values(), fingerprint, learnt_from)
 
 
 def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:
@@ -112,41 +108,40 @@ def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:
 
     file = registry.data_root() / "20newsgroups" / "20news-bydate_py3.pkz"
     there = file.is_file()
-    found = []
-    for subset in ("train", "test"):
-        try:
-            # It prints what it cannot read, and warns of each try of a download.
-            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                part = fetch_20newsgroups(
-                    data_home=str(file.parent),
-                    subset=subset,
-                    remove=("headers", "footers", "quotes"),
-                    download_if_missing=not there,
-                    n_retries=1,
-                )
-        except Exception as error:  # of the download, the archive, the pickle: of many kinds
-            if there:
-                raise DataError(
-                    f"data set '20newsgroups': {file} is damaged; remove it, and it is downloaded "
-                    f"again"
-                ) from None
-            shutil.rmtree(file.parent / "20news_home", ignore_errors=True)
-            with contextlib.suppress(OSError):  # where something else lies there
-                file.parent.rmdir()
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+    read = functools.partial(
+        fetch_20newsgroups,
+        data_home=str(file.parent),
+        remove=("headers", "footers", "quotes"),
+        download_if_missing=not there,
+        n_retries=1,
+    )
+    try:
+        # It prints what it cannot read, and warns of each try of a download.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parts = [read(subset=subset) for subset in ("train", "test")]
+    except Exception as error:  # of the download, the archive, the pickle: of many kinds
+        if there:
             raise DataError(
-                f"data set '20newsgroups' not found and not to be downloaded ({reason}); looked "
-                f"for {file}; set DEEPAUG_DATA to the folder that holds 20newsgroups/{file.name}"
+                f"data set '20newsgroups': {file} is damaged; remove it, and it is downloaded again"
             ) from None
-        found.append(
-            [
-                (document, int(label))
-                for document, label in zip(part.data, part.target, strict=True)
-                if len(document.split()) >= WORDS
-            ]
-        )
-    return *found, part.target_names
+        shutil.rmtree(file.parent / "20news_home", ignore_errors=True)
+        with contextlib.suppress(OSError):  # where something else lies there
+            file.parent.rmdir()
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"data set '20newsgroups' not found, and it could not be downloaded ({reason}); looked "
+            f"for {file}; set DEEPAUG_DATA to the folder that holds 20newsgroups/{file.name}"
+        ) from None
+    train, test = (
+        [
+            (d, int(c))
+            for d, c in zip(part.data, part.target, strict=True)
+            if len(d.split()) >= WORDS
+        ]
+        for part in parts
+    )
+    return train, test, parts[0].target_names
 
 
 def _folder(folder: Path) -> tuple[Labelled, Labelled | None, list[str]]:

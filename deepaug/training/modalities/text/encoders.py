@@ -1,12 +1,18 @@
 """Sentence encoders: a small BERT from nothing or a model of the hub, and how it is pooled."""
 
+import contextlib
+import functools
+from typing import Any
+
+import huggingface_hub
 import torch
 import transformers
 from torch import Tensor, nn
 
 from deepaug.training import registry
-from deepaug.training.modalities.text import hub, tokens
+from deepaug.training.modalities.text import tokens
 from deepaug.training.trial import Trial
+from deepaug.validation import DataError
 
 DROPOUT = 0.1  # of the network itself, and share of tokens deleted, at view strength 1
 
@@ -38,13 +44,44 @@ class SentenceEncoder(nn.Module):
         return self.pooled(hidden, attention_mask)
 
 
+def of_hub(kind: Any, name: str, **options: Any) -> Any:
+    """What `kind` reads of a model of the Hugging Face hub: from the cache, else over the network.
+
+    Raises DataError, in one line, if neither has it.
+    """
+    try:
+        with contextlib.suppress(OSError):
+            return kind.from_pretrained(name, local_files_only=True, **options)
+        # Asked first what answers at once: a download without a network is tried for half a minute.
+        huggingface_hub.HfApi().model_info(name, timeout=10)
+        return kind.from_pretrained(name, **options)
+    except Exception as error:  # of the hub, its HTTP client, the file format: of many kinds
+        raise DataError(
+            f"cannot load encoder {name!r} from the Hugging Face hub "
+            f"({str(error).strip().splitlines()[0]}); check its name and the network, or use one "
+            f"of {', '.join(registry.encoders('text'))}"
+        ) from None
+
+
+# For what no training changes.
+_kept_of_hub = functools.lru_cache(maxsize=4)(of_hub)
+
+
+def hub_config(name: str) -> transformers.PretrainedConfig:
+    """The architecture of a model of the hub. Raises DataError, in one line."""
+    return _kept_of_hub(transformers.AutoConfig, name)
+
+
 def from_hub(trial: Trial) -> bool:
     return registry.from_hub(trial.modality, trial.encoder)
 
 
 def tokenizer(trial: Trial) -> transformers.PreTrainedTokenizerBase:
     """The tokenizer of the trial's encoder. Raises ValueError if it takes no views so long."""
-    found = hub.tokenizer(trial.encoder) if from_hub(trial) else tokens.tokenizer(trial.data)
+    if from_hub(trial):
+        found = _kept_of_hub(transformers.AutoTokenizer, trial.encoder)
+    else:
+        found = tokens.tokenizer(trial.data)
     if trial.view_size > found.model_max_length:
         raise ValueError(
             f"view_size {trial.view_size} is more tokens than encoder {trial.encoder!r} takes "
@@ -58,7 +95,7 @@ def config(
 ) -> transformers.PretrainedConfig:
     """The architecture of the trial's encoder."""
     if from_hub(trial):
-        return hub.config(trial.encoder)
+        return hub_config(trial.encoder)
     width = trial.width
     return transformers.BertConfig(
         hidden_size=width,
@@ -74,7 +111,7 @@ def config(
 def build(trial: Trial, config: transformers.PretrainedConfig) -> SentenceEncoder:
     """The encoder: of the hub's weights, or initialised at random."""
     if from_hub(trial):
-        bert = hub.model(trial.encoder)
+        bert = of_hub(transformers.AutoModel, trial.encoder, use_safetensors=True)
     else:
         bert = transformers.BertModel(config, add_pooling_layer=False)
     for module in bert.modules():

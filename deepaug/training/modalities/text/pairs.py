@@ -3,17 +3,14 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
 from deepaug.training import registry
 from deepaug.training.modalities.text import corpora, tables
 from deepaug.validation import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ("sentence1", "sentence2", "score")
 SPLITS = ("validation", "test")
@@ -69,13 +66,11 @@ def load(name: str) -> Pairs:
     return Pairs(name, splits, corpora.digest(lines))
 
 
-def _scored(table: "pd.DataFrame") -> Scored:
+def _scored(table: pd.DataFrame) -> Scored:
     return Scored(*(tuple(table[column].tolist()) for column in COLUMNS))
 
 
-def _table(first: "pd.Series", second: "pd.Series", scores: "pd.Series") -> "pd.DataFrame":
-    import pandas as pd
-
+def _table(first: pd.Series, second: pd.Series, scores: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(COLUMNS, (first, second, scores), strict=True)))
 
 
@@ -98,15 +93,13 @@ def _benchmark(path: Path) -> Scored:
 
 
 def _year(folder: Path) -> Scored:
-    import pandas as pd
-
     inputs = sorted(folder.glob("STS.input.*.txt"))
     if not inputs:
         raise _no_sts(folder / "STS.input.*.txt")
     return _scored(pd.concat([_year_part(path) for path in inputs]))
 
 
-def _year_part(path: Path) -> "pd.DataFrame":
+def _year_part(path: Path) -> pd.DataFrame:
     """The pairs of one file that the file of gold scores beside it has a score for."""
     gold = path.with_name(path.name.replace("input", "gs", 1))
     if not gold.is_file():
@@ -127,7 +120,7 @@ def _no_sts(path: Path) -> DataError:
     )
 
 
-def _lee() -> "pd.DataFrame":
+def _lee() -> pd.DataFrame:
     lines = tables.lines(corpora.gensim_file("lee.cor"), "latin-1")
     documents = np.array([line.strip() for line in lines], dtype=object)
     ratings = np.loadtxt(corpora.gensim_file("similarities0-1.txt"), delimiter="\t")
@@ -169,7 +162,7 @@ def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
     return {split: {"spearman": _scored(part)} for split, part in parts.items()}
 
 
-def _halves(table: "pd.DataFrame", name: str) -> dict[str, dict[str, Scored]]:
+def _halves(table: pd.DataFrame, name: str) -> dict[str, dict[str, Scored]]:
     if len(table) < LEAST:
         raise DataError(f"{name} has {len(table)} pairs; needed: {LEAST} or more")
     order = torch.randperm(len(table), generator=torch.Generator().manual_seed(0)).tolist()

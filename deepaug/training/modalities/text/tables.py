@@ -3,14 +3,11 @@
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from deepaug.validation import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def lines(path: Path | zipfile.Path, encoding: str = "utf-8-sig") -> list[str]:
@@ -24,16 +21,14 @@ def lines(path: Path | zipfile.Path, encoding: str = "utf-8-sig") -> list[str]:
         raise DataError(f"{path}, line {line}: not UTF-8; convert the file to UTF-8") from None
 
 
-def numbered(lines: Sequence[str], first: int = 1) -> "pd.Series":
+def numbered(lines: Sequence[str], first: int = 1) -> pd.Series:
     """The lines that are not blank, by their numbers from `first` on."""
-    import pandas as pd
-
     numbers = range(first, first + len(lines))
     text = pd.Series(lines, numbers, dtype=object).str.strip("\r")
     return text[text.str.strip() != ""]
 
 
-def fields(lines: "pd.Series", columns: int) -> "pd.DataFrame":
+def fields(lines: pd.Series, columns: int) -> pd.DataFrame:
     r"""TAB-separated fields of numbered lines, as text: in `columns` columns or more.
 
     A line with fewer fields has None, or NaN, in place of the others.
@@ -45,17 +40,15 @@ def fields(lines: "pd.Series", columns: int) -> "pd.DataFrame":
     return table.reindex(columns=range(max(columns, table.shape[1]))).astype(object)
 
 
-def check(path: Path, right: "pd.Series", problem: Callable[[int], str]) -> None:
+def check(path: Path, right: pd.Series, problem: Callable[[int], str]) -> None:
     """Raise DataError about the first line that is not right; `problem` says what is wrong."""
     if not right.all():
         line = right.idxmin()
         raise DataError(f"{path}, line {line}: {problem(line)}")
 
 
-def scores(path: Path, column: "pd.Series") -> "pd.Series":
+def scores(path: Path, column: pd.Series) -> pd.Series:
     """A column of text as finite float64. Raises DataError for the first that is none."""
-    import pandas as pd
-
     found = pd.to_numeric(column, errors="coerce").astype(float)
     check(path, np.isfinite(found), lambda n: f"score {column[n].strip()!r} is not a number")
     return found

@@ -56,16 +56,15 @@ def _check_data(trial: Trial, corpus: Corpus) -> None:
 
 def _check_held_out(trial: Trial, corpus: Corpus) -> None:
     """Raise DataError unless enough is held out, of labels that are trained on."""
-    parts = {split: getattr(corpus, split) for split in ("validation", "test")}
-    for split, index in parts.items():
+    known = set(corpus.labels[corpus.train].tolist())
+    for split in ("validation", "test"):
+        index = getattr(corpus, split)
         if len(index) < 2:
             raise DataError(
                 f"data {trial.data!r} holds out {len(index)} for {split}, where pairs "
                 f"{trial.pairs!r} need two or more; of a file a tenth of the labelled lines is "
                 f"held out: give more of them, a folder of documents, or scored pairs"
             )
-    known = set(corpus.labels[corpus.train].tolist())
-    for split, index in parts.items():
         if trial.pairs == "none" and (strange := set(corpus.labels[index].tolist()) - known):
             raise DataError(
                 f"data {trial.data!r}: label {corpus.classes[min(strange)]!r} is held out for "
