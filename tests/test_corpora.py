@@ -413,6 +413,9 @@ def test_a_tsv_file_may_say_the_splits_in_columns_of_any_order(tmp_path):
         ([*ROWS[:4], "a\tb\tgood"], None, "line 6: score 'good'"),
         ([*ROWS[:4], "", "a\tb\tnan"], None, "line 7: score 'nan'"),
         ([*ROWS[:4], "a\tb"], None, "line 6: 2 columns"),
+        ([*ROWS[:4], "", "a\tb\t1\tc"], None, "line 7: 4 columns, not 3"),
+        ([], None, "0 pairs"),
+        (ROWS, "sentence1\tsentence2\tscore\tsplit\tsplit", "2 columns are named 'split'"),
         ([f"a{n}\tb\t1" for n in range(30)], None, "equal"),
         (
             [f"{r}\tdev" for r in ROWS],

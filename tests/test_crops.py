@@ -489,7 +489,7 @@ def test_sparse_neighbours_are_those_of_dense_rows():
 
 
 def test_documents_without_topics_need_pairs():
-    assert "pairs: 'halves'" in refusal(prepare, "lee-documents")
+    assert "set pairs to 'halves'" in refusal(prepare, "lee-documents")
     task = prepare("lee-documents", pairs="halves", view_size=32)
     assert len(task.corpus.sentences) > 290 and task.classes == 0
 

@@ -156,7 +156,7 @@ def from_hub(modality: str, encoder: str) -> bool:
 def layers(modality: str, encoder: str) -> tuple[str, ...]:
     """Names of the layers an encoder can be targeted at, from the input on.
 
-    None for features that no training changes, such as word counts. How many blocks a model of the
+    Empty for features that no training changes, such as word counts. How many blocks a model of the
     hub has may be known to the hub alone: raises ValueError if it does not answer.
     """
     if from_hub(modality, encoder):
@@ -177,8 +177,8 @@ def check_layer(modality: str, encoder: str, layer: str) -> None:
         one_of("layer", layer, layers(modality, encoder), f"of {encoder}")
     elif not _HUB_LAYER.fullmatch(layer):
         raise ValueError(
-            f"unknown layer: {layer!r} of {encoder}; allowed: 'embeddings', 'block1', 'block2' and "
-            f"so on, 'pooled'"
+            f"unknown layer of {encoder}: {layer!r}; allowed: 'embeddings', 'pooled', or one of "
+            f"its blocks, from 'block1' on"
         )
 
 

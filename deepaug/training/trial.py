@@ -108,13 +108,13 @@ class Trial:
             raise ValueError(f"an untrained encoder has epochs 0, not {self.epochs}")
         if self.objective != "untrained" and not self.epochs:
             raise ValueError(
-                "epochs must be > 0; or, for random initialisation, objective untrained"
+                "epochs must be > 0; for random initialisation, set objective to 'untrained'"
             )
 
     def _check_data(self) -> None:
         if self.pairs != "none" and self.modality != "text":
             raise ValueError(
-                f"pairs {self.pairs!r} evaluate text alone; leave them out for {self.modality}"
+                f"pairs {self.pairs!r} are for text alone; leave them out for {self.modality}"
             )
         if self.held_out and self.modality != "graphs":
             raise ValueError(f"held_out is for graphs; {self.modality} has splits of its own")
@@ -124,7 +124,7 @@ class Trial:
             one_of("encoder", self.encoder, registry.encoders(self.modality))
             if not registry.layers(self.modality, self.encoder) and self.objective != "untrained":
                 raise ValueError(
-                    f"encoder {self.encoder!r} has nothing to train; objective untrained"
+                    f"encoder {self.encoder!r} has nothing to train; set objective to 'untrained'"
                 )
         if self.layer != "none":
             registry.check_layer(self.modality, self.encoder, self.layer)

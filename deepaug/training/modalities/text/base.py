@@ -39,7 +39,7 @@ class TextTask:
         self.bank = labelled[:BANK] if self.scored else labelled
         if self.classes and len(corpus.labels[self.bank].unique()) < 2:
             raise DataError(
-                f"the {len(self)} samples of {trial.data!r} do not have two of its "
+                f"the {len(self)} samples of {trial.data!r} have fewer than two of its "
                 f"{self.classes} labels; raise samples"
             )
         self.digest = corpus.digest
@@ -81,7 +81,7 @@ class TextTask:
         return self.corpus.labels[self.subset[index]].to(self.device)
 
     def evaluate(self, embed: Embed, final: bool) -> dict[str, dict]:
-        """split -> metric -> value; see `registry.primary` for what is told by which.
+        """split -> metric -> value; which metric the verdicts are about, `registry.primary` says.
 
         Without pairs: accuracy in per cent of kNN and a linear probe on the topics. With "halves":
         per cent of held-out samples whose first half is nearest to its own second. With scored
@@ -132,10 +132,7 @@ class TextTask:
 
     def _labelled(self, features: Callable[[Tensor], Any], splits: tuple[str, ...]) -> tuple:
         """The bank's features and labels, and split -> (features, labels)."""
-        corpus = self.corpus
-        queries = {}
-        bank = features(self.bank)
-        for split in splits:
-            index = getattr(corpus, split)
-            queries[split] = features(index), corpus.labels[index]
-        return bank, corpus.labels[self.bank], queries
+        labels, bank = self.corpus.labels, features(self.bank)
+        parts = {split: getattr(self.corpus, split) for split in splits}
+        queries = {split: (features(index), labels[index]) for split, index in parts.items()}
+        return bank, labels[self.bank], queries

@@ -133,14 +133,8 @@ def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:
             f"data set '20newsgroups' not found, and it could not be downloaded ({reason}); looked "
             f"for {file}; set DEEPAUG_DATA to the folder that holds 20newsgroups/{file.name}"
         ) from None
-    train, test = (
-        [
-            (d, int(c))
-            for d, c in zip(part.data, part.target, strict=True)
-            if len(d.split()) >= WORDS
-        ]
-        for part in parts
-    )
+    labelled = (zip(part.data, map(int, part.target), strict=True) for part in parts)
+    train, test = ([row for row in rows if len(row[0].split()) >= WORDS] for rows in labelled)
     return train, test, parts[0].target_names
 
 

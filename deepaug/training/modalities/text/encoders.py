@@ -133,7 +133,7 @@ def target(trial: Trial, config: transformers.PretrainedConfig) -> str:
     allowed = registry.bert_layers(config.num_hidden_layers)
     if trial.layer not in allowed:
         raise ValueError(
-            f"layer {trial.layer!r} is none of encoder {trial.encoder!r}, which has "
+            f"encoder {trial.encoder!r} has no layer {trial.layer!r}, but "
             f"{config.num_hidden_layers} blocks; allowed: {', '.join(allowed)}"
         )
     with torch.device("meta"):

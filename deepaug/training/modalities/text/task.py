@@ -1,7 +1,7 @@
-"""Text: contrastive training of a small BERT on sentences; topics or pairs told by its features.
+"""Text: contrastive training of a small BERT, whose features are evaluated on topics or pairs.
 
-Two views of a text are a sentence twice (`sentences`) or two crops of a document (`crops`); what
-counts words (`counted`) trains nothing.
+The two views are one sentence twice (`sentences`) or two crops of a document (`crops`); word counts
+(`counted`) are references that train nothing.
 """
 
 import torch
@@ -47,8 +47,8 @@ def _check_data(trial: Trial, corpus: Corpus) -> None:
         )
     if trial.pairs == "none" and not corpus.classes:
         raise DataError(
-            f"data {trial.data!r} has no labels to tell topics by; give pairs: 'halves', 'sts', "
-            f"'lee' or a TSV file"
+            f"data {trial.data!r} has no labels, and so no topics to evaluate on; set pairs to "
+            f"'halves', 'sts', 'lee' or a TSV file"
         )
     if trial.pairs in ("none", "halves"):
         _check_held_out(trial, corpus)
@@ -61,14 +61,14 @@ def _check_held_out(trial: Trial, corpus: Corpus) -> None:
         index = getattr(corpus, split)
         if len(index) < 2:
             raise DataError(
-                f"data {trial.data!r} holds out {len(index)} for {split}, where pairs "
-                f"{trial.pairs!r} need two or more; of a file a tenth of the labelled lines is "
-                f"held out: give more of them, a folder of documents, or scored pairs"
+                f"data {trial.data!r} holds out {len(index)} for {split}, but pairs "
+                f"{trial.pairs!r} need two or more; a tenth of a file's labelled lines are held "
+                f"out: add some, or take a folder of documents, or scored pairs"
             )
         if trial.pairs == "none" and (strange := set(corpus.labels[index].tolist()) - known):
             raise DataError(
                 f"data {trial.data!r}: label {corpus.classes[min(strange)]!r} is held out for "
-                f"{split} and never trained on; give more of it, or remove it"
+                f"{split} and never trained on; add samples of it, or remove it"
             )
 
 
@@ -79,7 +79,7 @@ def _check_settings(trial: Trial) -> None:
         )
     if trial.view_strength * DROPOUT >= 1:
         raise ValueError(
-            f"view_strength must be below {1 / DROPOUT:g} for text (it times {DROPOUT} is a "
+            f"view_strength must be below {1 / DROPOUT:g} for text ({DROPOUT} times it is a "
             f"probability), not {trial.view_strength}"
         )
     if trial.encoder.startswith("bert") and trial.width > 127 and trial.width % 64:
