@@ -19,6 +19,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def reason(error: Exception) -> str:
+    """The first line of what a library says, or the kind of its error if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> str:
     """Return `given` if `allowed` has it; otherwise raise a ValueError that names the nearest."""
     allowed = [str(choice) for choice in allowed]

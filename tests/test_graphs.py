@@ -16,9 +16,10 @@ from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
 from deepaug.method import attach
 from deepaug.training import loop, origin
+from deepaug.training.modalities.graphs import svc, tu
 from deepaug.training.modalities.graphs import task as graphs
-from deepaug.training.modalities.graphs import tu
 from deepaug.training.modalities.graphs import views as graph_views
+from deepaug.training.modalities.graphs.gin import GIN, Counts, Readout
 from deepaug.training.trial import Trial
 
 CPU = torch.device("cpu")
@@ -421,7 +422,7 @@ def by_loops(gin, x, edges, sizes):
 
 @pytest.mark.parametrize("pooling", ["sum", "mean"])
 def test_gin_is_a_loop_over_nodes_and_graphs(pooling):
-    gin = graphs.GIN(3, 4, pooling)
+    gin = GIN(3, 4, pooling)
     for layer in (gin.layer1, gin.layer2, gin.layer3):
         nn.init.normal_(layer.norm.running_mean)
         nn.init.uniform_(layer.norm.running_var, 0.5, 2)
@@ -438,7 +439,7 @@ def test_gin_is_a_loop_over_nodes_and_graphs(pooling):
 
 def test_a_convolution_and_its_gradients_are_pygs(folder):
     view = tu.load("TOY").graphs.take(torch.arange(40))
-    ours = graphs.GIN(3, 4).layer1.conv
+    ours = GIN(3, 4).layer1.conv
     theirs = GINConv(ours.nn)
     edges = graph_views.edge_index(view["neighbours"], view["starts"])
     found = {}
@@ -457,7 +458,7 @@ def test_the_readout_and_its_gradient_are_pygs(pooling):
     batch = torch.tensor([0, 0, 2, 2, 2, 4])  # graphs 1, 3 and 5 have no nodes
     layers = [torch.randn(6, 2, requires_grad=True) for _ in range(3)]
     pool = {"sum": global_add_pool, "mean": global_mean_pool}[pooling]
-    outs = graphs.Readout(pooling)(layers, batch, 6), pool(torch.cat(layers, 1), batch, 6)
+    outs = Readout(pooling)(layers, batch, 6), pool(torch.cat(layers, 1), batch, 6)
     assert torch.allclose(*outs, atol=1e-6)
     weights = torch.randn(6, 6)
     gradients = [torch.autograd.grad((out * weights).sum(), layers) for out in outs]
@@ -688,14 +689,12 @@ def test_nested_svc_is_sklearns_grid_search(folder):
         search.fit(features[rest], labels[rest])
         validation.append(100 * search.best_score_)
         test.append(100 * search.score(features[held_out], labels[held_out]))
-    assert graphs.nested_svc(features, labels) == pytest.approx(
-        (np.mean(validation), np.mean(test))
-    )
+    assert svc.nested_svc(features, labels) == pytest.approx((np.mean(validation), np.mean(test)))
 
 
 def test_constant_features_give_the_larger_class():
     labels = np.repeat([0, 1], [10, 20])
-    assert graphs.nested_svc(np.ones((30, 2)), labels)[1] == pytest.approx(100 * 2 / 3)
+    assert svc.nested_svc(np.ones((30, 2)), labels)[1] == pytest.approx(100 * 2 / 3)
 
 
 def test_split_svc_is_sklearns(folder):
@@ -704,16 +703,16 @@ def test_split_svc_is_sklearns(folder):
     features = random.normal(size=(90, 4)) + 0.5 * labels[:, None]
     train, validation, test = np.arange(50), np.arange(50, 70), np.arange(70, 90)
     best = (-1.0, 0.0)
-    for c in graphs.COSTS:
-        svc = SVC(C=c).fit(features[train], labels[train])
-        scores = [100 * svc.score(features[part], labels[part]) for part in (validation, test)]
+    for c in svc.COSTS:
+        fitted = SVC(C=c).fit(features[train], labels[train])
+        scores = [100 * fitted.score(features[part], labels[part]) for part in (validation, test)]
         best = tuple(scores) if scores[0] > best[0] else best
-    assert graphs.split_svc(features, labels, train, validation, test) == pytest.approx(best)
+    assert svc.split_svc(features, labels, train, validation, test) == pytest.approx(best)
 
 
 def test_labels_of_the_test_part_change_the_test_accuracy_alone(folder):
     """Neither C nor the fit may know them."""
-    prepared, embed = task(), lambda view: graphs.Counts(3)(**view)
+    prepared, embed = task(), lambda view: Counts(3)(**view)
     before = prepared.evaluate(embed, final=True)
     prepared._labels[prepared.test] = 1 - prepared._labels[prepared.test]
     after = prepared.evaluate(embed, final=True)
@@ -722,14 +721,14 @@ def test_labels_of_the_test_part_change_the_test_accuracy_alone(folder):
 
 
 def test_folds_are_the_same_for_every_seed(folder, monkeypatch):
-    monkeypatch.setattr(graphs, "COSTS", (1.0, 10.0))
-    embed = graphs.Counts(3)
+    monkeypatch.setattr(svc, "COSTS", (1.0, 10.0))
+    embed = Counts(3)
     found = [task(held_out=0.0, seed=s).evaluate(lambda v: embed(**v), True) for s in (0, 1)]
     assert found[0] == found[1]
 
 
 def test_test_is_left_alone_in_mid_training(folder, monkeypatch):
-    embed = graphs.Counts(3)
+    embed = Counts(3)
     prepared = task()
     assert prepared.evaluate(lambda v: embed(**v), final=False).keys() == {"validation"}
     monkeypatch.setattr(graphs, "MANY", 39)
@@ -740,7 +739,7 @@ def test_test_is_left_alone_in_mid_training(folder, monkeypatch):
 def test_whole_graphs_are_evaluated(folder):
     seen = []
     prepared = task()
-    prepared.evaluate(lambda v: seen.append(v) or graphs.Counts(3)(**v), True)
+    prepared.evaluate(lambda v: seen.append(v) or Counts(3)(**v), True)
     (view,) = seen
     assert same(view, tu.load("TOY").graphs.take(torch.arange(40)))
 

@@ -12,7 +12,7 @@ from PIL import Image
 from deepaug import cli
 from deepaug.training.modalities.vision import sets as images
 from deepaug.training.modalities.vision import task as vision
-from deepaug.training.modalities.vision.sets import COLOUR, DIGITS
+from deepaug.training.modalities.vision.views import COLOUR, DIGITS
 from deepaug.validation import DataError
 
 SPLITS = ("train", "validation", "test")

@@ -15,8 +15,8 @@ from torchvision.transforms import functional as reference
 from deepaug.training import loop
 from deepaug.training.modalities.vision import sets as images
 from deepaug.training.modalities.vision import task as vision
-from deepaug.training.modalities.vision.sets import CLOTHES, COLOUR, DIGITS
-from deepaug.training.modalities.vision.task import DRAWS, view
+from deepaug.training.modalities.vision import views
+from deepaug.training.modalities.vision.views import CLOTHES, COLOUR, DIGITS, DRAWS, view
 
 CPU = torch.device("cpu")
 # Numbers of a draw. At one half every change is neutral, but for the mirror image and grey.
@@ -326,7 +326,7 @@ def test_jitter_is_torchvisions(name, reach, number):
 @pytest.mark.parametrize("turn", [-0.5, -0.3, 0.1, 0.5])
 def test_hue_turns_all_the_way_as_torchvisions(turn):
     pixels = torch.cat([noise(4), noise(1).mean(1, keepdim=True).expand(-1, 3, -1, -1)])
-    ours = vision._turn(pixels, torch.full((5, 1, 1), turn))
+    ours = views._turn(pixels, torch.full((5, 1, 1), turn))
     assert torch.allclose(ours, reference.adjust_hue(pixels, turn), atol=2e-3)
 
 

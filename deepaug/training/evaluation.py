@@ -1,13 +1,38 @@
 """Evaluators of frozen features, shared by all modalities."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Labelled = tuple[Tensor, Tensor]  # features (n, f), and classes (n,)
+
+
+def accuracies(
+    bank: Labelled,
+    queries: dict[str, Labelled],
+    classes: int,
+    probe: Callable[[Tensor, Tensor, dict[str, Labelled]], dict[str, float]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Accuracies in per cent on frozen features: split -> "knn" and, with a `probe`, "probe".
+
+    Args:
+        bank: what is trained on; a fiftieth of it votes, from 1 up to 200 neighbours.
+        queries: split -> what is asked for.
+        probe: `linear_probe` with its settings; it takes longer than kNN.
+    """
+    k = max(1, min(200, len(bank[0]) // 50))
+    metrics = {
+        split: {"knn": knn_accuracy(*bank, *part, classes, k)} for split, part in queries.items()
+    }
+    if probe is not None:
+        for split, accuracy in probe(*bank, queries).items():
+            metrics[split]["probe"] = accuracy
+    return metrics
 
 
 def knn_accuracy(
@@ -51,7 +76,7 @@ def votes_right(
 def linear_probe(
     bank: Tensor,
     bank_labels: Tensor,
-    queries: dict[str, tuple[Tensor, Tensor]],
+    queries: dict[str, Labelled],
     threads: int = 1,
     costs: Sequence[float] = (0.001, 0.01, 0.1),
     standardise: bool = True,

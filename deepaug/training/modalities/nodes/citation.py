@@ -1,9 +1,6 @@
 """Citation graphs whose nodes have classes, read by PyG from the files it downloads itself."""
 
 import functools
-import hashlib
-import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-with warnings.catch_warnings():  # PyG, as it is imported, still uses torch.jit
-    warnings.simplefilter("ignore", FutureWarning)
-    from torch_geometric.data import Data
-    from torch_geometric.datasets import CitationFull, Planetoid
-    from torch_geometric.io import read_npz, read_planetoid_data
-
 from deepaug.training import registry
-from deepaug.validation import DataError, one_of
+from deepaug.training.modalities import datasets, sampling
+from deepaug.training.modalities.pyg import Data, coalesce, read_npz, read_planetoid_data
+from deepaug.validation import DataError, one_of, reason
 
 EMBEDDED = Path(__file__).parents[1] / "data"
 TEST_SHARE = 0.8  # of the nodes; the same ones for every seed
@@ -35,32 +28,32 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a set lies below `$DEEPAUG_DATA`/nodes, who reads and who downloads it."""
+    """Where a set lies, what downloads it and what reads it."""
 
-    folder: str
+    folder: str  # below `$DEEPAUG_DATA`/nodes, as PyG lays it out: .../<its name there>/raw
+    kind: str  # of `torch_geometric.datasets`
     read: Callable[[Path], Data]
-    fetch: Callable[[str], object]
     recipe: Recipe
 
 
-def _planetoid(name: str, recipe: Recipe) -> Source:
+def _planetoid(name: str) -> Source:
     return Source(
         f"planetoid/{name}/raw",
+        "Planetoid",
         lambda folder: read_planetoid_data(str(folder), name.lower()),
-        lambda root: Planetoid(root, name),
-        recipe,
+        Recipe(edges=(0.2, 0.4), features=(0.3, 0.4)),
     )
 
 
 # GRACE's own rates, but for CiteSeer, which takes those of Cora as it does the other settings: with
 # GRACE's for CiteSeer (0.2, 0; 0.3, 0.2) and these settings its baseline ends a point lower.
 _SOURCES = {
-    "Cora": _planetoid("Cora", Recipe(edges=(0.2, 0.4), features=(0.3, 0.4))),
-    "CiteSeer": _planetoid("CiteSeer", Recipe(edges=(0.2, 0.4), features=(0.3, 0.4))),
+    "Cora": _planetoid("Cora"),
+    "CiteSeer": _planetoid("CiteSeer"),
     "DBLP": Source(
         "CitationFull/dblp/raw",
+        "CitationFull",
         lambda folder: read_npz(str(folder / "dblp.npz"), to_undirected=True),
-        lambda root: CitationFull(root, "dblp"),
         Recipe(edges=(0.1, 0.4), features=(0.1, 0.0)),
     ),
 }
@@ -99,8 +92,7 @@ def load(name: str) -> NodeSet:
     Nothing is written beside the files that are there. Raises DataError, in one line, for a set
     that is missing or damaged.
     """
-    one_of("data set of nodes", name, _SOURCES)
-    source = _SOURCES[name]
+    source = _SOURCES[one_of("data set of nodes", name, _SOURCES)]
     folder = registry.data_root() / "nodes" / source.folder
     if not folder.is_dir():
         if (EMBEDDED / f"{name}.npz").is_file():
@@ -110,10 +102,9 @@ def load(name: str) -> NodeSet:
         data = source.read(folder)
         x, ends, labels = data.x, data.edge_index, data.y
     except Exception as error:  # of pickles and archives: of many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"data set {name!r} in {folder} is damaged or incomplete ({reason}); remove the folder "
-            f"to have it fetched again"
+            f"data set {name!r} in {folder} is damaged or incomplete ({reason(error)}); remove the "
+            f"folder to have it fetched again"
         ) from None
     return assemble(name, x, ends, labels, source.recipe)
 
@@ -124,40 +115,36 @@ def assemble(name: str, x: Tensor, ends: Tensor, labels: Tensor, recipe: Recipe)
     Loops and repeated edges are left out. Raises DataError for a graph without edges or features,
     for one of a single class, and for parts that do not belong together.
     """
+    if fault := _fault(x, ends, labels):
+        raise DataError(f"data set {name!r} has {fault}")
     n = len(labels)
-    if ends.numel() and (ends.min() < 0 or ends.max() >= n):
-        raise DataError(
-            f"data set {name!r} has edges between nodes {int(ends.min())} and {int(ends.max())}, "
-            f"but labels for {n} nodes, 0 to {n - 1}; its files do not belong together"
-        )
-    ends = ends[:, ends[0] != ends[1]]
-    if not ends.numel():
-        raise DataError(f"data set {name!r} has no edges; a graph network needs some")
-    if x is None or not x.numel() or not x.any():
-        raise DataError(f"data set {name!r} has no node features; needed: one or more")
-    if len(x) != n:
-        raise DataError(
-            f"data set {name!r} has features of {len(x)} nodes and labels of {n}; its files do not "
-            f"belong together"
-        )
-    if not x.isfinite().all() or x.min() < 0:
-        raise DataError(f"data set {name!r} has features that are negative or no finite numbers")
-    if int(labels.min()) < 0:
-        raise DataError(f"data set {name!r} has nodes of class {int(labels.min())}; needed: >= 0")
-    if int(labels.max()) < 1:
-        raise DataError(f"data set {name!r} has one class; needed: two or more")
-    low, high = ends.min(0).values, ends.max(0).values
-    codes = (low * n + high).unique()
-    edges = torch.stack([codes // n, codes % n])
     x = x.float()
     x = x / x.sum(1, keepdim=True).clamp_min(1e-12)
-    digest = hashlib.sha256()
-    for tensor in (x, edges, labels):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    test, rest = order.split([round(TEST_SHARE * n), n - round(TEST_SHARE * n)])
-    test, rest = test.sort().values, rest.sort().values
-    return NodeSet(name, x, edges, labels.long(), test, rest, recipe, digest.hexdigest()[:16])
+    edges = coalesce(ends[:, ends[0] != ends[1]].sort(0).values, num_nodes=n)
+    rest, test = sampling.hold_out(n, round(TEST_SHARE * n))
+    digest = datasets.digest([x, edges, labels])
+    return NodeSet(name, x, edges, labels.long(), test, rest, recipe, digest)
+
+
+def _fault(x: Tensor | None, ends: Tensor, labels: Tensor) -> str:
+    """What a graph has that cannot be learnt from; empty where all is well."""
+    n = len(labels)
+    if ends.numel() and (ends.min() < 0 or ends.max() >= n):
+        return (
+            f"edges between nodes {int(ends.min())} and {int(ends.max())}, but labels for {n} "
+            f"nodes, 0 to {n - 1}; its files do not belong together"
+        )
+    if not (ends[0] != ends[1]).any():
+        return "no edges; a graph network needs some"
+    if x is None or not x.numel() or not x.any():
+        return "no node features; needed: one or more"
+    if len(x) != n:
+        return f"features of {len(x)} nodes and labels of {n}; its files do not belong together"
+    if not x.isfinite().all() or x.min() < 0:
+        return "features that are negative or not finite; needed: >= 0"
+    if labels.min() < 0:
+        return f"nodes of class {int(labels.min())}; needed: >= 0"
+    return "one class; needed: two or more" if labels.max() < 1 else ""
 
 
 def _embedded(path: Path) -> tuple[Tensor, Tensor, Tensor]:
@@ -171,20 +158,18 @@ def _embedded(path: Path) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _download(folder: Path, name: str, source: Source) -> None:
-    beside = registry.data_root() / "nodes"
+    from torch_geometric import datasets as downloads
+
+    def fetch(aside: Path) -> Path:
+        own_name = folder.parent.name
+        getattr(downloads, source.kind)(str(aside), own_name)
+        return aside / own_name / "raw"
+
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        # Moved into place when it is whole: half a download would pass for a damaged set.
-        with tempfile.TemporaryDirectory(dir=beside) as aside:
-            source.fetch(str(Path(aside) / Path(source.folder).parts[0]))
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            Path(aside, source.folder).rename(folder)
+        datasets.download(folder, fetch)
     except Exception as error:  # the file systems below PyG raise errors of many kinds
-        if folder.is_dir():  # another worker was first
-            return
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"data set {name!r} not found in {folder} and could not be downloaded ({reason}); set "
-            f"DEEPAUG_DATA to the folder that holds nodes/{source.folder}, or take Cora, which is "
-            f"in the package"
+            f"data set {name!r} not found in {folder} and could not be downloaded "
+            f"({reason(error)}); set DEEPAUG_DATA to the folder that holds nodes/{source.folder}, "
+            f"or take Cora, which is in the package"
         ) from None
