@@ -380,7 +380,7 @@ def test_grey_has_torchvisions_weights():
 def test_evaluation_sees_whole_images_at_the_views_size():
     task = prepare(view_size=14)
     batches = []
-    task._embed(lambda batch: batches.append(batch) or batch.flatten(1), task.validation)
+    task._features(lambda batch: batches.append(batch) or batch.flatten(1), task.validation)
     pixels = F.avg_pool2d(task.validation.images.float() / 255, 2)
     assert torch.allclose(torch.cat(batches), (pixels - task.mean) / task.deviation, atol=1e-5)
 

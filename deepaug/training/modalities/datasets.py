@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from deepaug.validation import DataError, reason
+
 
 def digest(tensors: Iterable[Tensor]) -> str:
     """sha256 of the tensors' bytes, one after the other: its first 16 hexadecimal digits."""
@@ -16,12 +18,16 @@ def digest(tensors: Iterable[Tensor]) -> str:
     return found.hexdigest()[:16]
 
 
-def download(folder: Path, fetch: Callable[[Path], Path]) -> None:
-    """Download a data set to `folder`, whole or not at all.
+def download(what: str, folder: Path, fetch: Callable[[Path], Path], advice: str) -> None:
+    """Download a data set to `folder`, whole or not at all: half of one would pass for damaged.
 
-    Half a download would pass for a damaged set, so `fetch` writes into an empty folder beside,
-    and what it returns, a folder in there, is moved into place. Whatever it raises is passed on,
-    but where another worker was first.
+    Args:
+        what: names the data set in an error.
+        fetch: downloads into the empty folder it is given and returns the folder in there that is
+            to be moved into place.
+        advice: what to do where that fails; ends the error's line.
+
+    Raises DataError, in one line, unless another process has put the data set there meanwhile.
     """
     beside = folder.parents[1]
     try:
@@ -30,6 +36,11 @@ def download(folder: Path, fetch: Callable[[Path], Path]) -> None:
             found = fetch(Path(aside))
             folder.parent.mkdir(exist_ok=True)
             found.rename(folder)
-    except Exception:
+    except DataError:
+        raise
+    except Exception as error:  # the file systems below PyG raise errors of many kinds
         if not folder.is_dir():
-            raise
+            raise DataError(
+                f"{what} not found in {folder} and could not be downloaded ({reason(error)}); "
+                f"{advice}"
+            ) from None

@@ -19,7 +19,7 @@ from deepaug.training import registry
 from deepaug.training.modalities import datasets
 from deepaug.training.modalities.graphs.views import Graphs, edge_index
 from deepaug.training.modalities.pyg import Data
-from deepaug.validation import DataError, reason
+from deepaug.validation import DataError
 
 EMBEDDED = Path(__file__).parents[1] / "data"
 FILES = "{0}_A.txt, {0}_graph_indicator.txt, {0}_graph_labels.txt and perhaps {0}_node_labels.txt"
@@ -92,15 +92,8 @@ def _download(folder: Path, name: str) -> None:
             )
         return raw
 
-    try:
-        datasets.download(folder, fetch)
-    except DataError:
-        raise
-    except Exception as error:  # the file systems below PyG raise errors of many kinds
-        raise DataError(
-            f"TU set {name!r} not found in {folder} and could not be downloaded ({reason(error)}); "
-            f"known here: {_known()}; or put {FILES.format(name)} there"
-        ) from None
+    advice = f"known here: {_known()}; or put {FILES.format(name)} there"
+    datasets.download(f"TU set {name!r}", folder, fetch, advice)
 
 
 def _read(folder: Path | zipfile.Path, name: str) -> GraphSet:

@@ -158,18 +158,15 @@ def _embedded(path: Path) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _download(folder: Path, name: str, source: Source) -> None:
-    from torch_geometric import datasets as downloads
+    from torch_geometric import datasets as pyg_datasets
 
     def fetch(aside: Path) -> Path:
-        own_name = folder.parent.name
-        getattr(downloads, source.kind)(str(aside), own_name)
-        return aside / own_name / "raw"
+        pyg_name = folder.parent.name
+        getattr(pyg_datasets, source.kind)(str(aside), pyg_name)
+        return aside / pyg_name / "raw"
 
-    try:
-        datasets.download(folder, fetch)
-    except Exception as error:  # the file systems below PyG raise errors of many kinds
-        raise DataError(
-            f"data set {name!r} not found in {folder} and could not be downloaded "
-            f"({reason(error)}); set DEEPAUG_DATA to the folder that holds nodes/{source.folder}, "
-            f"or take Cora, which is in the package"
-        ) from None
+    advice = (
+        f"set DEEPAUG_DATA to the folder that holds nodes/{source.folder}, or take Cora, which is "
+        f"in the package"
+    )
+    datasets.download(f"data set {name!r}", folder, fetch, advice)

@@ -1,4 +1,8 @@
-"""Decoded images on disk, so that the processes and sessions of a sweep decode a folder once."""
+"""Decoded images on disk, so that the processes and sessions of a sweep decode a folder once.
+
+`joblib.Memory` knows a call by its arguments, not by the sizes and times of files, and loads
+whatever pickle lies there.
+"""
 
 import contextlib
 import hashlib
