@@ -1,0 +1,86 @@
+"""What modalities share: draws, digests, downloads that are moved in when whole."""
+
+import hashlib
+
+import pytest
+import torch
+
+from deepaug.training import evaluation
+from deepaug.training.modalities import datasets, sampling
+from deepaug.validation import DataError
+
+
+def test_what_is_held_out_is_the_same_each_time_and_the_rest_stays():
+    kept, held_out = sampling.hold_out(50, 12)
+    assert len(held_out) == 12 and sorted([*kept.tolist(), *held_out.tolist()]) == [*range(50)]
+    for part, again in zip((kept, held_out), sampling.hold_out(50, 12), strict=True):
+        assert part.equal(part.sort().values) and part.equal(again)
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 10), (3, 3), (5, 2), (10, 1)])
+def test_batches_are_full_and_of_different_samples(size, count):
+    draws = torch.Generator().manual_seed(0)
+    batches = sampling.full_batches(10, size, draws)
+    assert [len(batch) for batch in batches] == [size] * count
+    assert len(torch.cat(batches).unique()) == size * count
+    assert size == 10 or not torch.cat(batches).equal(torch.arange(size * count))
+
+
+def test_a_digest_is_of_the_bytes_in_the_order_of_the_elements():
+    tensors = [torch.arange(6).view(2, 3).T, torch.zeros(0, 2), torch.tensor([0.5])]
+    whole = b"".join(tensor.contiguous().numpy().tobytes() for tensor in tensors)
+    assert datasets.digest(tensors) == hashlib.sha256(whole).hexdigest()[:16]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "kind" / "NAME" / "raw"
+
+
+def fetch(aside):
+    (aside / "below").mkdir()
+    (aside / "below" / "file").write_text("whole")
+    return aside / "below"
+
+
+def test_a_download_is_moved_into_place(folder):
+    datasets.download("set 'NAME'", folder, fetch, "ask somebody")
+    assert (folder / "file").read_text() == "whole"
+    assert [path.name for path in folder.parents[1].iterdir()] == ["NAME"]
+
+
+def test_a_download_that_fails_leaves_nothing_and_says_why(folder):
+    def cut_off(aside):
+        fetch(aside)
+        raise ConnectionError("no network\nat all")
+
+    with pytest.raises(DataError) as caught:
+        datasets.download("set 'NAME'", folder, cut_off, "ask somebody")
+    assert str(caught.value) == (
+        f"set 'NAME' not found in {folder} and could not be downloaded (no network); ask somebody"
+    )
+    assert [*folder.parents[1].iterdir()] == []
+
+
+def test_what_another_process_downloaded_first_stays(folder):
+    def second(aside):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("first")
+        return fetch(aside)
+
+    datasets.download("set 'NAME'", folder, second, "ask somebody")
+    assert (folder / "file").read_text() == "first"
+
+
+def test_accuracies_are_those_of_knn_and_of_the_probe_where_there_is_one():
+    generator = torch.Generator().manual_seed(0)
+    bank, part = (
+        (torch.randn(n, 4, generator=generator), torch.randint(3, (n,), generator=generator))
+        for n in (120, 30)
+    )
+    queries = {"validation": part}
+    knn = {"knn": evaluation.knn_accuracy(*bank, *part, 3, 2)}
+    assert evaluation.accuracies(bank, queries, 3) == {"validation": knn}
+    probe = evaluation.linear_probe(*bank, queries)["validation"]
+    found = evaluation.accuracies(bank, queries, 3, evaluation.linear_probe)
+    assert found == {"validation": knn | {"probe": probe}}
