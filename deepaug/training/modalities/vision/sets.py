@@ -74,6 +74,7 @@ Parts = tuple[Split, Split, tuple[str, ...]]  # training and test set, names of 
 
 
 def _read(name: str, most: int) -> Parts:
+    """A data set by its name or folder. Raises ValueError, in one line, for anything else."""
     if name in _TORCHVISION:
         return _from_torchvision(name)
     if name == "mnist-5k":
@@ -90,7 +91,7 @@ def _read(name: str, most: int) -> Parts:
         raise DataError(
             f"no folder {name!r}; data takes a folder of images or one of {', '.join(NAMES)}"
         )
-    one_of("data set", name, NAMES, "or give a folder of images, as path/to/folder")
+    one_of("data set", name, NAMES, "or give a folder of images, as path/to/folder")  # raises
 
 
 def _split(split: Split, share: float) -> tuple[Split, Split]:
