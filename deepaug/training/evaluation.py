@@ -17,6 +17,7 @@ def accuracies(
     queries: dict[str, Labelled],
     classes: int,
     probe: Callable[[Tensor, Tensor, dict[str, Labelled]], dict[str, float]] | None = None,
+    knn: Callable[..., float] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Accuracies in per cent on frozen features: split -> "knn" and, with a `probe`, "probe".
 
@@ -24,11 +25,10 @@ def accuracies(
         bank: what is trained on; a fiftieth of it votes, from 1 up to 200 neighbours.
         queries: split -> what is asked for.
         probe: `linear_probe` with its settings; it takes longer than kNN.
+        knn: in the place of `knn_accuracy`, for features that are no tensors.
     """
-    k = max(1, min(200, len(bank[0]) // 50))
-    metrics = {
-        split: {"knn": knn_accuracy(*bank, *part, classes, k)} for split, part in queries.items()
-    }
+    k, knn = max(1, min(200, len(bank[1]) // 50)), knn or knn_accuracy
+    metrics = {split: {"knn": knn(*bank, *part, classes, k)} for split, part in queries.items()}
     if probe is not None:
         for split, accuracy in probe(*bank, queries).items():
             metrics[split]["probe"] = accuracy

@@ -1,11 +1,13 @@
 """What every text task shares: a corpus, the subset trained on, and the evaluation of features."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from deepaug.training import evaluation
 from deepaug.training.modalities.text import corpora, metrics, pairs
 from deepaug.training.modalities.text.corpora import Corpus
 from deepaug.training.trial import Trial, derive
@@ -103,15 +105,9 @@ class TextTask:
         if not final and len(self.bank) > MANY:
             return {split: {} for split in splits}
         bank, labels, queries = self._labelled(lambda index: self.features(embed, index), splits)
-        neighbours = max(1, min(200, len(labels) // 50))
-        found = {
-            split: {"knn": metrics.knn_accuracy(bank, labels, x, y, self.classes, neighbours)}
-            for split, (x, y) in queries.items()
-        }
-        if final:
-            probe = metrics.linear_probe(bank, labels, queries, self.trial.threads)
-            found = {split: {**found[split], "probe": probe[split]} for split in splits}
-        return found
+        probe = partial(metrics.linear_probe, threads=self.trial.threads) if final else None
+        knn = metrics.knn_accuracy
+        return evaluation.accuracies((bank, labels), queries, self.classes, probe, knn)
 
     def _correlations(self, embed: Embed, splits: tuple[str, ...], final: bool) -> dict[str, dict]:
         scored = {split: self.scored.splits[split] for split in splits}
