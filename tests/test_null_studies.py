@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
-from deepaug.studies import choice
+from deepaug.studies import choice, rulebook
 from deepaug.verdicts import claims as verdicts
-from deepaug.verdicts.statistics import paired_effect
+from deepaug.verdicts.statistics import Limits, paired_effect
 
-LIMITS = verdicts.Limits(
-    confidence=0.95, level=0.05, permutation_level=0.05, most_diverged=0.2, fewest_seeds=5
-)
+LIMITS = Limits.of(rulebook.rules())
 SEEDS = 10
 CELLS = {
     "C1": ("C1",),

@@ -1,6 +1,5 @@
 """Profiles keep the verdict rules, and the tables of the protocol page tell both as they are."""
 
-import inspect
 import itertools
 
 import matplotlib
@@ -12,7 +11,6 @@ from deepaug.pages import protocol
 from deepaug.studies import arms, catalogue, choice, rulebook
 from deepaug.training import registry
 from deepaug.training.trial import WAYS
-from deepaug.verdicts import statistics
 
 RULES = rulebook.rules()
 LARGER = ("cpu", "gpu-small", "gpu")
@@ -145,10 +143,6 @@ def test_every_test_of_the_family_is_an_effect_of_a_claim():
 
 def test_interval_is_that_of_the_rules():
     assert RULES["interval"]["n"] == len(RULES["stages"]["confirm"]["seeds"])
-    defaults = inspect.signature(statistics.paired_effect).parameters
-    assert defaults["confidence"].default == RULES["interval"]["confidence"]
-    defaults = inspect.signature(statistics.verdict).parameters
-    assert defaults["delta"].default == RULES["vocabulary"]["delta"]["vision"]
 
 
 # The tables

@@ -2,13 +2,17 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from deepaug.studies import rulebook
+from deepaug.verdicts import statistics
 from deepaug.verdicts.statistics import (
     Effect,
+    Limits,
     depth_p_values,
     depth_taus,
     holm,
@@ -16,8 +20,13 @@ from deepaug.verdicts.statistics import (
     paired_effect,
     pairs_needed,
     ratio_of_means,
-    verdict,
 )
+
+LIMITS = Limits.of(rulebook.rules())
+
+
+def verdict(effect, delta=0.5, limits=LIMITS, **rest):
+    return statistics.verdict(effect, delta, limits, **rest)
 
 
 def pairs(n, gain=0.3, spread=1.0, seed=0):
@@ -170,12 +179,12 @@ def test_pairs_needed_bring_the_half_width_to_delta(delta):
 
 
 def test_pairs_needed_are_those_there_are_where_these_suffice():
-    assert pairs_needed(paired_effect(*pairs(10, spread=0.01))) == 10
+    assert pairs_needed(paired_effect(*pairs(10, spread=0.01)), 0.5) == 10
 
 
 def test_pairs_needed_cannot_be_told_from_one_pair():
     with pytest.raises(ValueError, match="two pairs"):
-        pairs_needed(paired_effect([61.0], [60.0]))
+        pairs_needed(paired_effect([61.0], [60.0]), 0.5)
 
 
 def test_nothing_is_decided_where_the_baseline_has_hardly_learnt():
@@ -184,9 +193,20 @@ def test_nothing_is_decided_where_the_baseline_has_hardly_learnt():
 
 
 def test_limits_of_a_verdict_are_given_by_the_caller():
-    assert verdict(interval(0.6, 3.0), adjusted_p=0.02, level=0.02) == "inconclusive"
-    assert verdict(interval(-3.0, -0.6), adjusted_p=0.02, level=0.02) == "inconclusive"
-    assert verdict(interval(0.6, 3.0), diverged=0.2, most_diverged=0.1) == "inconclusive"
+    strict = replace(LIMITS, level=0.02, most_diverged=0.1)
+    assert verdict(interval(0.6, 3.0), limits=strict, adjusted_p=0.02) == "inconclusive"
+    assert verdict(interval(-3.0, -0.6), limits=strict, adjusted_p=0.02) == "inconclusive"
+    assert verdict(interval(0.6, 3.0), limits=strict, diverged=0.2) == "inconclusive"
+
+
+def test_limits_are_those_of_the_rules():
+    assert (
+        Limits(
+            confidence=0.95, level=0.05, permutation_level=0.05, most_diverged=0.2, fewest_seeds=5
+        )
+        == LIMITS
+    )
+    assert LIMITS.confidence == statistics.CONFIDENCE
 
 
 def test_negligible_is_said_of_the_interval_and_not_of_its_middle():
@@ -201,7 +221,7 @@ def test_many_pairs_needed_are_found_in_no_time():
 
 def test_pairs_needed_cannot_be_told_without_an_interval():
     with pytest.raises(ValueError, match="without an interval"):
-        pairs_needed(Effect(math.nan, -math.inf, math.inf, 10, 1.0))
+        pairs_needed(Effect(math.nan, -math.inf, math.inf, 10, 1.0), 0.5)
 
 
 @pytest.mark.parametrize("k", [2, 3, 4, 7, 8])

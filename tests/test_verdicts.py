@@ -6,13 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from deepaug.studies import rulebook
 from deepaug.verdicts import claims as verdicts
 from deepaug.verdicts.claims import Drop, Outcome, judge, judge_cell, judge_test
-from deepaug.verdicts.statistics import Effect, jackknife_effect, paired_effect, ratio_of_means
-
-LIMITS = verdicts.Limits(
-    confidence=0.95, level=0.05, permutation_level=0.05, most_diverged=0.2, fewest_seeds=5
+from deepaug.verdicts.statistics import (
+    Effect,
+    Limits,
+    jackknife_effect,
+    paired_effect,
+    ratio_of_means,
 )
+
+LIMITS = Limits.of(rulebook.rules())
 CELLS = {"C1": ("C1",), "C3b": ("standard", "same"), "C4": ("exhibited", "alleviated")}
 UP, DOWN = Effect(1.8, 0.6, 3.0, 10, 0.001), Effect(-1.8, -3.0, -0.6, 10, 0.001)
 SMALL, WIDE = Effect(0.0, -0.2, 0.2, 10, 0.9), Effect(0.2, -1.0, 1.4, 10, 0.7)

@@ -1,6 +1,6 @@
 """What the rules measure and what they call it: pure functions of arrays, a value for each seed.
 
-Limits come from the rules (claims.yaml) and are passed in. Scores and gains are in points, paired
+Limits come from the rules (`Limits.of`) and are passed in. Scores and gains are in points, paired
 by position: the same seed stands at the same place of every array.
 """
 
@@ -12,26 +12,17 @@ import numpy as np
 
 from deepaug.verdicts.statistics import (
     Effect,
+    Limits,
     depth_p_values,
     depth_taus,
     holm,
     jackknife_effect,
+    mean_effect,
     paired_effect,
     pairs_needed,
     ratio_of_means,
     verdict,
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the rules set for every verdict."""
-
-    confidence: float  # of the intervals
-    level: float  # an adjusted p must lie below it
-    permutation_level: float  # a one-sided permutation p must not lie above it
-    most_diverged: float  # share of an arm's runs; above it nothing is supported
-    fewest_seeds: int  # below it no interval is printed, nor is anything judged
 
 
 @dataclass(frozen=True)
@@ -112,8 +103,7 @@ def depth_trend(
         The effect, and the exact one-sided p that gains grow with depth, and that they fall.
     """
     taus = depth_taus(gains)
-    effect = paired_effect(taus, np.zeros(len(taus)), confidence)
-    return effect, depth_p_values(np.mean(gains, axis=0))
+    return mean_effect(taus, confidence), depth_p_values(np.mean(gains, axis=0))
 
 
 def relative_drop(drop: Drop, confidence: float) -> Effect:
@@ -198,15 +188,7 @@ def judge_test(
         grow, fall = outcome.depth_p
         if (grow if effect.mean > 0 else fall) > limits.permutation_level:
             significant_p = 1.0  # the seeds agree, but so would they on many an order by chance
-    word = verdict(
-        effect,
-        outcome.delta,
-        significant_p,
-        outcome.diverged,
-        scale_met,
-        limits.level,
-        limits.most_diverged,
-    )
+    word = verdict(effect, outcome.delta, limits, significant_p, outcome.diverged, scale_met)
     if word != "inconclusive" or not np.isfinite(effect.high):
         return Verdict(word, p_value)
     needed = pairs_needed(effect, outcome.delta, limits.confidence)

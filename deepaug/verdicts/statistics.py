@@ -2,12 +2,37 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import special
+
+CONFIDENCE = 0.95  # of an interval where none is given; a test holds it to claims.yaml
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the rules set for every verdict."""
+
+    confidence: float  # of the intervals
+    level: float  # an adjusted p must lie below it
+    permutation_level: float  # a one-sided permutation p must not lie above it
+    most_diverged: float  # share of an arm's runs; above it nothing is supported
+    fewest_seeds: int  # below it no interval is printed, nor is anything judged
+
+    @classmethod
+    def of(cls, rules: Mapping[str, Any]) -> "Limits":
+        """The limits that the rules set, as `rulebook.rules` reads them."""
+        return cls(
+            confidence=rules["interval"]["confidence"],
+            level=rules["family"]["level"],
+            permutation_level=rules["claims"]["C3a"]["also"]["at_most"],
+            most_diverged=rules["diverged"]["at_most"],
+            fewest_seeds=rules["interval"]["shown_from"],
+        )
 
 
 @dataclass(frozen=True)
@@ -29,50 +54,68 @@ class Effect:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}] (n = {self.n})"
 
 
-def paired_effect(arm: Sequence[float], baseline: Sequence[float], confidence=0.95) -> Effect:
-    """Student's t interval for the mean of `arm` - `baseline`, paired by position (seed).
+def mean_effect(values: Sequence[float], confidence: float = CONFIDENCE) -> Effect:
+    """Student's t interval for the mean of `values`, one for each seed.
 
-    One pair gives an interval of infinite width. Raises ValueError for no pairs or unequal lengths.
+    One value gives an interval of infinite width. Raises ValueError for none.
     """
-    if len(arm) != len(baseline) or not len(arm):
-        raise ValueError(f"{len(arm)} and {len(baseline)} values do not pair; needed: as many, > 0")
-    differences = np.asarray(arm, float) - np.asarray(baseline, float)
-    n, mean = len(differences), float(differences.mean())
+    n = len(values)
+    if not n:
+        raise ValueError("a mean needs one value or more; none was given")
+    values = np.asarray(values, float)
+    mean = float(values.mean())
     if n == 1:
         return Effect(mean, -math.inf, math.inf, 1, 1.0)
-    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    error = float(values.std(ddof=1)) / math.sqrt(n)
     reach = _reach(confidence, n) * error
     p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
     return Effect(mean, mean - reach, mean + reach, n, p_value)
 
 
+def paired_effect(
+    arm: Sequence[float], baseline: Sequence[float], confidence: float = CONFIDENCE
+) -> Effect:
+    """Student's t interval for the mean of `arm` - `baseline`, paired by position (seed).
+
+    >>> str(paired_effect([61.0, 62.0, 63.0], [60.0, 60.0, 60.0]))
+    '+2.00 [-0.48, +4.48] (n = 3)'
+
+    Raises ValueError for no pairs or unequal lengths.
+    """
+    if len(arm) != len(baseline) or not len(arm):
+        raise ValueError(
+            f"{len(arm)} and {len(baseline)} values do not pair; give as many of both, one or more"
+        )
+    return mean_effect(np.subtract(arm, baseline, dtype=float), confidence)
+
+
 def verdict(
     effect: Effect,
-    delta: float = 0.5,
+    delta: float,
+    limits: Limits,
     adjusted_p: float | None = None,
     diverged: float = 0.0,
     scale_met: bool = True,
-    level: float = 0.05,
-    most_diverged: float = 0.2,
 ) -> str:
     """The verdict on an effect, by the vocabulary of claims.yaml.
 
     Args:
         delta: half-width of what counts as negligible, in the effect's unit.
+        limits: the rules' own, from `Limits.of`.
         adjusted_p: the effect's p-value after `holm`, within its family; by default its own.
-        diverged: share of the arm's runs that diverged; above `most_diverged` nothing is supported.
+        diverged: share of the arm's runs that diverged.
         scale_met: whether the baseline stands as far above random initialisation as the rules
             want; otherwise it has hardly learnt, and nothing is decided.
-        level: what the adjusted p must lie below.
 
     Returns:
-        The first that applies: "supported" (lower bound > 0 and adjusted p < level), "opposed"
-        (the mirror image), "negligible" (interval within ±delta) or "inconclusive".
+        The first that applies: "supported" (lower bound > 0, adjusted p below the level and not
+        too many runs diverged), "opposed" (upper bound < 0 and adjusted p below the level),
+        "negligible" (interval within ±delta) or "inconclusive".
     """
     if not scale_met:
         return "inconclusive"
-    significant = (effect.p_value if adjusted_p is None else adjusted_p) < level
-    if effect.low > 0 and significant and diverged <= most_diverged:
+    significant = (effect.p_value if adjusted_p is None else adjusted_p) < limits.level
+    if effect.low > 0 and significant and diverged <= limits.most_diverged:
         return "supported"
     if effect.high < 0 and significant:
         return "opposed"
@@ -89,7 +132,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def pairs_needed(effect: Effect, delta: float = 0.5, confidence: float = 0.95) -> int:
+def pairs_needed(effect: Effect, delta: float, confidence: float = CONFIDENCE) -> int:
     """How many pairs would give an interval of half-width `delta`, at the spread seen.
 
     No fewer than there are. Raises ValueError for an effect without a spread: of one pair, or of a
@@ -114,7 +157,7 @@ def _reach(confidence: float, n: int) -> float:
 
 
 def jackknife_effect(
-    estimate: Callable[..., np.ndarray], *columns: Sequence[float], confidence: float = 0.95
+    estimate: Callable[..., np.ndarray], *columns: Sequence[float], confidence: float = CONFIDENCE
 ) -> Effect:
     """Tukey's (1958) jackknife: Student's t interval for the mean of the pseudo-values.
 
@@ -131,7 +174,7 @@ def jackknife_effect(
     n = len(arrays[0]) if arrays else 0
     if not n or any(array.shape != (n,) for array in arrays):
         shapes = [array.shape for array in arrays]
-        raise ValueError(f"columns of shapes {shapes} do not pair; needed: as many values, > 0")
+        raise ValueError(f"columns of shapes {shapes} do not pair; give as many values in each")
     if n == 1:
         return Effect(float(estimate(*arrays)), -math.inf, math.inf, 1, 1.0)
     others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)  # row i: all seeds but i
@@ -139,7 +182,7 @@ def jackknife_effect(
     pseudo = n * estimate(*arrays) - (n - 1) * without
     if not np.isfinite(pseudo).all():
         return Effect(math.nan, -math.inf, math.inf, n, 1.0)
-    return paired_effect(pseudo, np.zeros(n), confidence)
+    return mean_effect(pseudo, confidence)
 
 
 def ratio_of_means(numerator: Sequence[float], denominator: Sequence[float]) -> np.ndarray:
