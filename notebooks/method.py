@@ -12,13 +12,14 @@
 
 # %% [markdown]
 # # The method, in pictures
-#
-# | | |
-# |---|---|
-# | **Shows** | what dropout and PCA do to the activations of one layer |
-# | **Needs** | nothing: 5,000 embedded digits, one CPU core |
-# | **Takes** | about 10 seconds |
-#
+
+# %% tags=["remove-input", "remove-stderr"]
+from deepaug.pages import figures, show
+
+figures.use_style()
+show.header("method")
+
+# %% [markdown]
 # Deep Augmentation {cite}`deepaugmentation` leaves the input alone and transforms the activations
 # of one chosen layer instead. In code, two lines added to any PyTorch network:
 #
@@ -35,11 +36,8 @@ import torch
 from matplotlib import pyplot as plt
 
 import deepaug
-from deepaug.pages import figures
 from deepaug.training import loop, registry
 from deepaug.training.trial import Trial
-
-figures.use_style()
 
 # %% [markdown]
 # ## A network to look at

@@ -12,16 +12,11 @@
 
 # %% [markdown]
 # # Graphs: gain against depth
-#
-# | | |
-# |---|---|
-# | **Claim under test** | C1: Deep Augmentation improves contrastive learning |
-# | **Trains** | GRACE {cite}`grace` on a GCN {cite}`gcn` of three layers, with dropout or PCA at one layer, against the same without |
-# | **Measures** | accuracy of a linear probe of each node's class on frozen features, in points over the baseline with the same seed, as the mean of the data sets ([protocol](protocol.ipynb)) |
-# | **Needs** | `quick`: nothing, Cora is embedded; larger profiles: Cora and CiteSeer {cite}`planetoid`, on a GPU also DBLP {cite}`citationfull` |
-# | **Takes** | `quick`: about a minute on two cores |
-#
-# To run this page with other settings, see [Rerun a page](../rerun.md).
+
+# %% tags=["remove-input", "remove-stderr"]
+from deepaug.pages import show
+
+show.header("nodes")
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
@@ -31,34 +26,14 @@ transforms = None  # such as ["dropout", "pca-truncate"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
 
-# %% tags=["remove-stderr"]
-from deepaug.pages import notebooks
-
-notebooks.check_injected(
-    In, {"profile", "data", "layers", "transforms", "strengths", "seeds"}  # noqa: F821
-)
-
-from deepaug.pages import page as pages
-
-page = pages.open_page(
-    "nodes", profile,
-    data=data, layers=layers, transforms=transforms, strengths=strengths, seeds=seeds,
-)
-
 # %% [markdown]
 # ## The live run
-#
-# Computed when this page was built. It shows how the experiment works; a run this small is never
-# evidence.
 
-# %% tags=["remove-input"]
-pages.show_conditions(page)
-
-# %% tags=["remove-input"]
-pages.show_learnt(page)
+# %% tags=["remove-stderr"]
+page = show.open_page("nodes", In, globals())
 
 # %% mystnb={"image": {"alt": "Gain in probe accuracy over the baseline in points against the target layer, from the input to the last, for dropout and PCA: a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["remove-input"]
-pages.gain_by_depth(page.live, page.study.profile)
+show.gain_by_depth(page)
 
 # %% [markdown]
 # Each view drops edges and masks feature columns, at rates of its own. Without that ("no-augmentation")
@@ -66,34 +41,25 @@ pages.gain_by_depth(page.live, page.study.profile)
 # tenth of them. A node's own features ("raw-features") train nothing and stand beside.
 
 # %% mystnb={"image": {"alt": "Probe accuracy of every arm of the live run, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
-pages.scores(page.live)
+show.scores(page)
 
 # %% mystnb={"image": {"alt": "Learning curves against epochs, above training loss and below validation probe accuracy, for the baseline, training without input augmentation and the deepest target."}} tags=["remove-input"]
-deepest = pages.targets(page.study.base)[-1]
-shown = [r for r in page.live if r[0].trial.layer in ("none", deepest)]
-pages.learning_curves(shown, page.study.profile)
+show.learning_curves(page)
 
 # %% tags=["remove-input"]
-pages.show_effects(page)
+show.effects(page)
 
 # %% [markdown]
 # ## The recorded runs
-#
-# Larger runs are read from the repository's `results/`, never started from this page. A **pilot**
-# has two seeds and a few arms: it shows that the machine runs and judges nothing. The verdict on C1
-# comes from the confirm stage, whose rules were committed before it.
 
 # %% tags=["remove-input"]
-pages.show_progress(page)
+show.progress(page)
 
 # %% [markdown]
 # ### Has the baseline learnt enough?
-#
-# A base enters the verdicts if its baseline stands far enough above random initialisation, here as the
-# mean of the data sets. Another study of graphs did not: [GraphCL on small graphs](graphs.ipynb).
 
 # %% tags=["remove-input"]
-pages.show_scale(page)
+show.scale(page, "graphs")
 
 # %% [markdown]
 # ### Scale and pilot
@@ -102,7 +68,7 @@ pages.show_scale(page)
 # ahead.
 
 # %% tags=["remove-input"]
-pages.show_recorded(page)
+show.recorded(page)
 
 # %% [markdown]
 # ### GRACE's published figures
@@ -112,23 +78,20 @@ pages.show_recorded(page)
 # said, so that the means alone are held against each other.
 
 # %% tags=["remove-input"]
-pages.show_published(page, "two layers")
+show.published(page, "two layers")
 
 # %% [markdown]
 # Beside it the baseline of three layers, the one whose epochs are doubled, the network untrained and a
 # node's own features. "mean" is the probe; the kNN of classes stands beside.
 
 # %% tags=["remove-input"]
-pages.show_references(page, ("knn",))
+show.references(page, ("knn",))
 
 # %% mystnb={"image": {"alt": "Gain in probe accuracy over the baseline by target layer in the recorded pilot, a panel for each graph, two seeds as dots, means joined, for each transform that is recorded."}} tags=["remove-input"]
-for study, pilot in page.recorded("pilot"):
-    pages.gain_by_depth(pilot, f"{study.profile} pilot, no verdict")
+show.gain_by_depth(page, "pilot")
 
 # %% mystnb={"image": {"alt": "Training loss and validation probe accuracy against epochs in the recorded pilot, a panel for each graph, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
-for study, pilot in page.recorded("pilot"):
-    pages.learning_curves(pilot, f"{study.profile} pilot")
+show.learning_curves(page, "pilot")
 
-# %% [markdown]
-# Metrics of arms on this page are those of **validation**. What is a test metric of anything but
-# baselines is read by the verdict code alone, once, after the confirm stage.
+# %% tags=["remove-input"]
+show.sealed(page)

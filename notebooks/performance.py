@@ -12,15 +12,13 @@
 
 # %% [markdown]
 # # Performance
-#
-# | | |
-# |---|---|
-# | **Claim under test** | `deepaug` trains the same networks on the same data faster than what a researcher would use instead, and its transforms cost next to nothing |
-# | **Times** | samples per second end to end (data, views, forward, backward, step), beside lightly {cite}`lightly`, sentence-transformers {cite}`sbert` and PyGCL {cite}`pygcl` |
-# | **Checks** | whether both sides have learnt the same after the same training |
-# | **Needs** | nothing: it reads `benchmarks/records/` and times nothing itself |
-# | **Takes** | seconds; to measure again, `make benchmark` takes about an hour on two idle cores |
-#
+
+# %% tags=["remove-input", "remove-stderr"]
+from deepaug.pages import show
+
+show.header("performance")
+
+# %% [markdown]
 # Arms take turns, round after round; warm-up steps do not count. Beside the peers each turn of each arm is a
 # process of its own; the parts of a step, the cost of transforms and growth are timed within one process. A
 # figure is a median over rounds with the range, and a ratio is taken within its round. Aims are goals of

@@ -17,16 +17,12 @@
 # is judged. Rules and settings are data, in `deepaug/studies/claims.yaml` and `deepaug/studies/profiles/`; all tables on
 # this page are made from them. The rules were committed before the first run that they judge, and the
 # repository's history shows the order.
-#
-# | | |
-# |---|---|
-# | **Needs** | nothing |
-# | **Takes** | seconds |
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import figures, protocol
+from deepaug.pages import figures, protocol, show
 
 figures.use_style()
+show.header("protocol")
 
 # %% [markdown]
 # ## What is compared

@@ -8,11 +8,11 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from deepaug.pages import figures
-from deepaug.pages import page as pages
+from deepaug.pages import figures, show
 from deepaug.studies import catalogue
 from deepaug.studies.study import Entry
 from deepaug.training import registry
+from deepaug.verdicts import effects
 
 
 def recorded(arm="baseline", seed=0, knn=50.0, objective="contrastive", base="", **changes):
@@ -30,7 +30,7 @@ def arm(knn, seed=0, **changes):
 
 
 def gain_of(*found, against="baseline"):
-    return list(figures.gains(figures.frame(found), "knn", against)["gain"])
+    return list(effects.gains(effects.frame(found), "knn", against)["gain"])
 
 
 @pytest.fixture(autouse=True)
@@ -81,17 +81,17 @@ def test_other_precisions_are_not_paired():
 
 
 def test_test_metrics_of_arms_are_not_read():
-    assert figures.frame([recorded()], "test")["knn"].tolist() == [99.0]
+    assert effects.frame([recorded()], "test")["knn"].tolist() == [99.0]
     for judged in (arm(53.0), recorded("no-augmentation", view_strength=0.0)):
         with pytest.raises(ValueError, match="verdict code alone"):
-            figures.frame([recorded(), judged], "test")
+            effects.frame([recorded(), judged], "test")
 
 
 def test_twins_are_told_apart_by_line_and_dots():
     found = [recorded(seed=s, objective=o) for s in (0, 1) for o in figures.TWINS]
     found += [arm(51.0 + s, s, objective=o) for s in (0, 1) for o in figures.TWINS]
     _, ax = plt.subplots()
-    figures.gain_by_depth(ax, figures.frame(found), "knn", ("stem",), "")
+    figures.gain_by_depth(ax, effects.frame(found), "knn", ("stem",), "")
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["dropout 0.5, contrastive", "dropout 0.5, supervised"]
     faces = {line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
@@ -101,7 +101,7 @@ def test_twins_are_told_apart_by_line_and_dots():
 def test_the_frame_of_shared_panels_holds_the_dots_of_all():
     _, axes = figures.panels(2)
     for ax, base, knn in zip(axes.flat, "AB", (90.0, 30.0), strict=True):
-        table = figures.frame([recorded(base=base), arm(knn, base=base)])
+        table = effects.frame([recorded(base=base), arm(knn, base=base)])
         figures.gain_by_depth(ax, table, "knn", ("stem",), base)
     low, high = axes.flat[0].get_ylim()
     assert low < -20 and high > 40
@@ -110,7 +110,7 @@ def test_the_frame_of_shared_panels_holds_the_dots_of_all():
 def test_forest_has_a_row_for_each_arm():
     found = [recorded(), arm(53.0), recorded("no-augmentation", 0, 30.0, view_strength=0.0)]
     _, ax = plt.subplots()
-    figures.forest(ax, figures.frame(found), "knn", "")
+    figures.forest(ax, effects.frame(found), "knn", "")
     rows = [label.get_text() for label in ax.get_yticklabels()]
     assert rows == ["stem dropout 0.5", "no-augmentation"]
 
@@ -125,13 +125,13 @@ def test_gradient_norms_show_zero():
 
 def test_parts_of_a_study_come_apart_in_order():
     found = [recorded(base="B"), recorded(base="A"), recorded(seed=1, base="B")]
-    assert {label: len(part) for label, part in pages.by_base(found).items()} == {"B": 2, "A": 1}
+    assert {label: len(part) for label, part in effects.by_base(found).items()} == {"B": 2, "A": 1}
 
 
 def test_a_collapsed_training_is_told_beside_diverged_ones():
     entry, record = arm(20.0)
     record["curve"] = [{"epoch": 2, "loss": 4.595}]  # log(2·50 − 1)
-    told = figures.effects(figures.frame([recorded(), (entry, record)]), "knn").data
+    told = effects.summary(effects.frame([recorded(), (entry, record)]), "knn")
     assert told["collapsed"].tolist() == [0, 1] and told["diverged"].tolist() == [0, 0]
 
 
@@ -146,7 +146,7 @@ def scale(**gains):
 
 
 def scale_told(*found):
-    return figures.scale_reached(figures.frame(found), "knn", 10.0, 1.0)
+    return effects.scale(list(found))
 
 
 def test_scale_is_the_mean_over_data_sets():
@@ -169,16 +169,16 @@ def test_nothing_is_told_of_a_scale_that_lacks_a_data_set():
 def test_conditions_tell_crops_sentences_and_nodes():
     text = {"modality": "text", "data": "lee", "encoder": "bert2", "view_size": 24}
     crops = recorded(**text, views="crops", pairs="halves")
-    assert "crops of 24 tokens" in figures.conditions([crops])
-    assert "sentences of up to 24 tokens" in figures.conditions([recorded(**text, pairs="lee")])
+    assert "crops of 24 tokens" in show.conditions([crops])
+    assert "sentences of up to 24 tokens" in show.conditions([recorded(**text, pairs="lee")])
     nodes = recorded(modality="nodes", data="Cora", encoder="gcn3")
-    assert "views of all nodes" in figures.conditions([nodes])
+    assert "views of all nodes" in show.conditions([nodes])
 
 
 def test_every_primary_metric_has_a_label():
     trials = [entry.trial for n in catalogue.names("cpu") for entry in _planned(n, "cpu")]
     trials += [entry.trial for n in catalogue.names("quick") for entry in _planned(n, "quick")]
-    assert {registry.primary(trial) for trial in trials} == set(figures.METRICS)
+    assert {registry.primary(trial) for trial in trials} == set(effects.METRICS)
 
 
 def _planned(name, profile):

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug import cli
+from deepaug import cli, plain
 from deepaug.pages import notebooks
-from deepaug.pages.notebooks import check_injected, injected
 
 jupytext = pytest.importorskip("jupytext", reason="the book's tools are not installed")
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
@@ -16,7 +15,7 @@ papermill = pytest.importorskip("papermill", reason="the book's tools are not in
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 WITHOUT_PARAMETERS = {"method", "performance", "protocol"}
 DRAWS = re.compile(
-    r"\bplt\.(show|subplots)\(|\bpages\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
+    r"\bplt\.(show|subplots)\(|\bshow\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
     r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\("
 )
 
@@ -33,37 +32,50 @@ repeats = 3
 
 # %%
 from deepaug.pages import notebooks
-notebooks.check_injected(In, {"profile", "data", "layers", "strengths", "repeats"})
+notebooks.parameters(In, globals())
 print(profile, data, layers, strengths, repeats)
 """
 
 
-# What papermill injected
+# The parameters of the notebook that is being executed
+
+
+def parameters(*cells):
+    """As the notebook would have them that consists of these cells, executed in turn."""
+    namespace = {}
+    for cell in cells:
+        exec(cell, namespace)
+    return notebooks.parameters(["", *cells], namespace)
+
+
+DEFAULTS = "profile = 'quick'\nseeds = None  # such as [0]\n"
 
 
 @pytest.mark.parametrize(
-    ("history", "names"),
+    ("cells", "values"),
     [
-        ([], set()),
-        (["", "import deepaug", "profile = 'cpu'"], set()),
-        (["", "# Parameters\nprofile = 'cpu'\nseeds = [0, 1]\n"], {"profile", "seeds"}),
-        (["# Parameters\na = 1\n", "# Parameters\nb = {'c': [None, True]}\n"], {"a", "b"}),
-        (["x = 1  # Parameters\n"], set()),
-        (["# Parameters\nprofile: str = 'cpu'\n"], {"profile"}),
+        ([DEFAULTS], {"profile": "quick", "seeds": None}),
+        (["import math\nx = 1", "y = 2", DEFAULTS, "z = 3"], {"profile": "quick", "seeds": None}),
+        ([DEFAULTS, "# Parameters\nseeds = [0, 1]\n"], {"profile": "quick", "seeds": [0, 1]}),
+        ([DEFAULTS, "# Parameters\nprofile: str = 'cpu'\n"], {"profile": "cpu", "seeds": None}),
+        (["profile: str = 'quick'"], {"profile": "quick"}),
+        ([DEFAULTS, "seeds = [3]"], {"profile": "quick", "seeds": [3]}),  # by hand, in a cell
+        (["x = 1  # Parameters\n"], {}),
+        ([], {}),
     ],
 )
-def test_injected_names(history, names):
-    assert injected(history) == names
+def test_parameters_are_those_of_the_cell_that_assigns_a_profile(cells, values):
+    assert parameters(*cells) == values
 
 
-def test_known_parameters_pass():
-    check_injected(["# Parameters\nprofile = 'cpu'\n"], {"profile", "seeds"})
-    check_injected(["profil = 'cpu'\n"], {"profile"})  # of the page's own
+def test_a_cell_that_failed_does_not_matter():
+    history = ["", "%%bash (", DEFAULTS]
+    assert notebooks.parameters(history, {"profile": "cpu", "seeds": None})["profile"] == "cpu"
 
 
 def test_unknown_parameter_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="'profil'; nearest: 'profile'"):
-        check_injected(["# Parameters\nprofil = 'cpu'\n"], {"profile", "seeds"})
+        parameters(DEFAULTS, "# Parameters\nprofil = 'cpu'\n")
 
 
 # Execution
@@ -171,11 +183,11 @@ def test_a_page_is_executed_with_its_parameters_and_a_failing_cell_is_named(sour
     output = notebooks.execute("other", {"repeats": 5}, tmp_path / "page.ipynb")
     text = output.read_text()
     assert "quick None None None 5" in text and "injected-parameters" in text
-    (sources / "other.py").write_text(PAGE.replace('"repeats"', '"times"'))
-    with pytest.raises(ValueError) as caught:
+    failing = PAGE.replace("notebooks.parameters(In, globals())", "raise ValueError(repeats)")
+    (sources / "other.py").write_text(failing)
+    with pytest.raises(ValueError, match=r"failed in cell 3: ValueError: 5; see ") as caught:
         notebooks.execute("other", {"repeats": 5}, output)
-    message = str(caught.value)
-    assert "unknown parameter: 'repeats'" in message and str(output) in message
+    assert str(output) in str(caught.value)
     assert [p.name for p in tmp_path.glob("*.ipynb")] == ["page.ipynb"]
 
 
@@ -198,17 +210,18 @@ def test_page_is_a_percent_script_with_a_title(page):
 
 
 def test_page_tells_what_it_needs_and_how_long_it_takes(page):
-    header = cells(page)[0].source
-    assert "**Needs**" in header and "**Takes**" in header
-    assert "**Claim under test**" in header or page.stem in WITHOUT_PARAMETERS
+    told = plain.load("pages.yaml", (page.parent / "pages.yaml").read_text())["headers"][page.stem]
+    assert {"Needs", "Takes"} <= set(told)
+    assert "Claim under test" in told or page.stem in WITHOUT_PARAMETERS
+    assert f'show.header("{page.stem}")' in page.read_text()
 
 
-def test_page_checks_its_parameters(page):
+def test_page_takes_its_parameters_from_one_cell(page):
     tagged = [c for c in cells(page) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == (page.stem not in WITHOUT_PARAMETERS)
     for cell in tagged:
-        (check,) = re.findall(r"check_injected\(\s*In, (\{.*?\})", page.read_text(), re.DOTALL)
-        assert set(re.findall(r"\w+", check)) == injected([f"# Parameters\n{cell.source}"])
+        assert notebooks.parameters([cell.source], dict.fromkeys(notebooks._defaults(page.stem)))
+        assert f'show.open_page("{page.stem}", In, globals())' in page.read_text()
 
 
 def test_every_figure_has_a_text_for_who_cannot_see_it(page):

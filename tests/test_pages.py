@@ -8,11 +8,11 @@ import tiny
 
 matplotlib.use("Agg")
 
-from deepaug.pages import notebooks
-from deepaug.pages import page as pages
+from deepaug.pages import notebooks, show
 from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Entry
 from deepaug.training.trial import Trial
+from deepaug.verdicts import effects
 
 
 def recorded(arm="baseline", seed=0, knn=50.0, base="", **changes):
@@ -34,7 +34,7 @@ def live(trained, untrained, **where):
 
 
 def test_learnt_is_the_mean_gain_and_the_range_of_the_trained():
-    told = pages.learnt(live([60.0, 62.0, 67.0], [50.0, 54.0, 52.0]))
+    told = effects.learnt(live([60.0, 62.0, 67.0], [50.0, 54.0, 52.0]))
     assert (told.metric, told.seeds) == ("knn", 3)
     assert told.gain == pytest.approx(11.0) and told.spread == pytest.approx(7.0)
     assert told.enough and "+11.0 points" in str(told) and "range over 7.0" in str(told)
@@ -45,18 +45,18 @@ def test_learnt_is_the_mean_gain_and_the_range_of_the_trained():
     [([60.0, 70.0], [55.0, 55.0]), ([60.0, 60.0], [60.0, 60.0]), ([60.0, 70.0], [50.0, 60.0])],
 )
 def test_a_gain_within_the_seeds_spread_is_not_enough(trained, untrained):
-    assert not pages.learnt(live(trained, untrained)).enough
+    assert not effects.learnt(live(trained, untrained)).enough
 
 
 def test_seeds_count_by_the_mean_of_their_data_sets():
     found = live([60.0, 62.0], [50.0, 50.0], base="A") + live([80.0, 76.0], [50.0, 50.0], base="B")
-    told = pages.learnt(found)
+    told = effects.learnt(found)
     assert told.gain == pytest.approx(19.5) and told.spread == pytest.approx(1.0)
 
 
 def test_arms_do_not_count_as_learnt():
     arm = recorded("pooled dropout 0.5", 0, 99.0, layer="pooled", transform="dropout", strength=0.5)
-    assert pages.learnt([*live([60.0], [50.0]), arm]).trained == 60.0
+    assert effects.learnt([*live([60.0], [50.0]), arm]).trained == 60.0
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_arms_do_not_count_as_learnt():
 )
 def test_nothing_is_learnt_where_a_seed_is_lacking_or_diverged(found):
     with pytest.raises(ValueError, match=r"same seeds|diverged"):
-        pages.learnt(found)
+        effects.learnt(found)
 
 
 def test_twins_of_text_with_pairs_are_held_against_each_other_by_topics():
     text = {"modality": "text", "data": "wordnet-brown", "encoder": "bert2"}
-    assert pages.by_labels(Trial(**text, pairs="sts")) == "probe"
-    assert pages.by_labels(Trial(**text)) == "knn"
-    assert pages.by_labels(Trial()) == "knn"
+    assert effects.by_labels(Trial(**text, pairs="sts")) == "probe"
+    assert effects.by_labels(Trial(**text)) == "knn"
+    assert effects.by_labels(Trial()) == "knn"
 
 
 # Records of larger profiles
@@ -108,41 +108,58 @@ def pca(study):
 
 
 def test_superseded_are_the_records_of_an_earlier_protocol(study):
-    assert pages.superseded(study) == (0, 0)
+    assert effects.superseded(study) == (0, 0)
     write(study, *(replace(trial, protocol=2) for trial in pca(study)))
-    assert pages.superseded(study) == (2, 0)
+    assert effects.superseded(study) == (2, 0)
     write(study, pca(study)[0])
-    assert pages.superseded(study) == (2, 1)
+    assert effects.superseded(study) == (2, 1)
 
 
 def test_records_of_what_did_not_change_are_not_superseded(study):
     write(study, *(entry.trial for entry in study.stage_entries("pilot")))
-    assert pages.superseded(study) == (0, 0)
+    assert effects.superseded(study) == (0, 0)
 
 
 def page(study):
-    return pages.Page(study, "pilot", [], [study])
+    return show.Page(study, [], [study])
 
 
 def shown(monkeypatch):
     told = []
-    monkeypatch.setattr(pages, "display", lambda what: told.append(getattr(what, "data", what)))
+    monkeypatch.setattr(show, "display", lambda what: told.append(getattr(what, "data", what)))
     return told
 
 
 def test_a_page_says_why_records_of_pca_count_no_longer(study, monkeypatch):
     told = shown(monkeypatch)
-    pages.show_superseded(page(study))
-    assert told == []
+    show.progress(page(study))
+    assert "PCA trained wrongly" not in str(told)
     write(study, *(replace(trial, protocol=2) for trial in pca(study)))
-    pages.show_superseded(page(study))
-    assert "until protocol 3" in told[0] and "\npage 2 were" in told[0] and "0 of them" in told[0]
+    show.progress(page(study))
+    assert "until protocol 3" in told[-1]
+    assert "page 2 were" in told[-1] and "0 of them" in told[-1]
+
+
+def test_what_a_page_says_depends_on_the_rules(monkeypatch, study):
+    told = shown(monkeypatch)
+    show.sealed(page(study))
+    show.progress(page(replace(study, name="graphs")))
+    assert "after the confirm stage" in told[0] and told[1].endswith("No verdict follows.")
+
+
+def test_every_header_is_of_a_page_and_names_claims_by_the_rules(monkeypatch):
+    told = shown(monkeypatch)
+    headers = show._texts()["headers"]
+    assert sorted(headers) == sorted(path.stem for path in notebooks.SOURCES.glob("*.py"))
+    show.header("vision")
+    claim = rulebook.rules()["claims"]["C1"]["claim"]
+    assert f"| **Claim under test** | C1: {claim} |" in told[0] and "rerun.md" in told[1]
 
 
 def test_configurations_that_tuned_the_baseline_are_no_baselines(study):
     for stage in ("pilot", "tuning"):
         write(study, *(entry.trial for entry in study.stage_entries(stage)))
-    arms = [(entry.arm, entry.trial.seed) for entry, _ in pages._untransformed(study)]
+    arms = [(entry.arm, entry.trial.seed) for entry, _ in effects.references(study)]
     assert arms == [(a, s) for s in (0, 1) for a in ("baseline", "untrained")] + [
         ("baseline", 2),
         ("baseline", 3),
@@ -153,36 +170,35 @@ def test_published_means_of_as_many_seeds_are_compared_by_their_errors(study):
     baseline = [e.trial for e in study.stage_entries("pilot") if e.arm == "baseline"]
     write(study, baseline[0], knn=50.0)
     theirs = {"mnist-5k": {"mean": 50.0, "deviation": 1.0, "seeds": 4}}
-    assert pages.published(study, theirs) == []  # of one seed there is no deviation
+    assert effects.published(study, theirs) == []  # of one seed there is no deviation
     write(study, baseline[1], knn=52.0)
-    (row,) = pages.published(study, theirs)
+    (row,) = effects.published(study, theirs)
     assert row["difference"] == "+1.00" and row["two standard errors"] == "2.24"
     assert row["within"] == "yes"
-    (row,) = pages.published(study, {"mnist-5k": {**theirs["mnist-5k"], "mean": 40.0}})
+    (row,) = effects.published(study, {"mnist-5k": {**theirs["mnist-5k"], "mean": 40.0}})
     assert row["within"] == "no"
 
 
 @pytest.mark.parametrize(("mean", "met"), [(51.9, "yes"), (52.1, "no"), (40.0, "yes")])
 def test_published_means_without_seeds_may_be_missed_by_a_point(study, mean, met):
     write(study, *(e.trial for e in study.stage_entries("pilot") if e.arm == "baseline"), knn=51.0)
-    (row,) = pages.published(study, {"mnist-5k": {"mean": mean, "deviation": 0.4}})
+    (row,) = effects.published(study, {"mnist-5k": {"mean": mean, "deviation": 0.4}})
     assert row["no more than 1 point below"] == met
 
 
 def test_a_figure_of_arms_is_left_out_where_none_is_recorded(study):
     write(study, *(e.trial for e in study.stage_entries("pilot") if e.role == "baseline"))
-    pages.gain_by_depth(study.recorded("pilot"), "pilot")
+    show.gain_by_depth(page(study), "pilot")
     assert not matplotlib.pyplot.get_fignums()
 
 
 def test_standard_error():
-    assert pages.standard_error(1.5, 9) == 0.5
+    assert effects.standard_error(1.5, 9) == 0.5
 
 
 def test_every_study_outside_the_verdicts_says_why_on_a_page_of_its_own():
     folder = notebooks.SOURCES
     for name in rulebook.rules()["outside"]:
-        assert "pages.show_outside(page)" in (folder / f"{name}.py").read_text()
+        assert f'show.outside("{name}")' in (folder / f"{name}.py").read_text()
     for name in rulebook.rules()["bases"]:
-        text = (folder / f"{name}.py").read_text()
-        assert "pages.show_learnt(page)" in text and "pages.show_scale(page)" in text
+        assert "show.scale(page" in (folder / f"{name}.py").read_text()

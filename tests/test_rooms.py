@@ -1,6 +1,8 @@
 """Floors of the package: a file imports from its own floor or those below, never in a circle."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -91,3 +93,31 @@ def test_every_module_has_a_floor():
     assert {name.partition(".")[0] for name in modules(PACKAGE)} <= {
         *FLOORS, "__init__", "__main__", "validation", "plain",
     }
+
+
+# Machines that only train have neither. Lightning's torchmetrics draws where matplotlib is
+# installed, so it comes first, and what it has imported is hidden as well.
+WITHOUT_A_SCREEN = """
+import importlib, sys
+import lightning.pytorch
+for name in ("matplotlib", "seaborn", "IPython"):
+    for module in [m for m in sys.modules if m.partition(".")[0] == name]:
+        del sys.modules[module]
+    sys.modules[name] = None
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def test_nothing_below_the_pages_needs_matplotlib_or_jupyter():
+    # Each modality's task needs libraries of its own.
+    names = [
+        f"deepaug.{name}"
+        for name in modules(PACKAGE)
+        if FLOORS.index("method") <= floor(name) <= FLOORS.index("verdicts")
+        and not name.startswith("training.modalities.")
+    ]
+    assert {"deepaug.training.loop", "deepaug.verdicts.effects"} <= set(names)
+    command = [sys.executable, "-c", WITHOUT_A_SCREEN, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -10,17 +10,7 @@ from scipy import stats
 
 from deepaug.studies import rulebook
 from deepaug.verdicts import statistics
-from deepaug.verdicts.statistics import (
-    Effect,
-    Limits,
-    depth_p_values,
-    depth_taus,
-    holm,
-    jackknife_effect,
-    paired_effect,
-    pairs_needed,
-    ratio_of_means,
-)
+from deepaug.verdicts.statistics import Effect, Limits, paired_effect, pairs_needed
 
 LIMITS = Limits.of(rulebook.rules())
 
@@ -156,12 +146,12 @@ def test_negligible_depends_on_delta():
     ],
 )
 def test_holm_by_hand(p_values, adjusted):
-    assert holm(p_values) == pytest.approx(adjusted)
+    assert statistics.holm(p_values) == pytest.approx(adjusted)
 
 
 def test_holm_lies_between_the_raw_values_and_bonferroni():
     p_values = np.random.default_rng(0).uniform(0, 0.2, 20)
-    adjusted = np.array(holm(list(p_values)))
+    adjusted = np.array(statistics.holm(list(p_values)))
     assert (p_values <= adjusted).all() and (adjusted <= np.minimum(1, 20 * p_values)).all()
     assert (np.diff(adjusted[np.argsort(p_values)]) >= 0).all()
 
@@ -230,23 +220,25 @@ def test_taus_are_scipys(k, ties):
     gains = np.random.default_rng(k).normal(size=(20, k))
     gains = gains.round() if ties else gains
     expected = [stats.kendalltau(np.arange(k), row).statistic for row in gains]
-    assert depth_taus(gains) == pytest.approx(np.nan_to_num(expected))  # all alike: nan, ours 0
+    assert statistics.depth_taus(gains) == pytest.approx(
+        np.nan_to_num(expected)
+    )  # all alike: nan, ours 0
 
 
 def test_taus_by_hand():
     gains = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 2, 1, 3], [1, 1, 1, 1]]
-    assert depth_taus(gains) == pytest.approx([1, -1, 4 / 6, 0])
+    assert statistics.depth_taus(gains) == pytest.approx([1, -1, 4 / 6, 0])
 
 
 def test_gains_that_differ_by_rounding_are_tied():
-    assert depth_taus([[0.1 + 0.2, 0.3, 0.3]]) == pytest.approx([0])
-    assert depth_p_values([0.1 + 0.2, 0.3, 0.1 * 3]) == (1, 1)
+    assert statistics.depth_taus([[0.1 + 0.2, 0.3, 0.3]]) == pytest.approx([0])
+    assert statistics.depth_p_values([0.1 + 0.2, 0.3, 0.1 * 3]) == (1, 1)
 
 
 @pytest.mark.parametrize("gains", [[0.1, 0.2], [[0.1], [0.2]], [[0.1, math.nan]], [[[1.0, 2.0]]]])
 def test_gains_without_seeds_or_targets_are_refused(gains):
     with pytest.raises(ValueError, match="gains must be finite"):
-        depth_taus(gains)
+        statistics.depth_taus(gains)
 
 
 @pytest.mark.parametrize("k", [2, 4, 7, 8])
@@ -254,7 +246,9 @@ def test_permutation_p_is_scipys_exact_one(k):
     """Without ties: scipy counts them by another route."""
     for seed in range(5):
         profile = np.random.default_rng(seed).normal(size=k)
-        for found, side in zip(depth_p_values(profile), ("greater", "less"), strict=True):
+        for found, side in zip(
+            statistics.depth_p_values(profile), ("greater", "less"), strict=True
+        ):
             test = stats.kendalltau(np.arange(k), profile, method="exact", alternative=side)
             assert found == pytest.approx(test.pvalue)
 
@@ -268,20 +262,20 @@ def test_permutation_p_with_ties_counts_every_order(profile):
     ]
     seen, taus = np.nan_to_num(seen), np.nan_to_num(taus)
     expected = np.mean(taus >= seen - 1e-12), np.mean(taus <= seen + 1e-12)
-    assert depth_p_values(profile) == pytest.approx(expected)
+    assert statistics.depth_p_values(profile) == pytest.approx(expected)
 
 
 def test_permutation_p_by_hand():
     """Of four targets only the perfect order is rarer than 1 in 20: 1 of 24; the next, 4 of 24."""
-    assert depth_p_values([0, 1, 2, 3]) == pytest.approx((1 / 24, 1))
-    assert depth_p_values([3, 2, 1, 0]) == pytest.approx((1, 1 / 24))
-    assert depth_p_values([0, 1, 3, 2]) == pytest.approx((4 / 24, 23 / 24))
+    assert statistics.depth_p_values([0, 1, 2, 3]) == pytest.approx((1 / 24, 1))
+    assert statistics.depth_p_values([3, 2, 1, 0]) == pytest.approx((1, 1 / 24))
+    assert statistics.depth_p_values([0, 1, 3, 2]) == pytest.approx((4 / 24, 23 / 24))
 
 
 @pytest.mark.parametrize("profile", [[1.0], range(9), [0.0, math.nan], [[0.0, 1.0]]])
 def test_profiles_too_short_or_too_long_are_refused(profile):
     with pytest.raises(ValueError, match="2 to 8 finite gains"):
-        depth_p_values(profile)
+        statistics.depth_p_values(profile)
 
 
 def mean(values):
@@ -290,7 +284,7 @@ def mean(values):
 
 def test_jackknife_of_a_mean_is_the_paired_t_interval():
     arm, baseline = pairs(10)
-    found = jackknife_effect(lambda a, b: mean(a) - mean(b), arm, baseline)
+    found = statistics.jackknife_effect(lambda a, b: mean(a) - mean(b), arm, baseline)
     expected = paired_effect(arm, baseline)
     for name in ("mean", "low", "high", "n", "p_value"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name))
@@ -298,7 +292,7 @@ def test_jackknife_of_a_mean_is_the_paired_t_interval():
 
 def test_jackknife_of_a_ratio_by_hand():
     """1, 2, 3 over 2, 2, 5: 2/3; without each 5/7, 4/7 and 3/4, so that 3·2/3 - 2·these follow."""
-    found = jackknife_effect(ratio_of_means, [1, 2, 3], [2, 2, 5])
+    found = statistics.jackknife_effect(statistics.ratio_of_means, [1, 2, 3], [2, 2, 5])
     pseudo = np.array([2 - 10 / 7, 2 - 8 / 7, 2 - 6 / 4])
     reach = 4.302652729911275 * pseudo.std(ddof=1) / math.sqrt(3)
     assert found.mean == pytest.approx(pseudo.mean())
@@ -308,7 +302,7 @@ def test_jackknife_of_a_ratio_by_hand():
 def test_jackknife_frees_the_variance_of_its_bias():
     """Of the variance with divisor n it makes that with n - 1, exactly (Efron and Stein 1981)."""
     values = pairs(7)[0]
-    found = jackknife_effect(lambda x: np.var(x, -1), values)
+    found = statistics.jackknife_effect(lambda x: np.var(x, -1), values)
     assert found.mean == pytest.approx(np.var(values, ddof=1))
 
 
@@ -318,24 +312,24 @@ def test_jackknife_intervals_of_a_ratio_cover_it():
     for _ in range(2000):
         whole = random.normal(15, 1.5, 10)  # correlated: the more learnt, the more lost
         lost = 0.2 * whole + random.normal(0, 1, 10)
-        found = jackknife_effect(ratio_of_means, lost, whole)
+        found = statistics.jackknife_effect(statistics.ratio_of_means, lost, whole)
         covered += found.low <= 0.2 <= found.high
     assert covered / 2000 == pytest.approx(0.95, abs=0.015)
 
 
 def test_ratio_without_a_denominator_has_no_interval():
     for below in ([0.0, 0.0, 0.0], [-1.0, -2.0, -3.0], [5.0, -1.0, -1.0]):  # the last without one
-        found = jackknife_effect(ratio_of_means, [1.0, 1.0, 1.0], below)
+        found = statistics.jackknife_effect(statistics.ratio_of_means, [1.0, 1.0, 1.0], below)
         assert (found.low, found.high, found.p_value) == (-math.inf, math.inf, 1.0)
         assert verdict(found) == "inconclusive"
 
 
 def test_jackknife_of_one_seed_tells_nothing():
-    found = jackknife_effect(ratio_of_means, [1.0], [4.0])
+    found = statistics.jackknife_effect(statistics.ratio_of_means, [1.0], [4.0])
     assert (found.mean, found.low, found.n) == (0.25, -math.inf, 1)
 
 
 @pytest.mark.parametrize("columns", [(), ([],), ([1.0, 2.0], [1.0]), ([[1.0, 2.0]],)])
 def test_columns_that_do_not_pair_are_refused(columns):
     with pytest.raises(ValueError, match="do not pair"):
-        jackknife_effect(ratio_of_means, *columns)
+        statistics.jackknife_effect(statistics.ratio_of_means, *columns)

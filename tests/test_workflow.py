@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from deepaug.pages.page import Learnt
+from deepaug.verdicts.effects import Learnt
 
 LEARNING = Path(__file__).parents[1] / "workflow" / "check_learning.py"
 CHECK = Path(__file__).parents[1] / "workflow" / "check_site.py"
@@ -92,8 +92,8 @@ def learning(monkeypatch):
     spec.loader.exec_module(check)
 
     def main(**reached):
-        monkeypatch.setattr(check.pages, "open_page", lambda name: SimpleNamespace(live=name))
-        monkeypatch.setattr(check.pages, "learnt", lambda name: Learnt("knn", *reached[name], 3))
+        monkeypatch.setattr(check.show, "load", lambda name, _: SimpleNamespace(live=name))
+        monkeypatch.setattr(check.effects, "learnt", lambda name: Learnt("knn", *reached[name], 3))
         check.main()
 
     return main

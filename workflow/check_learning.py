@@ -6,14 +6,15 @@ repository's root; records that are missing are made.
 
 import sys
 
-from deepaug.pages import page as pages
+from deepaug.pages import show
 from deepaug.studies import rulebook
+from deepaug.verdicts import effects
 
 
 def main():
-    told = {name: pages.learnt(pages.open_page(name).live) for name in rulebook.rules()["bases"]}
-    lines = {name: f"{name} at quick: {learnt}" for name, learnt in told.items()}
-    if short := [lines[name] for name, learnt in told.items() if not learnt.enough]:
+    found = {name: effects.learnt(show.load(name, {}).live) for name in rulebook.rules()["bases"]}
+    lines = {name: f"{name} at quick: {learnt}" for name, learnt in found.items()}
+    if short := [lines[name] for name, learnt in found.items() if not learnt.enough]:
         sys.exit("\n".join(f"check_learning: too little: {line}" for line in short))
     print("\n".join(lines.values()))
 

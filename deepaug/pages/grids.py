@@ -10,7 +10,7 @@ from typing import Any
 
 from deepaug import plain
 from deepaug.pages import notebooks
-from deepaug.studies import catalogue, publish
+from deepaug.studies import publish
 
 UNUSUAL = r"[^A-Za-z0-9+,._-]+"  # in the name of a file
 
@@ -106,10 +106,9 @@ def file_names(name: str, points: list[dict[str, Any]]) -> list[str]:
 
 def _live_records(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of the table, of the records that a page's live run shows."""
-    profile = values.get("profile", "quick")
-    if name not in catalogue.names(profile):
+    study = notebooks.study_of(name, values)
+    if study is None:
         return []
-    study = catalogue.load(name, profile, **{n: v for n, v in values.items() if n != "profile"})
     return [
         {"stage": entry.stage, "arm": entry.name, **publish.row(study.profile, record)}
         for entry, record in study.recorded(study.live_stage)

@@ -2,11 +2,12 @@
 
 import ast
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deepaug.studies import catalogue
+from deepaug.studies.study import Study
 from deepaug.training import registry
 from deepaug.training.origin import PACKAGE
 from deepaug.validation import one_of
@@ -15,25 +16,48 @@ SOURCES = PACKAGE.parent / "notebooks"
 EXECUTED = PACKAGE.parent / "book" / "notebooks"
 
 
-def injected(history: list[str]) -> set[str]:
-    """Names that papermill's injected cell assigns, out of IPython's input history `In`.
+INJECTED = "# Parameters\n"  # how a cell begins that papermill injects
 
-    Papermill only warns of a parameter that a notebook does not know; a notebook that checks these
-    names does not run with a setting that was meant and had no effect.
+
+def parameters(history: Sequence[str], namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of the notebook that is being executed, by name.
+
+    They are the names in the cell that assigns a `profile` and does nothing but assign, so that
+    they stand in one place. Papermill only warns of a parameter that a notebook does not know; a
+    notebook that takes its own from here does not run with a setting that has no effect.
+
+    Args:
+        history: IPython's `In`, the cells executed so far.
+        namespace: the notebook's `globals()`.
+
+    Raises ValueError if papermill was given a parameter that is not among them.
     """
-    names: set[str] = set()
+    own = next((ns for cell in history if "profile" in (ns := _own_parameters(cell))), [])
     for cell in history:
-        if cell.startswith("# Parameters\n"):
-            for statement in ast.parse(cell).body:
-                targets = getattr(statement, "targets", [getattr(statement, "target", None)])
-                names |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return names
+        if cell.startswith(INJECTED):
+            for name in _assigned(ast.parse(cell).body):
+                one_of("parameter", name, sorted(own))
+    return {name: namespace[name] for name in own}
 
 
-def check_injected(history: list[str], allowed: set[str]) -> None:
-    """Raise ValueError if papermill was given a parameter that is not among `allowed`."""
-    for name in injected(history):
-        one_of("parameter", name, sorted(allowed))
+def _own_parameters(cell: str) -> list[str]:
+    """What a cell assigns, if it does nothing else and is the notebook's own."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # `In` has cells that failed, too
+        return []
+    assigns = all(isinstance(s, ast.Assign | ast.AnnAssign) for s in statements)
+    return _assigned(statements) if assigns and not cell.startswith(INJECTED) else []
+
+
+def _assigned(statements: Sequence[ast.stmt]) -> list[str]:
+    """The names that statements assign, in order."""
+    targets = [
+        target
+        for statement in statements
+        for target in getattr(statement, "targets", [getattr(statement, "target", None)])
+    ]
+    return list(dict.fromkeys(t.id for t in targets if isinstance(t, ast.Name)))
 
 
 def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None) -> Path:
@@ -86,21 +110,28 @@ def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None
 def values_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters checked against the notebook's own, relative paths made absolute."""
     one_of("notebook", name, sorted(path.stem for path in SOURCES.glob("*.py")))
-    allowed = injected([f"# Parameters\n{source}" for source in _defaults(name)])
     for given in parameters:
-        one_of(f"parameter of notebook {name}", given, sorted(allowed))
+        one_of(f"parameter of notebook {name}", given, sorted(_defaults(name)))
     values = dict(parameters)
-    _check_values(name, values)
+    study_of(name, values)
     _lead_from_here(values)
     return values
 
 
+def study_of(name: str, values: Mapping[str, Any]) -> Study | None:
+    """The study that a notebook reads with these parameters; None of a page that reads none."""
+    if name in catalogue.names(values.get("profile", "quick")):
+        return catalogue.load(name, **values)
+    return None
+
+
 def _defaults(name: str) -> list[str]:
-    """Source of the cells that hold a notebook's parameters."""
+    """The names of a notebook's parameters, from its cell of that tag."""
     import jupytext
 
     cells = jupytext.read(SOURCES / f"{name}.py").cells
-    return [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
+    tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
+    return [name for source in tagged for name in _own_parameters(source)]
 
 
 def _lead_from_here(values: dict[str, Any]) -> None:
@@ -112,10 +143,3 @@ def _lead_from_here(values: dict[str, Any]) -> None:
         given = values.get(name)
         if isinstance(given, str) and given not in named and Path(given).exists():
             values[name] = str(Path(given).absolute())
-
-
-def _check_values(name: str, values: dict[str, Any]) -> None:
-    profile = values.get("profile", "quick")
-    grid = {n: v for n, v in values.items() if n != "profile"}
-    if name in catalogue.names(profile):
-        catalogue.load(name, profile, **grid)

@@ -1,0 +1,358 @@
+"""What a page of an experiment shows, a function for each cell: a live run, and recorded ones.
+
+Texts that several pages share, and the table at the top of each, stand in notebooks/pages.yaml.
+"""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from deepaug import plain
+from deepaug.pages import figures, notebooks
+from deepaug.studies import catalogue, rulebook, sweep
+from deepaug.studies.study import Study
+from deepaug.training import registry
+from deepaug.training.trial import Trial, current_protocol
+from deepaug.validation import one_of
+from deepaug.verdicts import effects as runs
+from deepaug.verdicts.effects import Recorded, by_base
+
+LARGER = ("cpu", "gpu-small", "gpu")
+LIVE = "live"  # in the place of a stage: the run that is computed while the page is built
+# What a view is, of a modality, or where text is cropped.
+VIEWS = {
+    "vision": "views of {} pixels a side",
+    "text": "sentences of up to {} tokens",
+    "crops": "crops of {} tokens",
+    "nodes": "views of all nodes",
+    "graphs": "whole graphs",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A study as one page of the book shows it."""
+
+    study: Study
+    live: Recorded
+    larger: list[Study]  # read, never run
+
+    def recorded(self, stage: str) -> Iterator[tuple[Study, Recorded]]:
+        """Larger studies with records of a stage, and these; of `LIVE` the page's own."""
+        if stage == LIVE:
+            return iter([(self.study, self.live)])
+        return _recorded(self.larger, stage)
+
+
+def _recorded(studies: list[Study], stage: str) -> Iterator[tuple[Study, Recorded]]:
+    for study in studies:
+        if stage in study.stages and (found := study.recorded(stage)):
+            yield study, found
+
+
+def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -> Page:
+    """Run a page's live run with the notebook's parameters, and say on what it was computed.
+
+        page = show.open_page("vision", In, globals())
+
+    Args:
+        name: the study.
+        history, namespace: IPython's `In` and `globals()`; see `notebooks.parameters`.
+
+    Raises ValueError, in one line, for a parameter that is unknown or of wrong type.
+    """
+    figures.use_style()
+    page = load(name, notebooks.parameters(history, namespace))
+    _say(_texts()["live"])
+    for label, part in by_base(page.live).items():
+        _say(f"**{label}.** {conditions(part)}" if label else conditions(part))
+    if _kind(page.study) == "bases":
+        found = runs.learnt(page.live)
+        _say(f"{found}: it has {'' if found.enough else '**not** '}learnt more than that.")
+    return page
+
+
+def load(name: str, parameters: Mapping[str, Any]) -> Page:
+    """Run the small stage of a study where its records are missing, and find the larger ones.
+
+    Of a larger profile the page runs the pilot at most; long stages are for `deepaug run`.
+
+    Args:
+        parameters: as `catalogue.load` takes them, by name.
+    """
+    study = catalogue.load(name, **parameters)
+    stage = study.live_stage
+    one_of(f"stage of {name} at {study.profile}", stage, study.stages, "a page runs quick or pilot")
+    sweep.run(study.stage_entries(stage), study.store, sweep.local_workers(study.base))
+    larger = [other for other in _larger(name) if other.profile != study.profile]
+    if parts := parameters.get("parts"):
+        larger = [part for whole in larger for part in _with_parts(whole, parts)]
+    return Page(study, study.recorded(stage), larger)
+
+
+def _larger(name: str) -> list[Study]:
+    """A study at the larger profiles that have it."""
+    return [catalogue.load(name, p) for p in LARGER if name in catalogue.names(p)]
+
+
+def _with_parts(study: Study, parts: list[str]) -> list[Study]:
+    """The study with those parts that it has, if any."""
+    known = catalogue.parts(study)
+    wanted = [part for part in parts if part in known]
+    return [catalogue.load(study.name, study.profile, parts=wanted)] if wanted else []
+
+
+# Texts
+
+
+def _texts() -> dict[str, Any]:
+    path = notebooks.SOURCES / "pages.yaml"
+    return plain.load(path.name, path.read_text())
+
+
+def _say(text: str) -> None:
+    display(Markdown(text))
+
+
+def header(name: str) -> None:
+    """The table at the top of a page, and where it is told how to run it with other settings."""
+    texts, claims = _texts(), rulebook.rules()["claims"]
+    rows = [
+        (label, f"{text}: {claims[text]['claim']}" if text in claims else text)
+        for label, text in texts["headers"][name].items()
+    ]
+    table = ["| | |", "|---|---|", *(f"| **{label}** | {text} |" for label, text in rows)]
+    _say("\n".join(table))
+    if name in catalogue.names("quick"):
+        _say(texts["rerun"])
+
+
+def _kind(study: Study) -> str:
+    """Of which block of the rules a study is: "bases", "outside", or neither: "questions"."""
+    blocks = (block for block in ("bases", "outside") if study.name in rulebook.rules()[block])
+    return next(blocks, "questions")
+
+
+def outside(name: str) -> None:
+    """Why a study of a base that is outside the verdicts is here all the same."""
+    _say(_texts()["outside"].format(why=rulebook.rules()["outside"][name]))
+    _scale(_larger(name))
+
+
+def scale(page: Page, elsewhere: str = "") -> None:
+    """Whether the baselines of the larger profiles have learnt enough for a verdict.
+
+    Args:
+        elsewhere: the page of another base of the modality, which has not.
+    """
+    texts = _texts()
+    _say(texts["scale"])
+    if elsewhere:
+        _say(texts["scale_elsewhere"].format(name=elsewhere))
+    _scale(page.larger)
+
+
+def _scale(larger: list[Study]) -> None:
+    found = {study.profile: stage for study, stage in _recorded(larger, "scale")}
+    told = [f"**{profile}.** {runs.scale(stage)}" for profile, stage in found.items()]
+    for text in told or ["No scale stage is recorded yet."]:
+        _say(text)
+
+
+def sealed(page: Page) -> None:
+    """Of which split the metrics on this page are."""
+    _say(_texts()["sealed"][_kind(page.study)])
+
+
+def conditions(recorded: Recorded) -> str:
+    """One sentence: data, network, seeds, device, precision and time of these records."""
+    if not recorded:
+        return "No records."
+    records = {record["key"]: record for _, record in recorded}.values()
+    trials = [entry.trial for entry, _ in recorded]
+    minutes = max(1, round(sum(record["seconds"] for record in records) / 60))
+
+    def every(name: str) -> str:
+        values = sorted({getattr(trial, name) for trial in trials})
+        # 0 samples are all there are; 0 epochs are those of the untrained network.
+        told = [f"{v:,}" if isinstance(v, int) else v for v in values if v != 0 or name == "seed"]
+        return ", ".join(told) or "all"
+
+    devices = ", ".join(sorted({record["device"] for record in records}))
+    hub = registry.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own
+    width = "" if hub else f" of width {every('width')}"
+    views = "crops" if trials[0].views.startswith("crops") else trials[0].modality
+    size = VIEWS[views].format(every("view_size"))
+    return (
+        f"{len(records)} runs on {every('data')} ({every('samples')} samples), {every('encoder')}"
+        f"{width}, {size}, {every('epochs')} epochs; seeds {every('seed')}; {devices}, "
+        f"{every('precision')}, CPU threads each: {every('threads')}; "
+        f"runs took {minutes} minute{'s' if minutes > 1 else ''} in all."
+    )
+
+
+# Tables
+
+
+def effects(page: Page) -> None:
+    """The effects of the live run, a table for each modality or data set."""
+    for label, part in by_base(page.live).items():
+        if label:
+            _say(f"**{label}**")
+        _effects(part, runs.metric_of(page.study, part))
+
+
+def recorded(page: Page) -> None:
+    """Conditions and effects of every recorded stage that judges nothing, part by part."""
+    for stage in runs.SHOWN:
+        for study, found in page.recorded(stage):
+            for label, part in by_base(found).items():
+                where = " ".join(filter(None, (f"{study.profile}, {stage}", label)))
+                _say(f"**{where}.** {conditions(part)}")
+                _effects(part, runs.metric_of(study, part))
+
+
+def references(page: Page, also: tuple[str, ...] = ()) -> None:
+    """Test metrics of baselines, and of what is not trained, over all seeds recorded.
+
+    Args:
+        also: further metrics of the table.
+    """
+    for study in page.larger:
+        for label, part in by_base(runs.references(study)).items():
+            _say(f"**{study.profile}, test: {label or part[0][0].trial.data}**")
+            _effects(part, runs.primary(part), "test", also)
+
+
+def _effects(
+    part: Recorded, metric: str, split: str = "validation", also: tuple[str, ...] = ()
+) -> None:
+    table = runs.frame(part, split)
+    if metric in table:
+        also = [name for name in also if name in table]
+        summary = runs.summary(table, metric, also=also)
+        shown = figures.plain(summary).format({name: "{:.2f}" for name in ("mean", *also)})
+        display(shown)
+
+
+def progress(page: Page) -> None:
+    """What is recorded of the larger profiles, what follows from it, and what counts no longer."""
+    texts = _texts()
+    _say(f"{texts['larger']} {texts['verdict'].get(_kind(page.study), '')}")
+    rows = [
+        {"profile": study.profile, "stage": stage, "records": study.progress(stage)}
+        for study in page.larger
+        for stage in study.stages
+    ]
+    display(figures.plain(pd.DataFrame(rows), wrap=True))
+    for study in page.larger:
+        old, again = runs.superseded(study)
+        if old:
+            counts = {"old": old, "again": again, "protocol": current_protocol("pca")}
+            _say(f"**{study.profile}.** {texts['superseded'].format(**counts)}")
+
+
+def published(page: Page, arm: str = "baseline") -> None:
+    """How a recorded arm without a transform stands to the figures published of it."""
+    theirs = rulebook.rules()["published"][page.study.name]
+    if rows := [row for study in page.larger for row in runs.published(study, theirs, arm)]:
+        display(figures.plain(pd.DataFrame(rows)))
+    else:
+        _say("Nothing to compare is recorded yet.")
+
+
+# Figures: of the live run or of a recorded stage, one for each modality or data set
+
+
+def gain_by_depth(page: Page, stage: str = LIVE) -> None:
+    """Gain against depth, a panel for each modality or data set, all on one scale."""
+    for study, found in page.recorded(stage):
+        parts = {label: part for label, part in by_base(found).items() if _has_arms(part)}
+        if not parts:  # of the stage only the baseline is recorded
+            continue
+        _, axes = figures.panels(len(parts))
+        for ax, (label, part) in zip(axes.flat, parts.items(), strict=True):
+            trial, metric = part[0][0].trial, runs.metric_of(study, part)
+            title = f"{_title(study, stage, label or trial.data)} ({runs.METRICS[metric]})"
+            figures.gain_by_depth(ax, runs.frame(part), metric, targets(trial), title)
+        _finish(found)
+
+
+def scores(page: Page) -> None:
+    """The primary metric of each arm of the live run."""
+    for label, part in by_base(page.live).items():
+        figures.scores(_arms(part), runs.frame(part), runs.primary(part), label)
+        _finish(part)
+
+
+def differences(page: Page, stage: str = LIVE) -> None:
+    """The difference of each arm to the baseline."""
+    for title, part in _parts(page, stage):
+        figures.forest(_arms(part), runs.frame(part), runs.primary(part), title)
+        _finish(part)
+
+
+def learning_curves(page: Page, stage: str = LIVE) -> None:
+    """Training loss and primary metric by epoch; in the live run of the deepest target alone."""
+    for title, part in _parts(page, stage):
+        if stage == LIVE:
+            plain_or_deepest = ("none", targets(part[0][0].trial)[-1])
+            part = [r for r in part if r[0].trial.layer in plain_or_deepest]
+        figure, axes = plt.subplots(2, 1, figsize=(6.8, 6.6), sharex=True, layout="constrained")
+        figures.learning_curves(axes, part, runs.primary(part))
+        figure.suptitle(title)
+        _finish(part)
+
+
+def gradient_norms(page: Page, stage: str = LIVE) -> None:
+    """The gradient norm below the target by epoch."""
+    for title, part in _parts(page, stage):
+        _, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
+        figures.gradient_norms(ax, part, title)
+        _finish(part)
+
+
+def targets(trial: Trial) -> tuple[str, ...]:
+    """The layers of a trial's encoder, from the input on."""
+    return registry.layers(trial.modality, trial.encoder)
+
+
+def _parts(page: Page, stage: str) -> Iterator[tuple[str, Recorded]]:
+    """The records of a stage by modality or data set, each with the title of its figure."""
+    for study, found in page.recorded(stage):
+        for label, part in by_base(found).items():
+            yield _title(study, stage, label or part[0][0].trial.data), part
+
+
+def _title(study: Study, stage: str, of: str) -> str:
+    return (
+        f"{study.profile}: {of}" if stage == LIVE else f"{study.profile} {stage}, no verdict: {of}"
+    )
+
+
+def _arms(recorded: Recorded) -> Axes:
+    """Axes with a row for each arm."""
+    arms = {entry.arm for entry, _ in recorded}
+    return plt.subplots(figsize=(6.8, 1.0 + 0.34 * len(arms)), layout="constrained")[1]
+
+
+def _has_arms(part: Recorded) -> bool:
+    return any(entry.trial.layer != "none" for entry, _ in part)
+
+
+def _finish(recorded: Recorded) -> None:
+    """Show the figure at hand, and below it the records it is made of, each a link."""
+    plt.show()
+    links = " · ".join(
+        f'<a href="../../results/{entry.profile}/{record["key"]}.json">'
+        f"{html.escape(entry.name)}, seed {entry.trial.seed}</a>"
+        for entry, record in recorded
+    )
+    told = f"Made of {len(recorded)} record{'s' * (len(recorded) != 1)}"
+    display(HTML(f"<details><summary>{told}</summary><p>{links}</p></details>"))
