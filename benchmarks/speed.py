@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import yaml
 from IPython.display import HTML, Markdown, display
 
 from deepaug.pages.figures import COLOURS, plain
@@ -27,6 +28,12 @@ class Comparison:
     ours: str
     theirs: str
     aim: float | None = None
+
+
+def comparisons(group: str) -> list[Comparison]:
+    """Those of a group in comparisons.yaml."""
+    content = yaml.safe_load((Path(__file__).parent / "comparisons.yaml").read_text())
+    return [Comparison(**row) for row in content[group]]
 
 
 def recorded(name: str, folder: Path = RECORDS) -> list[dict[str, Any]]:
@@ -250,5 +257,4 @@ def _show_figure(name: str) -> None:
 
 
 def _show(rows: list[tuple], columns: tuple[str, ...]) -> None:
-    table = plain(pd.DataFrame(rows, columns=columns))
-    display(table.set_properties(**{"white-space": "normal"}))
+    display(plain(pd.DataFrame(rows, columns=columns), wrap=True))

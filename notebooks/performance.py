@@ -22,7 +22,8 @@ show.header("performance")
 # Arms take turns, round after round; warm-up steps do not count. Beside the peers each turn of each arm is a
 # process of its own; the parts of a step, the cost of transforms and growth are timed within one process. A
 # figure is a median over rounds with the range, and a ratio is taken within its round. Aims are goals of
-# engineering that stand in this page's source; they are no verdict rules, and nothing in the book rests on them.
+# engineering that stand in `benchmarks/comparisons.yaml`; they are no verdict rules, and nothing in the book rests on
+# them.
 
 # %% tags=["remove-input", "remove-stderr"]
 import sys
@@ -48,17 +49,7 @@ speed.show_conditions([
 # sides.
 
 # %% tags=["remove-input"]
-speed.show_comparisons([
-    speed.Comparison("ResNet-18, width 64, as documented", "vision", "resnet18 deepaug bfloat16", "resnet18 lightly float32", 2.0),
-    speed.Comparison("the same, float32 on both sides", "vision", "resnet18 deepaug float32", "resnet18 lightly float32", 1.1),
-    speed.Comparison("the same, bfloat16 on both sides", "vision", "resnet18 deepaug bfloat16", "resnet18 lightly bfloat16", 1.1),
-    speed.Comparison("ResNet-10 of the cpu profile, as documented", "vision", "narrow deepaug bfloat16", "narrow lightly float32", 2.2),
-    speed.Comparison("BERT of 4 blocks, width 256, as documented", "text", "deepaug bfloat16", "sentence-transformers float32", 1.8),
-    speed.Comparison("the same, float32 on both sides", "text", "deepaug float32", "sentence-transformers float32", 1.8),
-    speed.Comparison("crops of 20 Newsgroups, float32 on both sides", "crops", "deepaug float32", "sentence-transformers float32", 1.8),
-    speed.Comparison("GRACE on Cora, float32", "nodes", "deepaug", "PyGCL", 2.0),
-    speed.Comparison("GIN 3×32 on PROTEINS, float32", "graphs", "deepaug", "PyGCL", 3.0),
-])
+speed.show_comparisons(speed.comparisons("peers"))
 
 # %% mystnb={"image": {"alt": "Bars of images per second for each arm on ResNet-18: ours, lightly's and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
 speed.rates("vision", "ResNet-18, width 64", of="resnet18")
@@ -103,15 +94,7 @@ speed.show_agreement(
 # The ceiling is the encoder alone, forward and backward, on tensors that lie ready.
 
 # %% tags=["remove-input"]
-speed.show_comparisons([
-    speed.Comparison("ResNet-18, bfloat16", "vision", "resnet18 deepaug bfloat16", "resnet18 ceiling bfloat16", 0.9),
-    speed.Comparison("ResNet-18, float32", "vision", "resnet18 deepaug float32", "resnet18 ceiling float32", 0.9),
-    speed.Comparison("ResNet-10 of the cpu profile, bfloat16", "vision", "narrow deepaug bfloat16", "narrow ceiling bfloat16", 0.9),
-    speed.Comparison("BERT, float32", "text", "deepaug float32", "ceiling float32", 0.9),
-    speed.Comparison("BERT of crops, float32", "crops", "deepaug float32", "ceiling float32", 0.9),
-    speed.Comparison("GCN", "nodes", "deepaug", "ceiling", 0.9),
-    speed.Comparison("GIN", "graphs", "deepaug", "ceiling", 0.9),
-])
+speed.show_comparisons(speed.comparisons("limit"))
 
 # %% tags=["remove-input"]
 speed.show_parts()
@@ -125,7 +108,7 @@ speed.show_parts()
 # could reach.
 
 # %% tags=["remove-input"]
-speed.show_comparisons([speed.Comparison("GIN's ceiling over PyGCL", "graphs", "ceiling", "PyGCL")])
+speed.show_comparisons(speed.comparisons("gin"))
 
 # %% [markdown]
 # ## What a transform costs
@@ -154,11 +137,7 @@ speed.show_transform_cost({"dropout": 1.02, "pca": 1.10, "pca-truncate": 1.10})
 speed.rates("together", "several trials")
 
 # %% tags=["remove-input"]
-speed.show_comparisons([
-    speed.Comparison("side by side over one after another", "together", "side by side", "one after another"),
-    speed.Comparison("stacked, 2 trials, over side by side", "together", "stacked, 2 trials", "side by side"),
-    speed.Comparison("stacked, 4 trials, over side by side", "together", "stacked, 4 trials", "side by side"),
-])
+speed.show_comparisons(speed.comparisons("together"))
 
 # %% [markdown]
 # ## How cost grows

@@ -40,15 +40,15 @@ show.header("protocol")
 # Three bases enter the verdicts:
 
 # %% tags=["remove-input"]
-protocol.show(protocol.bases())
+protocol.table(protocol.bases())
 
 # %% [markdown]
 # A base enters only if its baseline beats random initialisation clearly (see Scale below). These do
-# not; what was recorded of them is kept and told, on pages of their own:
+# not; what was recorded of them is kept and shown, on pages of their own:
 # [sentences](sentences.ipynb) and [small graphs](graphs.ipynb).
 
 # %% tags=["remove-input"]
-protocol.show(protocol.outside())
+protocol.table(protocol.outside())
 
 # %% [markdown]
 # ### Ways of applying a transform
@@ -58,7 +58,7 @@ protocol.show(protocol.outside())
 # therefore also held against the same way without a transform, at p = 0.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.ways())
+protocol.table(protocol.ways())
 
 # %% [markdown]
 # ## Stages
@@ -67,16 +67,16 @@ protocol.show(protocol.ways())
 # alone. The number of seeds is fixed beforehand.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.stages())
+protocol.table(protocol.stages())
 
 # %% [markdown]
 # ## What is measured for each claim
 
 # %% tags=["remove-input"]
-protocol.show(protocol.claims())
+protocol.table(protocol.claims())
 
 # %% tags=["remove-input"]
-protocol.show_family()
+protocol.say("family")
 
 # %% [markdown]
 # ## Verdicts
@@ -84,23 +84,23 @@ protocol.show_family()
 # A **test** gets the first of these words that applies; what δ is stands below them.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.verdicts("test"))
+protocol.table(protocol.verdicts("test"))
 
 # %% tags=["remove-input"]
-protocol.show_deltas()
+protocol.say("deltas")
 
 # %% [markdown]
 # A **cell** is a claim in one modality. It gets the first of these words that applies to its tests:
 
 # %% tags=["remove-input"]
-protocol.show(protocol.verdicts("cell"))
+protocol.table(protocol.verdicts("cell"))
 
 # %% [markdown]
 # Always *at this scale*: that of the profile the records come from. *Inconclusive* is what an interval
 # says; it never stands for seeds, runs or controls that are missing.
 
 # %% tags=["remove-input"]
-protocol.show_diverged()
+protocol.say("diverged")
 
 # %% [markdown]
 # ## Controls
@@ -108,13 +108,13 @@ protocol.show_diverged()
 # Each takes one ingredient of an arm away.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.controls())
+protocol.table(protocol.controls())
 
 # %% [markdown]
-# References are not trained, and no controls: they are what a reader would use instead.
+# References are neither trained nor controls: they are what a reader would use instead.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.controls("references"))
+protocol.table(protocol.controls("references"))
 
 # %% [markdown]
 # ## Scale
@@ -123,7 +123,7 @@ protocol.show(protocol.controls("references"))
 # last stage, because a narrow network has little redundancy to drop.
 
 # %% tags=["remove-input"]
-protocol.show_scale_rules()
+protocol.say("scale")
 
 # %% [markdown]
 # ## Images
@@ -140,7 +140,7 @@ protocol.show_scale_rules()
 # files: slightly lossy, hence a name of its own.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.settings("vision"))
+protocol.table(protocol.settings("vision"))
 
 # %% [markdown]
 # ## Text
@@ -154,7 +154,7 @@ protocol.show(protocol.settings("vision"))
 # held-out document is to find the other half among all of them.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.settings("text"))
+protocol.table(protocol.settings("text"))
 
 # %% [markdown]
 # ## Graphs
@@ -166,7 +166,7 @@ protocol.show(protocol.settings("text"))
 # layers, which give four targets; GRACE's own two are run for its published figures.
 
 # %% tags=["remove-input"]
-protocol.show(protocol.settings("nodes"))
+protocol.table(protocol.settings("nodes"))
 
 # %% [markdown]
 # ## Budget

@@ -8,7 +8,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from deepaug.pages import figures, show
+from deepaug.pages import figures
+from deepaug.pages.page import conditions
 from deepaug.studies import catalogue
 from deepaug.studies.study import Entry
 from deepaug.training import registry
@@ -169,10 +170,10 @@ def test_nothing_is_told_of_a_scale_that_lacks_a_data_set():
 def test_conditions_tell_crops_sentences_and_nodes():
     text = {"modality": "text", "data": "lee", "encoder": "bert2", "view_size": 24}
     crops = recorded(**text, views="crops", pairs="halves")
-    assert "crops of 24 tokens" in show.conditions([crops])
-    assert "sentences of up to 24 tokens" in show.conditions([recorded(**text, pairs="lee")])
+    assert "crops of 24 tokens" in conditions([crops])
+    assert "sentences of up to 24 tokens" in conditions([recorded(**text, pairs="lee")])
     nodes = recorded(modality="nodes", data="Cora", encoder="gcn3")
-    assert "views of all nodes" in show.conditions([nodes])
+    assert "views of all nodes" in conditions([nodes])
 
 
 def test_every_primary_metric_has_a_label():

@@ -149,10 +149,10 @@ def test_what_a_page_says_depends_on_the_rules(monkeypatch, study):
 
 def test_every_header_is_of_a_page_and_names_claims_by_the_rules(monkeypatch):
     told = shown(monkeypatch)
-    headers = show._texts()["headers"]
+    headers = show.texts()["headers"]
     assert sorted(headers) == sorted(path.stem for path in notebooks.SOURCES.glob("*.py"))
     show.header("vision")
-    claim = rulebook.rules()["claims"]["C1"]["claim"]
+    claim = rulebook.rules()["claims"]["C1"]["claim"].rstrip(".")
     assert f"| **Claim under test** | C1: {claim} |" in told[0] and "rerun.md" in told[1]
 
 

@@ -248,10 +248,10 @@ def test_the_page_says_which_trials_are_dearest(monkeypatch):
         row("text", "text", "longer", hours=9.0, trials=9),
         row("vision", "vision", hours=2.0, trials=30),
     ]
-    assert "those of vision vision confirm: 240 core-seconds on the mean, **over**" in told(
+    assert "those of vision vision confirm: 240 core-seconds on average, **over**" in told(
         rows, monkeypatch
     )
-    assert "those of text text confirm: 100 core-seconds on the mean, within" in told(
+    assert "those of text text confirm: 100 core-seconds on average, within" in told(
         rows[:2], monkeypatch
     )
 

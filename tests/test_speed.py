@@ -120,6 +120,13 @@ def test_a_comparison_without_an_aim_reaches_none(written):
     assert row(shown[-1])[3:] == ["2.00 (2.00–2.00), n = 1", "", ""]
 
 
+@pytest.mark.parametrize("group", ["peers", "limit", "gin", "together"])
+def test_comparisons_are_of_arms_that_were_measured(group):
+    for compared in speed.comparisons(group):
+        for content in speed.recorded(compared.benchmark):
+            assert {compared.ours, compared.theirs} <= set(content["turns"])
+
+
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_committed_benchmarks_tell_what_they_ran_on(path):
     content = json.loads(path.read_text())

@@ -92,7 +92,7 @@ def learning(monkeypatch):
     spec.loader.exec_module(check)
 
     def main(**reached):
-        monkeypatch.setattr(check.show, "load", lambda name, _: SimpleNamespace(live=name))
+        monkeypatch.setattr(check.page, "load", lambda name, _: SimpleNamespace(live=name))
         monkeypatch.setattr(check.effects, "learnt", lambda name: Learnt("knn", *reached[name], 3))
         check.main()
 

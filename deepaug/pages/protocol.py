@@ -1,4 +1,4 @@
-"""The tables of the protocol page, out of the rules and the profiles: nothing is told twice."""
+"""The tables of the protocol page, from the rules and the profiles: nothing is said twice."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
-from deepaug.pages import figures
+from deepaug.pages import figures, show
 from deepaug.studies import batches, catalogue, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.trial import WAYS, Trial
@@ -21,10 +21,9 @@ BATCHES = {"nodes": "nodes in the loss of a step"}
 Rows = list[dict[str, Any]]
 
 
-def show(rows: Rows) -> None:
+def table(rows: Rows) -> None:
     """Show rows as a table whose cells wrap."""
-    table = figures.plain(pd.DataFrame(rows))
-    display(table.set_properties(**{"white-space": "normal", "vertical-align": "top"}))
+    display(figures.plain(pd.DataFrame(rows), wrap=True))
 
 
 # What is compared
@@ -51,8 +50,8 @@ def outside() -> Rows:
 
 def ways() -> Rows:
     """The ways of applying a transform."""
-    told = rulebook.rules()["ways"]
-    return [{"way": way, "the transform acts on": told[way]} for way in WAYS]
+    ruled = rulebook.rules()["ways"]
+    return [{"way": way, "the transform acts on": ruled[way]} for way in WAYS]
 
 
 # How it is judged
@@ -79,13 +78,14 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _purpose(stage: Mapping[str, Any]) -> str:
     if stage["judges"] and "purpose" not in stage:
         return "the verdicts; run once"
-    told = [stage[key] for key in ("purpose", "of", "at") if key in stage]
+    parts = [stage[key] for key in ("purpose", "of", "at") if key in stage]
     if "transforms" in stage:
-        told.append(f"{', '.join(stage['transforms'])} at p {_list(stage['strengths'])}")
-        told.append(f"ways: {', '.join(stage['ways'])}")
+        strengths = ", ".join(f"{p:g}" for p in stage["strengths"])
+        parts.append(f"{', '.join(stage['transforms'])} at p {strengths}")
+        parts.append(f"ways: {', '.join(stage['ways'])}")
     if "chooses" in stage:
-        told.append(f"chooses {stage['chooses']}")
-    return "; ".join(told) + ("; run once" if stage.get("runs") else "")
+        parts.append(f"chooses {stage['chooses']}")
+    return "; ".join(parts) + ("; run once" if stage.get("runs") else "")
 
 
 def claims() -> Rows:
@@ -107,55 +107,22 @@ def verdicts(of: str) -> Rows:
     ]
 
 
-def show_family() -> None:
-    """Which tests are corrected together."""
-    family, interval = rulebook.rules()["family"], rulebook.rules()["interval"]
-    display(
-        Markdown(
-            f"Intervals are {interval['kind']}, {100 * interval['confidence']:g} %, "
-            f"n = {interval['n']}; below n = {interval['shown_from']} the seeds' values are shown "
-            f"instead. {len(family['tests'])} tests of a modality are one **family**, all of its "
-            f"primary arm: {', '.join(family['tests'])}. Their p-values are corrected by "
-            f"{family['correction']}'s method at level {family['level']:g}; a test that is missing "
-            f"counts as p = {family['missing_test']:g}. All else is secondary and says so."
-        )
-    )
+def say(topic: str) -> None:
+    """Show what the rules say of a topic: "family", "deltas", "diverged" or "scale".
 
-
-def show_deltas() -> None:
-    """What counts as negligible."""
+    The sentences stand in notebooks/pages.yaml; what they say comes from the rules.
+    """
     rules = rulebook.rules()
-    delta = rules["vocabulary"]["delta"]
-    points = ", ".join(f"{modality} {delta[modality]:g}" for modality in rules["bases"])
-    told = f"δ in points: {points}; of Kendall's τ {delta['tau']:g}, of a share {delta['share']:g}."
-    display(Markdown(told))
-
-
-def show_diverged() -> None:
-    """How runs count that diverged."""
-    rule = rulebook.rules()["diverged"]
-    display(
-        Markdown(
-            f"A diverged run counts as {rule['counts_as']}; above {100 * rule['at_most']:g} % "
-            f"diverged runs of an arm nothing is supported. A training that *collapsed* (its loss "
-            f"ends where all features are alike) counts by its own score, and is told."
-        )
-    )
-
-
-def show_scale_rules() -> None:
-    """What a baseline has to reach."""
-    rule = rulebook.rules()["scale"]
-    least = ", ".join(f"{name} {count}" for name, count in rule["features_at_least"].items())
-    display(
-        Markdown(
-            f"The baseline must stand {rule['above_random_initialisation']:g} points above random "
-            f"initialisation, in every modality, or its base enters no verdict. The gain from "
-            f"doubling its epochs is reported, and should be below "
-            f"{rule['gain_from_doubled_epochs']['aim_below']:g} point. Features of the last stage, "
-            f"at least: {least}."
-        )
-    )
+    delta, least = rules["vocabulary"]["delta"], rules["scale"]["features_at_least"]
+    derived = {
+        "confidence": f"{100 * rules['interval']['confidence']:g} %",
+        "tests": ", ".join(rules["family"]["tests"]),
+        "number": len(rules["family"]["tests"]),
+        "deltas": ", ".join(f"{modality} {delta[modality]:g}" for modality in rules["bases"]),
+        "most_diverged": f"{100 * rules['diverged']['at_most']:g} %",
+        "features": ", ".join(f"{name} {count}" for name, count in least.items()),
+    }
+    display(Markdown(show.texts()["protocol"][topic].format(**rules, **derived)))
 
 
 def controls(kind: str = "controls") -> Rows:
@@ -170,7 +137,7 @@ def settings(modality: str) -> Rows:
     """The settings of a modality's own study, a column for each profile."""
     columns = {profile: _settings(catalogue.load(modality, profile)) for profile in PROFILES}
     return [
-        {"setting": name, **{profile: told[name] for profile, told in columns.items()}}
+        {"setting": name, **{profile: column[name] for profile, column in columns.items()}}
         for name in columns["cpu"]
     ]
 
@@ -178,15 +145,15 @@ def settings(modality: str) -> Rows:
 def _settings(study: Study) -> dict[str, str]:
     trial = study.base
     kind = trial.modality
-    told = {"data": ", ".join(base.trial.data for base in study.bases)}
+    found = {"data": ", ".join(base.trial.data for base in study.bases)}
     if kind in SAMPLES:
-        told[SAMPLES[kind]] = f"{trial.samples:,}" if trial.samples else "all"
+        found[SAMPLES[kind]] = f"{trial.samples:,}" if trial.samples else "all"
     if kind == "text":
-        told["evaluated on"] = "topics" if trial.pairs == "none" else trial.pairs
-    told["views"] = f"{trial.views}, strength {trial.view_strength:g}"
+        found["evaluated on"] = "topics" if trial.pairs == "none" else trial.pairs
+    found["views"] = f"{trial.views}, strength {trial.view_strength:g}"
     if kind in SIZES:
-        told[SIZES[kind]] = f"{trial.view_size}"
-    return told | {
+        found[SIZES[kind]] = f"{trial.view_size}"
+    return found | {
         "encoder": f"{trial.encoder}, width {trial.width}",
         "features": f"{features(trial)}",
         "epochs": f"{trial.epochs}",
@@ -222,7 +189,7 @@ def _origin(row: Mapping[str, Any]) -> str:
 
 def show_budget(rows: Rows) -> None:
     """The budget stage by stage, in hours on two cores."""
-    show(
+    table(
         [
             {
                 "study": row["study"],
@@ -244,52 +211,51 @@ def spent(rows: Rows) -> Rows:
     Returns:
         A row for each: "modality", "hours", "left", "allowed".
     """
-    allowed = rulebook.rules()["budget"]
-    told = []
-    for modality, hours in allowed["hours"].items():
-        apart = [row["study"] == "co-adaptation" for row in rows]
-        own = [r for r, a in zip(rows, apart, strict=True) if r["of"] == modality and not a]
-        told.append(_sum(modality, own, hours))
-        adapted = [r for r, a in zip(rows, apart, strict=True) if r["of"] == modality and a]
+    rules = rulebook.rules()["budget"]
+    found = []
+    for modality, allowed in rules["hours"].items():
+        own = [row for row in rows if row["of"] == modality]
+        adapted = [row for row in own if row["study"] == "co-adaptation"]
+        others = [row for row in own if row["study"] != "co-adaptation"]
+        found.append(_sum(modality, others, allowed))
         if adapted:
             name = f"{modality}, co-adaptation"
-            told.append(_sum(name, adapted, allowed["co_adaptation_hours"]))
-    return told
+            found.append(_sum(name, adapted, rules["co_adaptation_hours"]))
+    return found
 
 
 def _sum(name: str, rows: Rows, allowed: float) -> dict[str, Any]:
-    hours, left = (
-        sum(row[field] for row in rows) / CORES for field in ("core_hours", "core_hours_left")
-    )
+    hours, left = (sum(row[f] for row in rows) / CORES for f in ("core_hours", "core_hours_left"))
     return {"modality": name, "hours": hours, "left": left, "allowed": allowed}
 
 
 def show_spent(rows: Rows) -> None:
     """Whether the budget is kept, by modality and by trial, in sentences."""
-    rules = rulebook.rules()["budget"]
-    for told in spent(rows):
-        within = "within" if told["hours"] <= told["allowed"] else "**over**"
+    for row in spent(rows):
         sentence = (
-            f"**{told['modality']}**: {told['hours']:.1f} hours on {CORES} cores, {within} the "
-            f"{told['allowed']:g} allowed; {told['left']:.1f} are left to run."
+            f"**{row['modality']}**: {row['hours']:.1f} hours on {CORES} cores, "
+            f"{_within(row['hours'], row['allowed'])} the {row['allowed']:g} allowed; "
+            f"{row['left']:.1f} are left to run."
         )
         display(Markdown(sentence))
     apart = ("longer", "co-adaptation")
-    each = {
+    seconds = {
         f"{row['study']} {row['part']} {row['stage']}": row["core_hours"] * 3600 / row["trials"]
         for row in rows
         if row["trials"] and row["stage"] not in apart and row["study"] not in apart
     }
-    if each:
-        dearest = max(each, key=each.__getitem__)
-        within = "within" if each[dearest] <= rules["trial_core_seconds"] else "**over**"
-        display(
-            Markdown(
-                f"`longer` and co-adaptation apart, the dearest trials are those of {dearest}: "
-                f"{each[dearest]:.0f} core-seconds on the mean, {within} the "
-                f"{rules['trial_core_seconds']} allowed."
-            )
+    if seconds:
+        dearest, most = max(seconds, key=seconds.__getitem__), max(seconds.values())
+        allowed = rulebook.rules()["budget"]["trial_core_seconds"]
+        sentence = (
+            f"`longer` and co-adaptation apart, the dearest trials are those of {dearest}: "
+            f"{most:.0f} core-seconds on average, {_within(most, allowed)} the {allowed} allowed."
         )
+        display(Markdown(sentence))
+
+
+def _within(value: float, allowed: float) -> str:
+    return "within" if value <= allowed else "**over**"
 
 
 def hours(rows: Rows) -> None:
@@ -309,7 +275,3 @@ def hours(rows: Rows) -> None:
     ax.set(xlabel=f"hours on {CORES} cores; line: allowed", ylabel="")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     plt.show()
-
-
-def _list(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

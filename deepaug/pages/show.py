@@ -5,7 +5,6 @@ Texts that several pages share, and the table at the top of each, stand in noteb
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,45 +14,13 @@ from matplotlib.axes import Axes
 
 from deepaug import plain
 from deepaug.pages import figures, notebooks
-from deepaug.studies import catalogue, rulebook, sweep
+from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
+from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Study
 from deepaug.training import registry
 from deepaug.training.trial import Trial, current_protocol
-from deepaug.validation import one_of
 from deepaug.verdicts import effects as runs
 from deepaug.verdicts.effects import Recorded, by_base
-
-LARGER = ("cpu", "gpu-small", "gpu")
-LIVE = "live"  # in the place of a stage: the run that is computed while the page is built
-# What a view is, of a modality, or where text is cropped.
-VIEWS = {
-    "vision": "views of {} pixels a side",
-    "text": "sentences of up to {} tokens",
-    "crops": "crops of {} tokens",
-    "nodes": "views of all nodes",
-    "graphs": "whole graphs",
-}
-
-
-@dataclass(frozen=True)
-class Page:
-    """A study as one page of the book shows it."""
-
-    study: Study
-    live: Recorded
-    larger: list[Study]  # read, never run
-
-    def recorded(self, stage: str) -> Iterator[tuple[Study, Recorded]]:
-        """Larger studies with records of a stage, and these; of `LIVE` the page's own."""
-        if stage == LIVE:
-            return iter([(self.study, self.live)])
-        return _recorded(self.larger, stage)
-
-
-def _recorded(studies: list[Study], stage: str) -> Iterator[tuple[Study, Recorded]]:
-    for study in studies:
-        if stage in study.stages and (found := study.recorded(stage)):
-            yield study, found
 
 
 def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -> Page:
@@ -69,7 +36,7 @@ def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -
     """
     figures.use_style()
     page = load(name, notebooks.parameters(history, namespace))
-    _say(_texts()["live"])
+    _say(texts()["live"])
     for label, part in by_base(page.live).items():
         _say(f"**{label}.** {conditions(part)}" if label else conditions(part))
     if _kind(page.study) == "bases":
@@ -78,40 +45,11 @@ def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -
     return page
 
 
-def load(name: str, parameters: Mapping[str, Any]) -> Page:
-    """Run the small stage of a study where its records are missing, and find the larger ones.
-
-    Of a larger profile the page runs the pilot at most; long stages are for `deepaug run`.
-
-    Args:
-        parameters: as `catalogue.load` takes them, by name.
-    """
-    study = catalogue.load(name, **parameters)
-    stage = study.live_stage
-    one_of(f"stage of {name} at {study.profile}", stage, study.stages, "a page runs quick or pilot")
-    sweep.run(study.stage_entries(stage), study.store, sweep.local_workers(study.base))
-    larger = [other for other in _larger(name) if other.profile != study.profile]
-    if parts := parameters.get("parts"):
-        larger = [part for whole in larger for part in _with_parts(whole, parts)]
-    return Page(study, study.recorded(stage), larger)
-
-
-def _larger(name: str) -> list[Study]:
-    """A study at the larger profiles that have it."""
-    return [catalogue.load(name, p) for p in LARGER if name in catalogue.names(p)]
-
-
-def _with_parts(study: Study, parts: list[str]) -> list[Study]:
-    """The study with those parts that it has, if any."""
-    known = catalogue.parts(study)
-    wanted = [part for part in parts if part in known]
-    return [catalogue.load(study.name, study.profile, parts=wanted)] if wanted else []
-
-
 # Texts
 
 
-def _texts() -> dict[str, Any]:
+def texts() -> dict[str, Any]:
+    """What notebooks/pages.yaml says."""
     path = notebooks.SOURCES / "pages.yaml"
     return plain.load(path.name, path.read_text())
 
@@ -122,15 +60,15 @@ def _say(text: str) -> None:
 
 def header(name: str) -> None:
     """The table at the top of a page, and where it is told how to run it with other settings."""
-    texts, claims = _texts(), rulebook.rules()["claims"]
+    said, claims = texts(), rulebook.rules()["claims"]
     rows = [
-        (label, f"{text}: {claims[text]['claim']}" if text in claims else text)
-        for label, text in texts["headers"][name].items()
+        (label, f"{text}: {claims[text]['claim'].rstrip('.')}" if text in claims else text)
+        for label, text in said["headers"][name].items()
     ]
     table = ["| | |", "|---|---|", *(f"| **{label}** | {text} |" for label, text in rows)]
     _say("\n".join(table))
     if name in catalogue.names("quick"):
-        _say(texts["rerun"])
+        _say(said["rerun"])
 
 
 def _kind(study: Study) -> str:
@@ -141,8 +79,8 @@ def _kind(study: Study) -> str:
 
 def outside(name: str) -> None:
     """Why a study of a base that is outside the verdicts is here all the same."""
-    _say(_texts()["outside"].format(why=rulebook.rules()["outside"][name]))
-    _scale(_larger(name))
+    _say(texts()["outside"].format(why=rulebook.rules()["outside"][name]))
+    _scale(larger(name))
 
 
 def scale(page: Page, elsewhere: str = "") -> None:
@@ -151,15 +89,15 @@ def scale(page: Page, elsewhere: str = "") -> None:
     Args:
         elsewhere: the page of another base of the modality, which has not.
     """
-    texts = _texts()
-    _say(texts["scale"])
+    said = texts()
+    _say(said["scale"])
     if elsewhere:
-        _say(texts["scale_elsewhere"].format(name=elsewhere))
+        _say(said["scale_elsewhere"].format(name=elsewhere))
     _scale(page.larger)
 
 
-def _scale(larger: list[Study]) -> None:
-    found = {study.profile: stage for study, stage in _recorded(larger, "scale")}
+def _scale(studies: list[Study]) -> None:
+    found = {study.profile: stage for study, stage in recorded_of(studies, "scale")}
     told = [f"**{profile}.** {runs.scale(stage)}" for profile, stage in found.items()]
     for text in told or ["No scale stage is recorded yet."]:
         _say(text)
@@ -167,34 +105,7 @@ def _scale(larger: list[Study]) -> None:
 
 def sealed(page: Page) -> None:
     """Of which split the metrics on this page are."""
-    _say(_texts()["sealed"][_kind(page.study)])
-
-
-def conditions(recorded: Recorded) -> str:
-    """One sentence: data, network, seeds, device, precision and time of these records."""
-    if not recorded:
-        return "No records."
-    records = {record["key"]: record for _, record in recorded}.values()
-    trials = [entry.trial for entry, _ in recorded]
-    minutes = max(1, round(sum(record["seconds"] for record in records) / 60))
-
-    def every(name: str) -> str:
-        values = sorted({getattr(trial, name) for trial in trials})
-        # 0 samples are all there are; 0 epochs are those of the untrained network.
-        told = [f"{v:,}" if isinstance(v, int) else v for v in values if v != 0 or name == "seed"]
-        return ", ".join(told) or "all"
-
-    devices = ", ".join(sorted({record["device"] for record in records}))
-    hub = registry.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own
-    width = "" if hub else f" of width {every('width')}"
-    views = "crops" if trials[0].views.startswith("crops") else trials[0].modality
-    size = VIEWS[views].format(every("view_size"))
-    return (
-        f"{len(records)} runs on {every('data')} ({every('samples')} samples), {every('encoder')}"
-        f"{width}, {size}, {every('epochs')} epochs; seeds {every('seed')}; {devices}, "
-        f"{every('precision')}, CPU threads each: {every('threads')}; "
-        f"runs took {minutes} minute{'s' if minutes > 1 else ''} in all."
-    )
+    _say(texts()["sealed"][_kind(page.study)])
 
 
 # Tables
@@ -243,8 +154,8 @@ def _effects(
 
 def progress(page: Page) -> None:
     """What is recorded of the larger profiles, what follows from it, and what counts no longer."""
-    texts = _texts()
-    _say(f"{texts['larger']} {texts['verdict'].get(_kind(page.study), '')}")
+    said = texts()
+    _say(f"{said['larger']} {said['verdict'].get(_kind(page.study), '')}")
     rows = [
         {"profile": study.profile, "stage": stage, "records": study.progress(stage)}
         for study in page.larger
@@ -255,7 +166,7 @@ def progress(page: Page) -> None:
         old, again = runs.superseded(study)
         if old:
             counts = {"old": old, "again": again, "protocol": current_protocol("pca")}
-            _say(f"**{study.profile}.** {texts['superseded'].format(**counts)}")
+            _say(f"**{study.profile}.** {said['superseded'].format(**counts)}")
 
 
 def published(page: Page, arm: str = "baseline") -> None:
