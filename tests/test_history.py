@@ -299,13 +299,13 @@ def test_a_shallow_clone_cannot_be_checked(checkout, tmp_path_factory):
 
 
 def test_a_release_archive_has_no_history(tmp_path):
-    with pytest.raises(NoHistory, match="no git checkout"):
+    with pytest.raises(NoHistory, match="not a git checkout"):
         [*history.changes(tmp_path, yaml.safe_load(RULES), {})]
 
 
 @pytest.mark.parametrize(
     ("rules", "message"),
-    [("claims: [C1", "no YAML"), ("a list: no claims\nclaims: 3", "no mapping with claims")],
+    [("claims: [C1", "not YAML"), ("a list: no claims\nclaims: 3", "not a mapping with claims")],
 )
 def test_rules_that_cannot_be_read_are_told(checkout, rules, message):
     checkout.write(rules)

@@ -11,7 +11,6 @@ matplotlib.use("Agg")
 from deepaug.pages import notebooks, show
 from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Entry
-from deepaug.training.trial import Trial
 from deepaug.verdicts import effects
 
 
@@ -74,10 +73,10 @@ def test_nothing_is_learnt_where_a_seed_is_lacking_or_diverged(found):
 
 
 def test_twins_of_text_with_pairs_are_held_against_each_other_by_topics():
-    text = {"modality": "text", "data": "wordnet-brown", "encoder": "bert2"}
-    assert effects.by_labels(Trial(**text, pairs="sts")) == "probe"
-    assert effects.by_labels(Trial(**text)) == "knn"
-    assert effects.by_labels(Trial()) == "knn"
+    text = {"modality": "text", "data": "wordnet-brown", "encoder": "bert2", "pairs": "sts"}
+    for name, metric in (("supervised", "probe"), ("sentences", "spearman")):
+        assert effects.metric_of(catalogue.load(name), [recorded(**text)]) == metric
+    assert effects.metric_of(catalogue.load("supervised"), [recorded()]) == "knn"
 
 
 # Records of larger profiles
@@ -190,10 +189,6 @@ def test_a_figure_of_arms_is_left_out_where_none_is_recorded(study):
     write(study, *(e.trial for e in study.stage_entries("pilot") if e.role == "baseline"))
     show.gain_by_depth(page(study), "pilot")
     assert not matplotlib.pyplot.get_fignums()
-
-
-def test_standard_error():
-    assert effects.standard_error(1.5, 9) == 0.5
 
 
 def test_every_study_outside_the_verdicts_says_why_on_a_page_of_its_own():

@@ -62,14 +62,8 @@ def plain(table: pd.DataFrame, wrap: bool = False) -> Styler:
 
 def panels(number: int, height: float = 4.6) -> tuple[Figure, np.ndarray]:
     """Panels of full width below each other, on one scale, so that a phone shows them."""
-    return plt.subplots(
-        number,
-        1,
-        figsize=(6.4, height * number + 0.4),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (6.4, height * number + 0.4)
+    return plt.subplots(number, figsize=size, sharey=True, squeeze=False, layout="constrained")
 
 
 def gain_by_depth(

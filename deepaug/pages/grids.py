@@ -35,7 +35,7 @@ def execute(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; name a folder for the notebooks of a grid")
     points = combinations(grid)
-    # All of them are right before one runs.
+    # All of them are checked before one runs.
     values = [notebooks.values_of(name, {**parameters, **point}) for point in points]
     rows, failed = [], []
     files = [folder / file for file in file_names(name, points)]
@@ -47,8 +47,8 @@ def execute(
         except ValueError as error:
             failed.append(str(error))
             continue
-        told = {"notebook": output.name} | {n: _text(value) for n, value in point.items()}
-        rows += [told | row for row in _live_records(name, given)] or [told]
+        head = {"notebook": output.name} | {n: _text(value) for n, value in point.items()}
+        rows += [head | row for row in _live_records(name, given)] or [head]
     if rows:
         publish.write_table(pd.json_normalize(rows), folder / f"{name}.csv")
     if failed:
@@ -77,28 +77,28 @@ def combinations(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f"grid of {name}: {values!r} is not a list of one value or more")
-        told = [_text(value) for value in values]
-        if twice := [value for value in told if told.count(value) > 1]:
+        texts = [_text(value) for value in values]
+        if twice := [value for value in texts if texts.count(value) > 1]:
             raise ValueError(f"grid of {name}: {twice[0]} is given twice")
         axes.append([(name, value) for value in values])
     return [dict(point) for point in itertools.product(*axes)]
 
 
 def _text(value: Any) -> str:
-    """A value as a name of a file or a cell of a table tells it."""
+    """A value as it stands in a file's name or a cell of the table."""
     return json.dumps(value, separators=(",", ":"), default=str)
 
 
 def file_names(name: str, points: list[dict[str, Any]]) -> list[str]:
     """The file of each notebook: its name and what varies, in characters that any system takes.
 
-    Where two are told alike, or one is long, all are told apart by their number.
+    Where two would be alike, or one long, each also has its number.
     """
     stems = []
     for point in points:
         texts = {given: re.sub(UNUSUAL, "_", _text(value)) for given, value in point.items()}
-        told = (f"{given}={text.strip('_')}" for given, text in texts.items())
-        stems.append(".".join([name, *told]))
+        parts = (f"{given}={text.strip('_')}" for given, text in texts.items())
+        stems.append(".".join([name, *parts]))
     if len(set(stems)) < len(stems) or max(map(len, stems)) > 120:
         stems = [f"{stem[:120]}.{number}" for number, stem in enumerate(stems, start=1)]
     return [f"{stem}.ipynb" for stem in stems]

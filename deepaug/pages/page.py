@@ -85,8 +85,8 @@ def conditions(recorded: Recorded) -> str:
     def every(name: str) -> str:
         values = sorted({getattr(trial, name) for trial in trials})
         # 0 samples are all there are; 0 epochs are those of the untrained network.
-        told = [f"{v:,}" if isinstance(v, int) else v for v in values if v != 0 or name == "seed"]
-        return ", ".join(told) or "all"
+        texts = [f"{v:,}" if isinstance(v, int) else v for v in values if v != 0 or name == "seed"]
+        return ", ".join(texts) or "all"
 
     devices = ", ".join(sorted({record["device"] for record in records}))
     hub = registry.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own

@@ -261,14 +261,11 @@ def _within(value: float, allowed: float) -> str:
 def hours(rows: Rows) -> None:
     """A bar for each modality, stage by stage, and a line at what the rules allow."""
     allowed = rulebook.rules()["budget"]["hours"]
-    table = pd.DataFrame([r for r in rows if r["of"] in allowed and r["study"] != "co-adaptation"])
+    planned = [r for r in rows if r["of"] in allowed and r["study"] != "co-adaptation"]
+    by_stage = pd.DataFrame(planned).pivot_table("core_hours", "of", "stage", "sum", sort=False)
     _, ax = plt.subplots(figsize=(6.8, 3.6), layout="constrained")
-    by_stage = table.pivot_table(
-        index="of", columns="stage", values="core_hours", aggfunc="sum", sort=False
-    )
-    (by_stage.reindex(list(allowed)) / CORES).plot.barh(
-        stacked=True, ax=ax, colormap="viridis", width=0.6
-    )
+    shown = by_stage.reindex(list(allowed)) / CORES
+    shown.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.6)
     for row, most in enumerate(allowed.values()):
         ax.plot([most, most], [row - 0.4, row + 0.4], color=figures.COLOURS["pca"], lw=3)
     ax.invert_yaxis()

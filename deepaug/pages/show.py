@@ -59,7 +59,7 @@ def _say(text: str) -> None:
 
 
 def header(name: str) -> None:
-    """The table at the top of a page, and where it is told how to run it with other settings."""
+    """The table at the top of a page, and a link to how it is run with other settings."""
     said, claims = texts(), rulebook.rules()["claims"]
     rows = [
         (label, f"{text}: {claims[text]['claim'].rstrip('.')}" if text in claims else text)
@@ -73,8 +73,8 @@ def header(name: str) -> None:
 
 def _kind(study: Study) -> str:
     """Of which block of the rules a study is: "bases", "outside", or neither: "questions"."""
-    blocks = (block for block in ("bases", "outside") if study.name in rulebook.rules()[block])
-    return next(blocks, "questions")
+    rules = rulebook.rules()
+    return next((kind for kind in ("bases", "outside") if study.name in rules[kind]), "questions")
 
 
 def outside(name: str) -> None:
@@ -98,8 +98,8 @@ def scale(page: Page, elsewhere: str = "") -> None:
 
 def _scale(studies: list[Study]) -> None:
     found = {study.profile: stage for study, stage in recorded_of(studies, "scale")}
-    told = [f"**{profile}.** {runs.scale(stage)}" for profile, stage in found.items()]
-    for text in told or ["No scale stage is recorded yet."]:
+    stands = [f"**{profile}.** {runs.scale(stage)}" for profile, stage in found.items()]
+    for text in stands or ["No scale stage is recorded yet."]:
         _say(text)
 
 
@@ -114,9 +114,7 @@ def sealed(page: Page) -> None:
 def effects(page: Page) -> None:
     """The effects of the live run, a table for each modality or data set."""
     for label, part in by_base(page.live).items():
-        if label:
-            _say(f"**{label}**")
-        _effects(part, runs.metric_of(page.study, part))
+        _effects(f"**{label}**" if label else "", part, runs.metric_of(page.study, part))
 
 
 def recorded(page: Page) -> None:
@@ -124,9 +122,9 @@ def recorded(page: Page) -> None:
     for stage in runs.SHOWN:
         for study, found in page.recorded(stage):
             for label, part in by_base(found).items():
-                where = " ".join(filter(None, (f"{study.profile}, {stage}", label)))
-                _say(f"**{where}.** {conditions(part)}")
-                _effects(part, runs.metric_of(study, part))
+                where = f"{study.profile}, {stage} {label}".strip()
+                above = f"**{where}.** {conditions(part)}"
+                _effects(above, part, runs.metric_of(study, part))
 
 
 def references(page: Page, also: tuple[str, ...] = ()) -> None:
@@ -137,19 +135,25 @@ def references(page: Page, also: tuple[str, ...] = ()) -> None:
     """
     for study in page.larger:
         for label, part in by_base(runs.references(study)).items():
-            _say(f"**{study.profile}, test: {label or part[0][0].trial.data}**")
-            _effects(part, runs.primary(part), "test", also)
+            above = f"**{study.profile}, test: {label or part[0][0].trial.data}**"
+            _effects(above, part, runs.primary(part), "test", also)
 
 
 def _effects(
-    part: Recorded, metric: str, split: str = "validation", also: tuple[str, ...] = ()
+    above: str,
+    part: Recorded,
+    metric: str,
+    split: str = "validation",
+    also: tuple[str, ...] = (),
 ) -> None:
+    """A table of effects with a line above it."""
+    if above:
+        _say(above)
     table = runs.frame(part, split)
     if metric in table:
         also = [name for name in also if name in table]
         summary = runs.summary(table, metric, also=also)
-        shown = figures.plain(summary).format({name: "{:.2f}" for name in ("mean", *also)})
-        display(shown)
+        display(figures.plain(summary).format({name: "{:.2f}" for name in ("mean", *also)}))
 
 
 def progress(page: Page) -> None:
@@ -265,5 +269,5 @@ def _finish(recorded: Recorded) -> None:
         f"{html.escape(entry.name)}, seed {entry.trial.seed}</a>"
         for entry, record in recorded
     )
-    told = f"Made of {len(recorded)} record{'s' * (len(recorded) != 1)}"
-    display(HTML(f"<details><summary>{told}</summary><p>{links}</p></details>"))
+    count = f"Made of {len(recorded)} record{'s' * (len(recorded) != 1)}"
+    display(HTML(f"<details><summary>{count}</summary><p>{links}</p></details>"))

@@ -10,7 +10,7 @@ import pandas as pd
 from deepaug.studies import records, rulebook
 from deepaug.studies.study import Entry, Study
 from deepaug.training import registry
-from deepaug.training.trial import Trial, current_protocol
+from deepaug.training.trial import current_protocol
 from deepaug.verdicts.claims import counted
 from deepaug.verdicts.statistics import CONFIDENCE, mean_effect
 
@@ -42,23 +42,16 @@ def frame(
     recorded = list(recorded)
     if split == "test" and any(records.judged(entry.trial) for entry, _ in recorded):
         raise ValueError("test metrics of arms are read by the verdict code alone")
+    settings = ("data", "layer", "transform", "strength", "seed", "precision")
     rows = [
         {
-            "stage": entry.stage,
             "base": entry.base,
-            "modality": entry.trial.modality,
-            "data": entry.trial.data,
             "objective": entry.objective,
             "arm": entry.arm,
-            "layer": entry.trial.layer,
-            "transform": entry.trial.transform,
-            "strength": entry.trial.strength,
-            "seed": entry.trial.seed,
+            **{name: getattr(entry.trial, name) for name in settings},
             "status": record["status"],
             "collapsed": records.collapsed(record),
             "device": record["device"],
-            "precision": entry.trial.precision,
-            "seconds": record["seconds"],
             **record["metrics"].get(split, {}),
         }
         for entry, record in recorded
@@ -125,9 +118,9 @@ def summary(
         }
         for arm, runs in table.groupby(place, sort=False)
     ]
-    told = pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
     # What is the same in all rows is said above the table.
-    return told.drop(columns=[name for name in ("of", "training") if told[name].nunique() == 1])
+    return found.drop(columns=[name for name in ("of", "training") if found[name].nunique() == 1])
 
 
 def by_base(recorded: Recorded) -> dict[str, Recorded]:
@@ -144,20 +137,14 @@ def primary(recorded: Recorded) -> str:
 
 
 def metric_of(study: Study, recorded: Recorded) -> str:
-    """The metric that a page shows of a study's records of one base: the primary one, or of twins
-    the one that both are held against each other by."""
-    trial = recorded[0][0].trial
-    twins = any(stage.objectives for stage in study.stages.values())
-    return by_labels(trial) if twins else registry.primary(trial)
+    """The metric that a page shows of a study's records of one base.
 
-
-def by_labels(trial: Trial) -> str:
-    """The metric by which a supervised twin is held against the contrastive training.
-
-    It is the primary one, but for text that is evaluated on pairs: its twin learns topics, which a
-    linear probe reads out of both.
+    It is the primary one, but where twins are held against each other on text that is evaluated on
+    pairs: the supervised twin learns topics, which a linear probe reads out of both.
     """
-    return "probe" if trial.pairs != "none" else registry.primary(trial)
+    twins = any(stage.objectives for stage in study.stages.values())
+    by_topics = twins and recorded[0][0].trial.pairs != "none"
+    return "probe" if by_topics else primary(recorded)
 
 
 # Whether a baseline has learnt enough
@@ -297,20 +284,12 @@ def published(
             "difference": f"{difference:+.2f}",
         }
         if "seeds" in figure:
-            errors = ours.sem(), standard_error(figure["deviation"], figure["seeds"])
-            row["two standard errors"] = f"{2 * math.hypot(*errors):.2f}"
-            row["within"] = _yes(abs(difference) <= 2 * math.hypot(*errors))
+            theirs_error = figure["deviation"] / math.sqrt(figure["seeds"])
+            error = math.hypot(ours.sem(), theirs_error)
+            row["two standard errors"] = f"{2 * error:.2f}"
+            row["within"] = "yes" if abs(difference) <= 2 * error else "no"
         else:
-            told = f"no more than {BELOW_PUBLISHED:g} point below"
-            row[told] = _yes(difference >= -BELOW_PUBLISHED)
+            column = f"no more than {BELOW_PUBLISHED:g} point below"
+            row[column] = "yes" if difference >= -BELOW_PUBLISHED else "no"
         rows.append(row)
     return rows
-
-
-def standard_error(deviation: float, n: int) -> float:
-    """Of a mean over n values of that standard deviation."""
-    return deviation / math.sqrt(n)
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepaug.studies import catalogue
 
-# Blocks of the rules that judge nothing: figures to hold ours against, what is told beside the
+# Blocks of the rules that judge nothing: figures to hold ours against, what is shown beside the
 # verdicts, and what the runs may cost and come after. All others are common to all claims, which
 # stand in a block each and are compared one by one.
 JUDGE_NOTHING = ("published", "references", "outside", "budget", "order")
@@ -21,7 +21,7 @@ ABSENT = object()
 
 
 class NoHistory(ValueError):
-    """Nothing to ask: a release archive, or a machine without git."""
+    """There is no history to ask: a release archive, or a machine without git."""
 
 
 class HistoryError(ValueError):
@@ -116,11 +116,10 @@ def difference(before: Any, now: Any, place: str = "") -> str:
         return ""
     if before == now:
         return ""
-    told = f"was {_told(before)} and is {_told(now)}"
-    return f"{place} {told}" if place else told
+    return f"{place} was {_short(before)} and is {_short(now)}".lstrip()
 
 
-def _told(value: Any) -> str:
+def _short(value: Any) -> str:
     text = "absent" if value is ABSENT else repr(value)
     return text if len(text) <= 80 else f"{text[:79]}…"
 
@@ -133,7 +132,7 @@ class _History:
         self._of_commit: dict[str, str] = {}  # commit -> blob of its rules
         self._of_blob: dict[str, Any] = {}
         if not (checkout / ".git").exists():
-            raise NoHistory(f"{checkout} is no git checkout: nothing tells when records were added")
+            raise NoHistory(f"{checkout} is not a git checkout, which would say when records came")
         if self._git("rev-parse", "--is-shallow-repository") == "true":
             raise HistoryError(
                 f"{checkout} is a shallow clone, whose history does not tell when records were "
@@ -146,7 +145,7 @@ class _History:
                 ["git", "-C", str(self.checkout), *words], capture_output=True, check=True
             )
         except FileNotFoundError:
-            raise NoHistory("git is not installed: nothing tells when records were added") from None
+            raise NoHistory("git is not installed; it would say when records came") from None
         except subprocess.CalledProcessError as error:
             reason = (error.stderr.decode(errors="replace").strip().splitlines() or ["?"])[0]
             raise HistoryError(f"git {words[0]} failed in {self.checkout}: {reason}") from None
@@ -193,7 +192,9 @@ class _History:
             content = yaml.safe_load(self._git("cat-file", "blob", blob))
         except yaml.YAMLError as error:
             reason = str(error).splitlines()[0]
-            raise HistoryError(f"the rules of commit {commit[:12]} are no YAML: {reason}") from None
+            raise HistoryError(
+                f"the rules of commit {commit[:12]} are not YAML: {reason}"
+            ) from None
         if not isinstance(content, dict) or not isinstance(content.get("claims", {}), dict):
-            raise HistoryError(f"the rules of commit {commit[:12]} are no mapping with claims")
+            raise HistoryError(f"the rules of commit {commit[:12]} are not a mapping with claims")
         return content
