@@ -57,9 +57,8 @@ show.differences(page)
 show.progress(page)
 
 # %% [markdown]
-# The verdict on
-# C3 comes from the confirm stage, with the arm that each modality's screen chose, in its way, at its best
-# target after the input. The recorded pilots are of images and of the two studies that enter no verdict,
+# The verdict on C3 comes from the confirm stage, with the arm that each modality's screen chose, in its way,
+# at its best target after the input. The recorded pilots are of images and of the two studies that enter no verdict,
 # [sentences](sentences.ipynb) and [small graphs](graphs.ipynb).
 
 # %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]

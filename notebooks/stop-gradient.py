@@ -21,9 +21,8 @@ show.header("stop-gradient")
 # %% [markdown]
 # A detached target sends no gradient to the layers below it. Detached on both views, these layers never
 # learn; detached on the one transformed view, they learn from the plain view alone. The screen may choose
-# among these ways: the method is given its best. Two controls stand
-# beside: the *same mask* in both views, which leaves regularisation but no difference between views, and
-# Gaussian *noise* of the same norm.
+# among these ways: the method is given its best. Two controls stand beside: the *same mask* in both views,
+# which leaves regularisation but no difference between views, and Gaussian *noise* of the same norm.
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
@@ -73,9 +72,8 @@ show.gradient_norms(page)
 show.progress(page)
 
 # %% [markdown]
-# The effects
-# that C7 asks for, each way against the baseline and against both views with the gradient flowing, come
-# from the confirm stage. The recorded pilots are of images and of the two studies that enter no verdict,
+# The effects that C7 asks for, each way against the baseline and against both views with the gradient flowing,
+# come from the confirm stage. The recorded pilots are of images and of the two studies that enter no verdict,
 # [sentences](sentences.ipynb) and [small graphs](graphs.ipynb).
 
 # %% mystnb={"image": {"alt": "Difference of each arm to the baseline in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]

@@ -54,9 +54,8 @@ show.effects(page)
 show.progress(page)
 
 # %% [markdown]
-# The verdict on
-# C2, an interaction (gain by contrast minus gain of the twin), comes from the confirm stage. A twin is
-# transformed in its arm's way.
+# The verdict on C2, an interaction (gain by contrast minus gain of the twin), comes from the confirm stage. A
+# twin is transformed in its arm's way.
 #
 # The arms are those that the screen of contrastive training chose; a supervised screen might choose others.
 # C2 asks whether what helps contrast helps its twin, not which training gains more at its best.
