@@ -1,12 +1,11 @@
 """Records for others: one table of all of them, their schema, and a copy of each."""
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepaug.files import whole
 from deepaug.studies import records
 from deepaug.training.trial import Trial
 from deepaug.validation import one_of
@@ -66,16 +65,11 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ValueError(f"{path.parent} is no folder to write {path.name} to") from None
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     try:
-        WRITERS[path.suffix](frame, Path(partial))
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
+        with whole(path) as partial:
+            WRITERS[path.suffix](frame, partial)
     except ImportError:
         raise ValueError("Parquet needs pyarrow: pip install pyarrow; or write .csv") from None
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def bundle(root: Path, folder: Path) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from deepaug.files import whole
 from deepaug.training.origin import PACKAGE
 from deepaug.training.trial import Trial, current_protocol
 
@@ -85,21 +86,8 @@ class Store:
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
         with self._told():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(self.path(record["key"]), text)
-
-    def _write(self, path: Path, text: str) -> None:
-        handle, partial = tempfile.mkstemp(dir=self.folder, prefix=f".{path.stem}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(partial)
-            raise
+            with whole(self.path(record["key"])) as partial:
+                partial.write_text(text)
 
     def other_protocols(self) -> dict[int, int]:
         """How many records lie here that do not count, by the protocol they are of."""
