@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable
+from typing import Any
 
 
 class DataError(ValueError):
@@ -44,6 +45,26 @@ def share(what: str, given: object) -> float:
     if number and math.isfinite(given) and 0 <= given < 1:
         return float(given)
     raise ValueError(f"{what} must be a number with 0 <= {what} < 1, not {given!r}")
+
+
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def typed(what: str, given: object, kind: type) -> Any:
+    """Return `given` as `kind`, or raise a ValueError.
+
+    An int passes for a float, which must be finite; nothing else is converted.
+    """
+    if kind is float and type(given) is int and abs(given) < 2**53:
+        given = float(given)
+    if type(given) is not kind:
+        hint = ""
+        if kind is float and isinstance(given, str):
+            hint = " (in YAML without quotation marks, and 1.0e-3 rather than 1e-3)"
+        raise ValueError(f"{what} must be {_KINDS[kind]}, not {given!r}{hint}")
+    if kind is float and not math.isfinite(given):
+        raise ValueError(f"{what} must be finite, not {given!r}")
+    return given
 
 
 def enough(data: str, available: int, samples: int, batch_size: int, least: int = 1) -> int:

@@ -3,13 +3,12 @@
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from deepaug.training import registry
-from deepaug.validation import one_of, share
+from deepaug.validation import one_of, share, typed
 
 # Raise by hand whenever training or evaluation changes what a trial measures; records of another
 # protocol are then computed anew. tests/test_training.py holds a golden trial against it.
@@ -39,6 +38,11 @@ WAYS: dict[str, dict[str, str]] = {
 }
 POSITIVE = ("width", "view_size", "batch_size", "learning_rate", "temperature", "threads")
 NOT_NEGATIVE = ("samples", "view_strength", "epochs", "weight_decay", "seed")
+SHARES = ("held_out", "strength")
+
+
+def _field(default: Any, description: str) -> Any:
+    return dataclasses.field(default=default, metadata={"description": description})
 
 
 @dataclass(frozen=True)
@@ -46,21 +50,20 @@ class Trial:
     """One training run. Raises ValueError, in one line, for a field of wrong type or value."""
 
     modality: str = "vision"
-    data: str = "mnist-5k"  # a data set by name, or a path
-    # What evaluates text: "none" its topics, "halves" of held-out documents, or scored sentence
-    # pairs, "sts", "lee" or a TSV file.
-    pairs: str = "none"
-    samples: int = 0  # size of the training subset drawn by the seed; 0: all
-    held_out: float = 0.0  # share of the graphs that the seed keeps from training, to evaluate on
+    data: str = _field("mnist-5k", "A data set by name, or a path.")
+    # Halves of held-out documents are to find each other; the rest are scored sentence pairs.
+    pairs: str = _field("none", "What evaluates text: none (topics), halves, sts, lee or a file.")
+    samples: int = _field(0, "Size of the training subset drawn by the seed; 0: all.")
+    held_out: float = _field(0.0, "Share of the graphs that the seed keeps to evaluate on.")
     objective: str = "contrastive"
     encoder: str = "resnet18"
-    width: int = 64  # features of the first stage (vision), each layer (text, graphs), last (nodes)
-    pooling: str = "mean"  # of positions into one feature vector
-    views: str = "standard"  # the family of input augmentation
-    view_size: int = 32  # pixels along a side, tokens in a sentence
-    view_strength: float = 1.0  # of the input augmentation: 1 is the recipe's, 0 none
+    width: int = _field(64, "Features of the first stage (vision), each layer, or last (nodes).")
+    pooling: str = _field("mean", "Of positions into one feature vector.")
+    views: str = _field("standard", "The family of input augmentation.")
+    view_size: int = _field(32, "Pixels along a side, or tokens in a sentence.")
+    view_strength: float = _field(1.0, "Of the input augmentation: 1 is its recipe's, 0 none.")
     epochs: int = 200
-    batch_size: int = 128  # for nodes, of those in the loss of a step
+    batch_size: int = _field(128, "For nodes, of those in the loss of a step.")
     optimizer: str = "sgd"
     learning_rate: float = 0.06
     schedule: str = "cosine"
@@ -68,81 +71,25 @@ class Trial:
     temperature: float = 0.5
     layer: str = "none"
     transform: str = "none"
-    strength: float = 0.0  # the transform's p
-    stop_gradient: str = "none"  # detach the target in no view, the first, or both
-    transformed: str = "both"  # transform both views, the first, or both by the same mask
+    strength: float = _field(0.0, "The transform's p.")
+    stop_gradient: str = _field("none", "Detach the target in no view, the first, or both.")
+    transformed: str = _field("both", "Transform both views, the first, or both by the same mask.")
     seed: int = 0
-    precision: str = "float32"  # of the encoder; loss, normalisation and PCA are always float32
-    threads: int = 1  # CPU threads; on the CPU they can change the last bits of a result
-    protocol: int = 0  # 0: the current one, `current_protocol`; older records have their own
+    precision: str = _field("float32", "Of the encoder; loss, normalisation and PCA are float32.")
+    threads: int = _field(1, "On the CPU, where they can change the last bits of a result.")
+    protocol: int = _field(0, "Of what training and evaluation measure. 0: the current one.")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = _typed(field.name, getattr(self, field.name), field.type)
+            value = typed(field.name, getattr(self, field.name), field.type)
             object.__setattr__(self, field.name, value)
-        for name, allowed in CHOICES.items():
-            one_of(name, getattr(self, name), allowed)
-        for name in (*POSITIVE, *NOT_NEGATIVE):
-            value, least = getattr(self, name), 0
-            if value < least or (name in POSITIVE and value == 0):
-                bound = "> 0" if name in POSITIVE else ">= 0"
-                raise ValueError(f"{name} must be {bound}, not {value!r}")
-        share("strength", self.strength)
-        share("held_out", self.held_out)
-        # Seeds are hashed, never used as they are; this bound only keeps them readable.
-        if self.seed >= 2**31:
-            raise ValueError(f"seed must be below 2147483648, not {self.seed}")
+        _check_ranges(self)
         if self.protocol == current_protocol(self.transform):
             # Not kept as a number: a trial that is changed into another transform's gets its own.
             object.__setattr__(self, "protocol", 0)
-        one_of("views", self.views, registry.views(self.modality), f"of {self.modality}")
-        one_of("pooling", self.pooling, registry.poolings(self.modality), f"of {self.modality}")
-        self._check_data()
-        self._check_target()
-        if self.samples and self.batch_size > self.samples:
-            raise ValueError(
-                f"batch_size {self.batch_size} is larger than the data ({self.samples} samples); "
-                f"lower batch_size or raise samples"
-            )
-        if self.objective == "untrained" and self.epochs:
-            raise ValueError(f"an untrained encoder has epochs 0, not {self.epochs}")
-        if self.objective != "untrained" and not self.epochs:
-            raise ValueError(
-                "epochs must be > 0; for random initialisation, set objective to 'untrained'"
-            )
-
-    def _check_data(self) -> None:
-        if self.pairs != "none" and self.modality != "text":
-            raise ValueError(
-                f"pairs {self.pairs!r} are for text alone; leave them out for {self.modality}"
-            )
-        if self.held_out and self.modality != "graphs":
-            raise ValueError(f"held_out is for graphs; {self.modality} has splits of its own")
-
-    def _check_target(self) -> None:
-        if not registry.from_hub(self.modality, self.encoder):
-            one_of("encoder", self.encoder, registry.encoders(self.modality))
-            if not registry.layers(self.modality, self.encoder) and self.objective != "untrained":
-                raise ValueError(
-                    f"encoder {self.encoder!r} has nothing to train; set objective to 'untrained'"
-                )
-        if self.layer != "none":
-            registry.check_layer(self.modality, self.encoder, self.layer)
-        if (self.layer == "none") != (self.transform == "none"):
-            raise ValueError(
-                f"layer {self.layer!r} needs a transform and transform {self.transform!r} a "
-                f"layer: give both, or 'none' for both"
-            )
-        if self.transformed == "one" and self.stop_gradient == "both":
-            raise ValueError(
-                "stop_gradient 'both' needs both views transformed; "
-                "where transformed is 'one', give 'one'"
-            )
-        if self.layer == "none":
-            neutral = Trial.__dataclass_fields__
-            for name in ("strength", "stop_gradient", "transformed"):
-                if (value := getattr(self, name)) != neutral[name].default:
-                    raise ValueError(f"{name} {value!r} needs a layer and a transform")
+        _check_data(self)
+        _check_encoder(self)
+        _check_target(self)
 
     @property
     def way(self) -> str:
@@ -196,15 +143,68 @@ def derive(seed: int, purpose: str, step: int = 0) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _typed(name: str, value: Any, kind: type) -> Any:
-    """`value` as `kind`; an int passes for a float, nothing else is converted."""
-    if kind is float and type(value) is int and abs(value) < 2**53:
-        value = float(value)
-    if type(value) is not kind:
-        hint = ""
-        if kind is float and isinstance(value, str):
-            hint = " (in YAML without quotation marks, and 1.0e-3 rather than 1e-3)"
-        raise ValueError(f"{name} must be {kind.__name__}, not {value!r}{hint}")
-    if kind is float and not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, not {value!r}")
-    return value
+def _check_ranges(trial: Trial) -> None:
+    for name, allowed in CHOICES.items():
+        one_of(name, getattr(trial, name), allowed)
+    for name in (*POSITIVE, *NOT_NEGATIVE):
+        value = getattr(trial, name)
+        if value < 0 or (name in POSITIVE and value == 0):
+            bound = "> 0" if name in POSITIVE else ">= 0"
+            raise ValueError(f"{name} must be {bound}, not {value!r}")
+    for name in SHARES:
+        share(name, getattr(trial, name))
+    # Seeds are hashed, never used as they are; this bound only keeps them readable.
+    if trial.seed >= 2**31:
+        raise ValueError(f"seed must be below 2147483648, not {trial.seed}")
+
+
+def _check_data(trial: Trial) -> None:
+    modality = trial.modality
+    one_of("views", trial.views, registry.views(modality), f"of {modality}")
+    one_of("pooling", trial.pooling, registry.poolings(modality), f"of {modality}")
+    if trial.pairs != "none" and modality != "text":
+        raise ValueError(
+            f"pairs {trial.pairs!r} are for text alone; leave them out for {modality}"
+        )
+    if trial.held_out and modality != "graphs":
+        raise ValueError(f"held_out is for graphs; {modality} has splits of its own")
+    if trial.samples and trial.batch_size > trial.samples:
+        raise ValueError(
+            f"batch_size {trial.batch_size} is larger than the data ({trial.samples} samples); "
+            f"lower batch_size or raise samples"
+        )
+
+
+def _check_encoder(trial: Trial) -> None:
+    trained = trial.objective != "untrained"
+    if not registry.from_hub(trial.modality, trial.encoder):
+        one_of("encoder", trial.encoder, registry.encoders(trial.modality))
+        if trained and not registry.layers(trial.modality, trial.encoder):
+            raise ValueError(
+                f"encoder {trial.encoder!r} has nothing to train; set objective to 'untrained'"
+            )
+    if trial.epochs and not trained:
+        raise ValueError(f"an untrained encoder has epochs 0, not {trial.epochs}")
+    if trained and not trial.epochs:
+        raise ValueError(
+            "epochs must be > 0; for random initialisation, set objective to 'untrained'"
+        )
+
+
+def _check_target(trial: Trial) -> None:
+    if trial.layer != "none":
+        registry.check_layer(trial.modality, trial.encoder, trial.layer)
+    if (trial.layer == "none") != (trial.transform == "none"):
+        raise ValueError(
+            f"layer {trial.layer!r} and transform {trial.transform!r} need each other: "
+            f"give both or neither"
+        )
+    if trial.transformed == "one" and trial.stop_gradient == "both":
+        raise ValueError(
+            "stop_gradient 'both' needs both views transformed; "
+            "where transformed is 'one', give 'one'"
+        )
+    for name in ("strength", "stop_gradient", "transformed"):
+        value = getattr(trial, name)
+        if trial.layer == "none" and value != Trial.__dataclass_fields__[name].default:
+            raise ValueError(f"{name} {value!r} needs a layer and a transform")
