@@ -69,7 +69,7 @@ def test_what_is_made_again_is_the_same(made):
 
 def test_what_differs_is_named(made):
     metrics = {"validation": {"knn": 1.0, "probe": 1.0}, "test": {"knn": 1.0, "probe": 1.0}}
-    other = records.sealed({**made, "metrics": metrics, "source_digest": "0" * 16})
+    other = records.with_checksum({**made, "metrics": metrics, "source_digest": "0" * 16})
     assert provenance.reproduce(other, "cpu") == ["metrics", "source_digest"]
 
 
@@ -89,6 +89,6 @@ def test_on_the_command_line(made, tmp_path):
     same = call(made["key"])
     assert (same.returncode, same.stdout) == (0, f"{made['key']}: the same result\n"), same.stderr
     store = Store(tmp_path / "results", "quick")
-    store.write(records.sealed({**made, "curve": [{"epoch": 2, "loss": 9.0}]}))
+    store.write(records.with_checksum({**made, "curve": [{"epoch": 2, "loss": 9.0}]}))
     differs = call(str(store.path(made["key"])))
     assert (differs.returncode, differs.stdout) == (1, f"{made['key']}: differs in curve\n")

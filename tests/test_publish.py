@@ -13,7 +13,7 @@ from deepaug.studies.records import Store
 from deepaug.training import origin
 from deepaug.training.trial import CHOICES, Trial
 
-SCHEMA = json.loads(publish.SCHEMA.read_text())
+SCHEMA = publish.schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 PLAIN = tiny.trial()
 ARM = tiny.trial(layer="stage2", transform="pca", strength=0.5)
@@ -42,6 +42,12 @@ def test_the_schema_knows_the_trial():
         assert tuple(known[name].get("enum", ())) == CHOICES.get(name, ()), name
 
 
+def test_settings_are_explained_where_their_names_do_not_say_enough():
+    known = SCHEMA["properties"]["trial"]["properties"]
+    assert known["strength"]["description"] == "The transform's p."
+    assert known["protocol"]["description"].endswith("0: the current one.")
+
+
 def test_a_record_is_valid_and_a_changed_one_is_not():
     record = tiny.record(ARM)
     VALIDATOR.validate(record)
@@ -49,6 +55,45 @@ def test_a_record_is_valid_and_a_changed_one_is_not():
         short = {n: v for n, v in record.items() if n != name}
         for wrong in (short, {**record, name: [1]}, {**record, "note": 1}):
             assert not VALIDATOR.is_valid(wrong), name
+
+
+OUT_OF_RANGE = [("modality", "sound"), ("width", 0), ("samples", -1), ("learning_rate", 0.0)]
+OUT_OF_RANGE += [
+    ("strength", 1.0),
+    ("held_out", -0.1),
+    ("seed", -1),
+    ("epochs", 1.5),
+    ("warm_up", 5),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE)
+def test_a_setting_out_of_range_is_not_valid(name, value):
+    record = tiny.record(ARM)
+    assert not VALIDATOR.is_valid({**record, "trial": {**record["trial"], name: value}})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key": "short"},
+        {"status": "fine"},
+        {"metrics": {"validation": {}}},
+        {"metrics": {"training": {"knn": 50.0}}},
+        {"metrics": {"test": {"knn": "50"}}},
+        {"curve": [{"loss": 4.5}]},
+        {"curve": [{"epoch": 1, "loss": "low"}]},
+        {"curve": [{"epoch": 1}] * 51},
+        {"seconds": -1.0},
+        {"created": "yesterday"},
+        {"versions": {"torch": 2}},
+        {"data_digest": "0" * 15},
+        {"revision": "main"},
+    ],
+    ids=str,
+)
+def test_a_damaged_field_is_not_valid(change):
+    assert not VALIDATOR.is_valid({**tiny.record(ARM), **change})
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
@@ -83,6 +128,7 @@ def test_the_bundle_has_records_table_and_schema(root, tmp_path):
     for _ in range(2):
         assert publish.bundle(root, target) == 2
     copies = {f"quick/{PLAIN.key}.json", f"cpu/{ARM.key}.json"}
+    assert json.loads((target / publish.SCHEMA).read_text()) == SCHEMA
     files = {name for name, content in tiny.tree(target).items() if content is not None}
     assert files == {*copies, "records.csv", "record.schema.json"}
     for name in copies:

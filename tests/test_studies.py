@@ -11,7 +11,7 @@ import tiny
 import yaml
 
 from deepaug.studies import arms, catalogue, rulebook
-from deepaug.studies.records import sealed
+from deepaug.studies.records import with_checksum
 from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
 
@@ -36,7 +36,7 @@ def fill(study, stage, score, diverged=()):
         record = tiny.record(entry.trial, metrics=metrics)
         if (entry.arm, entry.trial.seed) in diverged:
             record |= {"status": "diverged", "metrics": {}}
-        study.store.path(entry.trial.key).write_text(json.dumps(sealed(record)))
+        study.store.path(entry.trial.key).write_text(json.dumps(with_checksum(record)))
 
 
 def scattered(entry):
@@ -323,7 +323,7 @@ def test_the_choice_does_not_read_test_metrics(study):
     for number, path in enumerate(sorted(study.store.folder.glob("*.json"))):
         record = json.loads(path.read_text())
         record["metrics"]["test"] = {"knn": 7.0 * number % 100, "probe": 3.0 * number % 100}
-        path.write_text(json.dumps(sealed(record)))
+        path.write_text(json.dumps(with_checksum(record)))
     assert (study.choice("screen"), study.entries()) == before
 
 

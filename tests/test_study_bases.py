@@ -11,7 +11,7 @@ import yaml
 from deepaug import cli
 from deepaug.studies import arms as arms_of
 from deepaug.studies import catalogue
-from deepaug.studies.records import sealed
+from deepaug.studies.records import with_checksum
 from deepaug.training import registry
 
 GRAPHS = {
@@ -81,7 +81,7 @@ def fill(study, stage, score=lambda entry: 50, diverged=lambda entry: False):
         record = tiny.record(entry.trial, metrics=metrics)
         if diverged(entry):
             record |= {"status": "diverged", "metrics": {}}
-        study.store.path(entry.trial.key).write_text(json.dumps(sealed(record)))
+        study.store.path(entry.trial.key).write_text(json.dumps(with_checksum(record)))
 
 
 def names(entries):

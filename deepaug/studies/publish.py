@@ -1,5 +1,7 @@
 """Records for others: one table of all of them, their schema, and a copy of each."""
 
+import dataclasses
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from deepaug.files import whole
 from deepaug.studies import records
-from deepaug.training.trial import Trial
+from deepaug.training.trial import CHOICES, NOT_NEGATIVE, POSITIVE, SHARES, Trial
 from deepaug.validation import one_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = Path(__file__).parent / "record.schema.json"
+SCHEMA = "record.schema.json"
 
 
 def found(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -45,11 +47,10 @@ def table(root: Path) -> "pd.DataFrame":
 
 def row(profile: str, record: dict[str, Any]) -> dict[str, Any]:
     """A record of `profile` as a row of the table, still nested."""
-    metrics = dict(record["metrics"])
-    if records.judged(Trial.from_dict(record["trial"])):
-        metrics.pop("test", None)
-    rest = {n: v for n, v in record.items() if n not in ("curve", "metrics", "versions")}
-    return {"profile": profile, **rest, "metrics": metrics, "versions": record["versions"]}
+    last = ("metrics", "versions")
+    rest = {name: value for name, value in record.items() if name not in ("curve", *last)}
+    shown = records.without_sealed(record)
+    return {"profile": profile, **rest, **{name: shown[name] for name in last}}
 
 
 WRITERS: dict[str, Callable[["pd.DataFrame", Path], None]] = {
@@ -72,6 +73,36 @@ def write_table(frame: "pd.DataFrame", path: Path) -> None:
         raise ValueError("Parquet needs pyarrow: pip install pyarrow; or write .csv") from None
 
 
+def schema() -> dict[str, Any]:
+    """The JSON schema of a record."""
+    settings = {field.name: _setting(field) for field in dataclasses.fields(Trial)}
+    trial = {"additionalProperties": False, "properties": settings}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "deepaug record",
+        "description": "The outcome of one trial. Metrics are in per cent or points, times in "
+        "seconds.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(records.FIELDS),
+        "properties": {**records.FIELDS, "trial": {**records.FIELDS["trial"], **trial}},
+    }
+
+
+def _setting(field: dataclasses.Field) -> dict[str, Any]:
+    """What the schema says of a field of a trial: its type, bounds, names, default and meaning."""
+    said: dict[str, Any] = {"type": {str: "string", int: "integer", float: "number"}[field.type]}
+    if field.name in CHOICES:
+        said["enum"] = list(CHOICES[field.name])
+    if field.name in POSITIVE:
+        said["exclusiveMinimum"] = 0
+    if field.name in (*NOT_NEGATIVE, *SHARES):
+        said["minimum"] = 0
+    if field.name in SHARES:
+        said["exclusiveMaximum"] = 1
+    return {**said, "default": field.default, **field.metadata}
+
+
 def bundle(root: Path, folder: Path) -> int:
     """Copy all records to `folder`/<profile>/, with records.csv and their schema; how many.
 
@@ -84,6 +115,7 @@ def bundle(root: Path, folder: Path) -> int:
         target = folder / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    shutil.copyfile(SCHEMA, folder / SCHEMA.name)
+    with whole(folder / SCHEMA) as partial:
+        partial.write_text(json.dumps(schema(), indent=1) + "\n")
     write_table(frame, folder / "records.csv")
     return len(frame)

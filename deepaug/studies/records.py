@@ -15,23 +15,51 @@ from deepaug.files import whole
 from deepaug.training.origin import PACKAGE
 from deepaug.training.trial import Trial, current_protocol
 
-FIELDS: dict[str, type | tuple[type, ...]] = {
-    "key": str,
-    "trial": dict,
-    "status": str,
-    "metrics": dict,
-    "curve": list,
-    "seconds": float,
-    "training_seconds": float,
-    "samples_per_second": float,
-    "created": str,
-    "device": str,
-    "versions": dict,
-    "data_digest": str,
-    "source_digest": str,
-    "revision": (str, type(None)),
-    "checksum": str,
+_HASH = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+_AMOUNT = {"type": "number", "minimum": 0}
+_METRICS = {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number"}}
+_SPLITS = ("validation", "test")
+# A record's fields as a JSON schema has them; `publish.schema` adds those of the trial.
+FIELDS: dict[str, dict[str, Any]] = {
+    "key": {**_HASH, "description": "Hash of the trial; the name of the file."},
+    "trial": {
+        "type": "object",
+        "description": "The training run. A setting that is not named has its default.",
+    },
+    "status": {"type": "string", "enum": ["ok", "diverged"]},
+    "metrics": {
+        "type": "object",
+        "description": "By split; test metrics of arms are read by verdict code alone. "
+        "None if diverged.",
+        "additionalProperties": False,
+        "properties": dict.fromkeys(_SPLITS, _METRICS),
+    },
+    "curve": {
+        "type": "array",
+        "description": "Training loss, and now and then validation metrics, by epoch.",
+        "maxItems": 50,
+        "items": {
+            "type": "object",
+            "required": ["epoch"],
+            "additionalProperties": {"type": "number"},
+        },
+    },
+    "seconds": {**_AMOUNT, "description": "Data, training and evaluation."},
+    "training_seconds": {**_AMOUNT, "description": "Training alone."},
+    "samples_per_second": {**_AMOUNT, "description": "In training; of each sample two views."},
+    "created": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"},
+    "device": {"type": "string", "description": "Product name of GPU or processor."},
+    "versions": {"type": "object", "additionalProperties": {"type": "string"}},
+    "data_digest": {**_HASH, "description": "Hash of the data set as it was read."},
+    "source_digest": {**_HASH, "description": "Hash of the package's Python sources."},
+    "revision": {
+        "type": ["string", "null"],
+        "pattern": r"^[0-9a-f]{40}\+?$",
+        "description": "Git commit; + if the package differed from it; null without git.",
+    },
+    "checksum": {**_HASH, "description": "Hash of all other fields."},
 }
+_TYPES = {"string": str, "number": float, "object": dict, "array": list, "null": type(None)}
 # Fields of the run rather than of its result: two runs of one trial may differ in these alone.
 OF_THE_RUN = ("seconds", "training_seconds", "samples_per_second", "created", "checksum")
 
@@ -84,7 +112,7 @@ class Store:
         """
         check(record)
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        with self._told():
+        with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole(self.path(record["key"])) as partial:
                 partial.write_text(text)
@@ -112,7 +140,7 @@ class Store:
 
         lock = FileLock(self._lock(key))
         try:
-            with self._told():
+            with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
         except Timeout:
@@ -147,7 +175,7 @@ class Store:
     def check_writable(self) -> None:
         """Raise OSError in one line, before any training, if records could not be written here."""
         try:
-            with self._told():
+            with self._writing():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=self.folder) as file:
                     file.write(b"\0" * 65536)
@@ -158,8 +186,8 @@ class Store:
             raise
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Have what the operating system refuses told in one line that says what to do."""
+    def _writing(self) -> Iterator[None]:
+        """Say in one line what the operating system refuses, and what to do."""
         try:
             yield
         except TimeoutError:  # filelock's: somebody else has the lock
@@ -193,7 +221,7 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def sealed(record: dict[str, Any]) -> dict[str, Any]:
+def with_checksum(record: dict[str, Any]) -> dict[str, Any]:
     """The record with its checksum, by which an edit by hand is noticed."""
     return {**record, "checksum": _checksum(record)}
 
@@ -205,9 +233,17 @@ def _checksum(record: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def judged(trial: Trial) -> bool:
+def sealed_test(trial: Trial) -> bool:
     """Whether a verdict is about this trial: its test metrics are read by verdict code alone."""
     return trial.layer != "none" or trial.view_strength == 0
+
+
+def without_sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without test metrics that verdict code alone reads, if it has any."""
+    if not sealed_test(Trial.from_dict(record["trial"])):
+        return record
+    metrics = {split: values for split, values in record["metrics"].items() if split != "test"}
+    return {**record, "metrics": metrics}
 
 
 def collapsed(record: dict[str, Any]) -> bool:
@@ -227,10 +263,11 @@ def check(record: Any) -> None:
     """Raise ValueError unless `record` is whole, finite, and its key that of its trial."""
     if not isinstance(record, dict):
         raise ValueError(f"a record is a JSON object, not {type(record).__name__}")
-    for name, kind in FIELDS.items():
+    for name, field in FIELDS.items():
         if name not in record:
             raise ValueError(f"field {name!r} is missing")
-        if not isinstance(record[name], kind):
+        kinds = [field["type"]] if isinstance(field["type"], str) else field["type"]
+        if not isinstance(record[name], tuple(_TYPES[kind] for kind in kinds)):
             raise ValueError(f"field {name!r} is {record[name]!r}")
     for name in record:
         if name not in FIELDS:
@@ -238,10 +275,10 @@ def check(record: Any) -> None:
     trial = Trial.from_dict(record["trial"])
     if trial.key != record["key"]:
         raise ValueError(f"its trial has key {trial.key}, not {record['key']!r}")
-    if record["status"] not in ("ok", "diverged"):
+    if record["status"] not in FIELDS["status"]["enum"]:
         raise ValueError(f"status {record['status']!r} is neither 'ok' nor 'diverged'")
     metrics, curve = record["metrics"], record["curve"]
-    if set(metrics) != ({"validation", "test"} if record["status"] == "ok" else set()):
+    if set(metrics) != (set(_SPLITS) if record["status"] == "ok" else set()):
         raise ValueError(
             f"a trial that is {record['status']} has other metrics than {set(metrics)}"
         )

@@ -290,7 +290,7 @@ def compute(
     outcome = loop.run(trial, accelerator, device, checkpoint, tick, deadline, evaluation)
     seconds = outcome.resumed_seconds + time.monotonic() - start
     fields = trial.to_dict()
-    record = records.sealed(
+    record = records.with_checksum(
         {
             "key": trial.key,
             "trial": fields,

@@ -40,7 +40,7 @@ def frame(
     Raises ValueError for the test split of a trial with a transform: verdict code alone reads it.
     """
     recorded = list(recorded)
-    if split == "test" and any(records.judged(entry.trial) for entry, _ in recorded):
+    if split == "test" and any(records.sealed_test(entry.trial) for entry, _ in recorded):
         raise ValueError("test metrics of arms are read by the verdict code alone")
     settings = ("data", "layer", "transform", "strength", "seed", "precision")
     rows = [
@@ -253,7 +253,7 @@ def references(study: Study) -> Recorded:
         for stage in study.stages
         if stage in (*SHOWN, "tuning")
         for entry, record in study.recorded(stage)
-        if not records.judged(entry.trial) and entry.role != "tune"
+        if not records.sealed_test(entry.trial) and entry.role != "tune"
     }
     return list(found.values())
 
