@@ -8,13 +8,14 @@ import pytest
 import tiny
 import yaml
 
-from deepaug.studies import catalogue, records, rulebook
+from deepaug.studies import records, rulebook
+from deepaug.studies.profile import packaged
 from deepaug.training import origin
 from deepaug.verdicts import history
 from deepaug.verdicts.history import HistoryError, NoHistory, difference
 
 CHECKOUT = origin.PACKAGE.parent
-PROFILES = sorted(path.stem for path in catalogue.PROFILES.glob("*.yaml"))
+PROFILES = packaged()
 
 
 def test_no_rule_has_changed_since_the_records_it_judges_were_added():

@@ -35,7 +35,7 @@ def test_seeds_of_the_profile_are_those_of_the_rules(profile, tmp_path):
 def test_scale_keeps_the_rules(profile, name, tmp_path):
     study = catalogue.load(name, profile, tmp_path)
     assert protocol.features(study.base) >= RULES["scale"]["features_at_least"][name]
-    longer = study.stages["longer"].trial["epochs"]
+    longer = study.stages["longer"].settings["epochs"]
     assert longer == RULES["stages"]["longer"]["epochs"] * study.base.epochs
     assert study.stages["scale"].variants["doubled"]["epochs"] == 2 * study.base.epochs
     assert "untrained" in study.stages["scale"].controls

@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 from deepaug.studies import catalogue, provenance, records, sweep
+from deepaug.studies import profile as profiles
 from deepaug.studies.records import Store
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -33,7 +34,7 @@ def test_what_other_records_chose_is_repeated_from_its_own(tmp_path, monkeypatch
         "confirm": {"seeds": [100], "chosen_from": "screen"},
     }
     profile = tiny.profile(tmp_path, name="cpu", **stages)
-    monkeypatch.setattr(catalogue, "PROFILES", profile.parent)
+    monkeypatch.setattr(profiles, "PROFILES", profile.parent)
     monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path / "results"))
     study = catalogue.load("vision", "cpu")
     for entry in study.stage_entries("screen"):

@@ -191,7 +191,7 @@ def test_depth_and_ways_are_those_of_the_primary_arm(profile, tmp_path):
         assert (entry.trial.transform, entry.trial.strength) == (arm["transform"], arm["strength"])
     assert {e.trial.layer for e in ways} == {arm["layer"]}
     assert deep["layer"] != "input"
-    alone = [e.trial for e in of["input-or-deep"] if e.arm.endswith(" alone")]
+    alone = [e.trial for e in of["input-or-deep"] if e.control == "alone"]
     assert {(t.layer, t.view_strength) for t in alone} == {(deep["layer"], 0.0)}
     found = {e.trial.way for e in of["stop-gradient"] if e.role in ("arm", "arm control")}
     assert found == set(WAYS)
@@ -211,7 +211,7 @@ def test_no_stage_uses_seeds_that_chose_or_set_the_scale(profile, tmp_path):
 def test_the_agenda_is_in_the_order_of_the_rules(profile, tmp_path):
     agenda = catalogue.agenda(profile, tmp_path)
     places = [
-        (s.name, stage, base.label) for s, stage in agenda for base in s._bases(s.stages[stage])
+        (s.name, stage, base.label) for s, stage in agenda for base in s.bases_of(s.stages[stage])
     ]
     assert len(set(places)) == len(places)
     every = {
@@ -219,7 +219,7 @@ def test_the_agenda_is_in_the_order_of_the_rules(profile, tmp_path):
         for name in catalogue.names(profile)
         for study in [catalogue.load(name, profile, tmp_path)]
         for stage in study.stages
-        for base in study._bases(study.stages[stage])
+        for base in study.bases_of(study.stages[stage])
     }
     assert set(places) == every
     order = rulebook.rules()["order"]
@@ -692,7 +692,7 @@ STAGES = {"quick": {"seeds": [0]}}
         ({"studies": {}}, "studies"),
         ({"studies": ["vision"]}, "studies"),
         ({"study": {}}, "'studies'"),
-        ({"studies": {3: {"stages": STAGES}}}, "'vision'"),
+        ({"studies": {3: {"stages": STAGES}}}, "not 3"),
         ({"studies": {"vision": None}}, "stages"),
         ({"studies": {"vision": {"stages": ["quick"]}}}, "stages"),
         ({"studies": {"vision": {"stagse": STAGES, "stages": STAGES}}}, "'stages'"),

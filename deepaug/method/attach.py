@@ -1,6 +1,6 @@
 """Attaching a transform to one chosen layer, for as long as a network trains.
 
-    handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
+handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
 """
 
 import contextlib

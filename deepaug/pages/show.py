@@ -17,6 +17,7 @@ from deepaug.pages import figures, notebooks
 from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
 from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Study
+from deepaug.studies.study import progress as progress_of
 from deepaug.training import registry
 from deepaug.training.trial import Trial, current_protocol
 from deepaug.verdicts import effects as runs
@@ -161,7 +162,7 @@ def progress(page: Page) -> None:
     said = texts()
     _say(f"{said['larger']} {said['verdict'].get(_kind(page.study), '')}")
     rows = [
-        {"profile": study.profile, "stage": stage, "records": study.progress(stage)}
+        {"profile": study.profile, "stage": stage, "records": progress_of(study, stage)}
         for study in page.larger
         for stage in study.stages
     ]

@@ -82,8 +82,13 @@ ARM_CONTROLS: dict[str, Callable[[Trial], Trial | None]] = {
 
 
 def controls(arm: Trial, names: Iterable[str]) -> Iterator[tuple[str, Trial]]:
-    """Name and trial of each control of an arm, but for those that equal it or do not apply."""
+    """Kind and trial of each control of an arm, but for those that equal it or do not apply."""
     for control in names:
         changed = ARM_CONTROLS[control](arm)
         if changed is not None and changed != arm:
-            yield f"{name(replace(arm, layer=changed.layer))} {control}", changed
+            yield control, changed
+
+
+def control_name(arm: Trial, control: str, changed: Trial) -> str:
+    """What a control of an arm is called: the arm, at the control's target, and the kind."""
+    return f"{name(replace(arm, layer=changed.layer))} {control}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -19,9 +19,9 @@ class Choice:
     verdicts are about.
     """
 
-    baseline: dict[str, Any]
-    arms: dict[str, dict[str, Any]]
-    deep: dict[str, dict[str, Any]]
+    baseline: dict[str, Any] = field(default_factory=dict)
+    arms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    deep: dict[str, dict[str, Any]] = field(default_factory=dict)
     primary: str = ""
 
 
@@ -44,34 +44,43 @@ def best(scores: Mapping[str, Sequence[float]]) -> str | None:
     return chosen
 
 
+def by_family(
+    scores: Mapping[str, Sequence[float]], transforms: Mapping[str, str]
+) -> dict[str, dict[str, Sequence[float]]]:
+    """Scores of arms by the family of their transform; arms of no family are left out.
+
+    Args:
+        scores: arm -> validation scores, as `best` takes them.
+        transforms: arm -> name of its transform.
+    """
+    return {
+        family: {arm: values for arm, values in scores.items() if transforms[arm] in members}
+        for family, members in FAMILIES.items()
+    }
+
+
 def best_by_family(
     scores: Mapping[str, Sequence[float]], transforms: Mapping[str, str]
 ) -> dict[str, str]:
     """The best arm of each family, as `best` has it; a family with nothing left is missing.
 
     Args:
-        scores: arm -> validation scores, as `best` takes them.
-        transforms: arm -> name of its transform. Arms of no family's transform do not compete.
+        scores, transforms: as `by_family` takes them.
     """
-    found = {}
-    for family, members in FAMILIES.items():
-        arms = {arm: values for arm, values in scores.items() if transforms[arm] in members}
-        if (arm := best(arms)) is not None:
-            found[family] = arm
-    return found
+    return targets_and_primary(by_family(scores, transforms))[0]
 
 
 def targets_and_primary(
     scores: Mapping[str, Mapping[str, Sequence[float]]],
 ) -> tuple[dict[str, str], str | None]:
-    """The target of each family's arm, and the family whose arm is primary.
+    """The best target, or arm, of each family, and the family whose best is the primary arm.
 
     Args:
-        scores: family -> target -> validation scores of its arm there, as `best` takes them.
+        scores: family -> target or arm -> its validation scores, as `best` takes them.
 
     Returns:
-        Family -> its best target, without families whose arm diverged at every target; and the
-        family that scores highest at its target, None where no family is left.
+        Family -> its best, without families all of whose arms diverged; and the family whose best
+        scores highest, None where no family is left.
     """
     chosen = {family: best(targets) for family, targets in scores.items()}
     targets = {family: target for family, target in chosen.items() if target is not None}
@@ -84,7 +93,7 @@ def middle(layers: Sequence[str]) -> str:
     >>> middle(["stem", "stage1", "stage2", "stage3", "stage4"])
     'stage2'
 
-    Raises ValueError where there is none between them.
+    Raises ValueError where no layer lies between them.
     """
     if not layers:
         raise ValueError("no layer lies between input and pooling; needed: one or more")

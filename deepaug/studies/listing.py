@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from deepaug.studies import batches
-from deepaug.studies.study import Study
+from deepaug.studies.study import Study, progress
 
 
 def trials(study: Study, batch: int | None = None) -> list[dict[str, Any]]:
@@ -33,7 +33,7 @@ def print_trials(study: Study, rows: list[dict[str, Any]]) -> None:
         state = "recorded" if row["recorded"] else "missing"
         print(f"{row['key']}  {row['stage']:8} {row['arm']:{width}} seed {row['seed']:<4} {state}")
     for name in study.stages:
-        print(f"{name}: {study.progress(name)}")
+        print(f"{name}: {progress(study, name)}")
 
 
 COLUMNS = ("study", "part", "stage", "arms", "seeds", "trials", "recorded", "core-hours", "left")

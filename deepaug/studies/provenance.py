@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deepaug.studies import catalogue, records, sweep
+from deepaug.studies.profile import packaged
 from deepaug.studies.records import Store
 from deepaug.training.trial import Trial, current_protocol
 
@@ -32,7 +33,7 @@ def command(record: dict[str, Any], path: Path) -> str:
 
 def _place_of(key: str, profile: str) -> tuple[str, bool] | None:
     """The study that has a trial, and whether only other records' choice brings it there."""
-    if profile not in {path.stem for path in catalogue.PROFILES.glob("*.yaml")}:
+    if profile not in packaged():
         return None
     for name in catalogue.names(profile):
         study = catalogue.load(name, profile)

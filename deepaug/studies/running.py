@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from deepaug.studies import sweep
 from deepaug.studies.backlog import Backlog, Item, Told
-from deepaug.studies.study import Entry, Study
+from deepaug.studies.study import Entry, Study, progress
 from deepaug.studies.sweep import Limit
 from deepaug.training.trial import Trial
 
@@ -39,7 +39,7 @@ def one(
             conditions = _conditions(told.item.entries, workers, accelerator, limit)
             _say(f"{told.item.stage}: {told.missing} of {told.trials} trials to run; {conditions}")
         elif told.trials or not only:
-            _say(f"{told.item.stage}: {study.progress(told.item.stage)}")
+            _say(f"{told.item.stage}: {progress(study, told.item.stage)}")
 
     agenda = [(study, stage) for stage in stages]
     work = Backlog(_items(agenda), lambda entry: not only or entry.trial.key in only, tell)

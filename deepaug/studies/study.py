@@ -1,61 +1,15 @@
-"""Studies: the grid of trials behind a notebook, as a profile sizes it."""
+"""Studies: the grid of trials behind a notebook, and what its records choose."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepaug.studies import arms, choice, records
 from deepaug.studies.choice import Choice
+from deepaug.studies.profile import Stage
 from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
-
-# In the order in which one may choose for another.
-STAGES = (
-    "quick",
-    "scale",
-    "pilot",
-    "tuning",
-    "screen",
-    "targets",
-    "confirm",
-    "controls",
-    "longer",
-)
-CHOSEN_ARMS = ("both", "primary", "deep")
-# A setting that a stage's `layers` may have in the place of names.
-LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a study, as a profile gives it."""
-
-    seeds: tuple[int, ...] = ()
-    trial: dict[str, Any] = field(default_factory=dict)  # settings of all its trials
-    bases: tuple[str, ...] = ()  # of these bases alone, by label; none: of all
-    objectives: tuple[str, ...] = ()  # train each arm by each of these; none: by the study's own
-    controls: tuple[str, ...] = ()
-    # Targets of all bases, or by modality; or "all", or "middle".
-    layers: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
-    transforms: tuple[str, ...] = ()
-    strengths: tuple[float, ...] = ()
-    ways: tuple[str, ...] = ()  # none: both views
-    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the baseline
-    tune: dict[str, tuple] = field(default_factory=dict)  # a factorial of baselines
-    chosen_from: str = ""  # the stage whose records settle the baseline and the arms
-    # Of the chosen arms: "both" families', the "primary" one, or that at its best target after the
-    # input ("deep").
-    arms: str = "both"
-    everywhere: bool = False  # the chosen arms at all other targets, too
-    arm_controls: tuple[str, ...] = ()  # of each arm that has a transform
-
-    def layers_of(self, base: Trial) -> tuple[str, ...]:
-        """The targets of this stage in the encoder of `base`."""
-        named = self.layers
-        if isinstance(named, dict):
-            named = named.get(base.modality, ())
-        return LAYERS[named[0]](base) if named and named[0] in LAYERS else named
 
 
 @dataclass(frozen=True)
@@ -74,12 +28,14 @@ class Entry:
     stage: str
     base: str
     objective: str  # of the twins the arm belongs to; random initialisation belongs to both
-    arm: str
+    arm: str  # its name, to be shown and never taken apart
     trial: Trial
     profile: str = ""
     # "baseline", "tune" (a configuration of it), "variant", "control", "reference" (nothing of it
     # is trained), "arm" or "arm control".
     role: str = ""
+    control: str = ""  # of an arm's control, which of `arms.ARM_CONTROLS` it is
+    of: tuple[str, ...] = ()  # and the arms that are held against it
 
     @property
     def name(self) -> str:
@@ -97,7 +53,7 @@ class Study:
     bases: tuple[Base, ...]
     stages: dict[str, Stage]
     store: records.Store
-    seconds: float = 100.0  # that a trial takes, roughly, until some are recorded
+    seconds: float  # that a trial takes, roughly, until some are recorded
     whole: "Study | None" = None  # with all its bases, where `parts` leaves some out
     _listed: dict[tuple[str, str], list[Entry]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -112,6 +68,10 @@ class Study:
     def live_stage(self) -> str:
         """The stage that a page runs while it is built."""
         return "quick" if "quick" in self.stages else "pilot"
+
+    def bases_of(self, stage: Stage) -> tuple[Base, ...]:
+        """The bases that a stage is of."""
+        return tuple(b for b in self.bases if not stage.bases or b.label in stage.bases)
 
     def entries(self) -> list[Entry]:
         """All trials that are settled; stages that wait for a choice have none yet."""
@@ -130,10 +90,9 @@ class Study:
 
     def _entries(self, name: str, settled: Callable[[Base, str], Choice | None]) -> list[Entry]:
         stage = self.stages[name]
-        nothing = Choice({}, {}, {})
         found = [
-            (base, settled(base, stage.chosen_from) if stage.chosen_from else nothing)
-            for base in self._bases(stage)
+            (base, settled(base, stage.chosen_from) if stage.chosen_from else Choice())
+            for base in self.bases_of(stage)
         ]
         # Listing is done anew whenever a record has come; what it depends on seldom changes.
         key = name, repr([(base.label, chosen) for base, chosen in found])
@@ -142,14 +101,12 @@ class Study:
         return self._listed[key]
 
     def _list(self, name: str, found: list[tuple[Base, Choice | None]]) -> list[Entry]:
-        stage = self.stages[name]
-        entries = []
+        stage, entries = self.stages[name], []
         for base, chosen in found:
             for objective in stage.objectives or (base.trial.objective,) if chosen else ():
-                plain = replace(_own(base, stage, objective), **chosen.baseline)
-                for role, arm, trial in _arms(stage, plain, chosen):
-                    place = (name, base.label, objective, arm)
-                    entries.append(Entry(*place, trial, self.profile, role))
+                plain = replace(stage.applied(base.trial, objective), **chosen.baseline)
+                place = (name, base.label, objective, "baseline")
+                entries += _arms(stage, Entry(*place, plain, self.profile, "baseline"), chosen)
         return [
             replace(entry, trial=replace(entry.trial, seed=seed))
             for seed in stage.seeds
@@ -161,23 +118,12 @@ class Study:
         stage = self.stages[name]
         if not stage.chosen_from:
             return []
-        waiting = [b for b in self._bases(stage) if not self._settled(b, stage.chosen_from)]
         names = (
-            f"{stage.chosen_from} of {b.origin.name}" if b.origin else stage.chosen_from
-            for b in waiting
+            f"{stage.chosen_from} of {base.origin.name}" if base.origin else stage.chosen_from
+            for base in self.bases_of(stage)
+            if not self._settled(base, stage.chosen_from)
         )
         return list(dict.fromkeys(names))
-
-    def progress(self, name: str) -> str:
-        """How far a stage is, as "3 of 8 recorded" or what it waits for."""
-        keys = {entry.trial.key for entry in self.stage_entries(name)}
-        waiting = self.waits_for(name)
-        told = []
-        if keys or not waiting:
-            told.append(f"{len(keys) - len(self.missing(name))} of {len(keys)} recorded")
-        if waiting:
-            told.append("waits for all records of " + ", ".join(waiting))
-        return "; ".join(told)
 
     def choice(self, stage: str) -> Choice | None:
         """What the records of a stage choose, by validation alone; None until all are there.
@@ -191,56 +137,12 @@ class Study:
             return self.whole.choice(stage)
         if self.waits_for(stage):
             return None
-        scores: dict[str, list[float]] = {}
-        found: dict[str, list[Entry]] = {}
+        found = []
         for entry in self.stage_entries(stage):
-            record = self.store.read(entry.trial)
-            if record is None:
+            if (record := self.store.read(entry.trial)) is None:
                 return None
-            diverged = record["status"] == "diverged"
-            primary = registry.primary(entry.trial)
-            score = float("-inf") if diverged else record["metrics"]["validation"][primary]
-            scores.setdefault(entry.arm, []).append(score)
-            found.setdefault(entry.arm, []).append(entry)
-        return self._chosen(stage, scores, found)
-
-    def _chosen(
-        self, stage: str, scores: dict[str, list[float]], found: dict[str, list[Entry]]
-    ) -> Choice:
-        """The choice, given each arm's scores and entries."""
-
-        def best(entries: Callable[[Entry], bool]) -> str | None:
-            return choice.best({n: scores[n] for n, es in found.items() if entries(es[0])})
-
-        def changes(arm: str) -> dict[str, Any]:
-            # A value that one base has of itself may be a change of another.
-            every: dict[str, Any] = {}
-            for entry in found[arm]:
-                base = next(b for b in self.bases if b.label == entry.base)
-                own = replace(_own(base, self.stages[stage], entry.objective), **settled.baseline)
-                every |= _difference(entry.trial, own)
-            return every
-
-        earlier = self.stages[stage].chosen_from
-        settled = self.choice(earlier) if earlier else Choice({}, {}, {})
-        baseline = best(lambda e: e.role in ("baseline", "tune", "variant"))
-        if baseline is None:
-            raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
-        tuned = settled.baseline | changes(baseline)
-        own = {
-            name: entries[0].trial for name, entries in found.items() if entries[0].role == "arm"
-        }
-
-        def by_family(names: Iterable[str]) -> dict[str, str]:
-            few = {name: scores[name] for name in names}
-            return choice.best_by_family(few, {name: own[name].transform for name in few})
-
-        chosen = by_family(own)
-        after = by_family(n for n, trial in own.items() if trial.layer != arms.targets(trial)[0])
-        primary = choice.best({family: scores[arm] for family, arm in chosen.items()})
-        changed = {family: changes(arm) for family, arm in chosen.items()}
-        deep = {family: changes(after.get(family, arm)) for family, arm in chosen.items()}
-        return Choice(tuned, changed or settled.arms, deep or settled.deep, primary or "")
+            found.append((entry, record))
+        return _chosen(self, stage, found)
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
@@ -254,42 +156,130 @@ class Study:
         found = ((entry, self.store.read(entry.trial)) for entry in entries)
         return [(entry, record) for entry, record in found if record is not None]
 
-    def _bases(self, stage: Stage) -> list[Base]:
-        return [base for base in self.bases if not stage.bases or base.label in stage.bases]
-
     def _settled(self, base: Base, stage: str) -> Choice | None:
         return (base.origin or self).choice(stage)
 
 
-def _arms(stage: Stage, plain: Trial, chosen: Choice) -> Iterator[tuple[str, str, Trial]]:
-    """Role, name and trial of each arm of a base, without its seeds.
+def progress(study: Study, stage: str) -> str:
+    """How far a stage is, as "3 of 8 recorded" or what it waits for."""
+    keys = {entry.trial.key for entry in study.stage_entries(stage)}
+    waiting = study.waits_for(stage)
+    said = []
+    if keys or not waiting:
+        said.append(f"{len(keys) - len(study.missing(stage))} of {len(keys)} recorded")
+    if waiting:
+        said.append("waits for all records of " + ", ".join(waiting))
+    return "; ".join(said)
+
+
+# The choice
+
+
+def _assumed(base: Base) -> Choice:
+    layer = arms.middle(base.trial)
+    changes = {
+        family: {"layer": layer, "transform": family, "strength": 0.5, **WAYS["one-view-detached"]}
+        for family in choice.FAMILIES
+    }
+    return Choice({}, changes, changes, "dropout")
+
+
+def _chosen(study: Study, stage: str, found: list[tuple[Entry, dict[str, Any]]]) -> Choice:
+    """What a stage chooses, given all its entries with their records."""
+    earlier = study.stages[stage].chosen_from
+    settled = study.choice(earlier) if earlier else Choice()
+    entries: dict[str, list[Entry]] = {}
+    scores: dict[str, list[float]] = {}
+    for entry, record in found:
+        entries.setdefault(entry.arm, []).append(entry)
+        scores.setdefault(entry.arm, []).append(_score(entry, record))
+
+    def scores_of(*roles: str) -> dict[str, list[float]]:
+        return {name: scores[name] for name, own in entries.items() if own[0].role in roles}
+
+    def changes(arm: str) -> dict[str, Any]:
+        return _changes(study, stage, entries[arm], settled)
+
+    baseline = choice.best(scores_of("baseline", "tune", "variant"))
+    if baseline is None:
+        raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
+    own = scores_of("arm")
+    trials = {name: entries[name][0].trial for name in own}
+    transforms = {name: trial.transform for name, trial in trials.items()}
+    best, primary = choice.targets_and_primary(choice.by_family(own, transforms))
+    after = {n: own[n] for n, trial in trials.items() if trial.layer != arms.targets(trial)[0]}
+    deepest = choice.best_by_family(after, transforms)
+    return Choice(
+        settled.baseline | changes(baseline),
+        {family: changes(arm) for family, arm in best.items()} or settled.arms,
+        {family: changes(deepest.get(family, arm)) for family, arm in best.items()} or settled.deep,
+        primary or "",
+    )
+
+
+def _score(entry: Entry, record: dict[str, Any]) -> float:
+    if record["status"] == "diverged":
+        return float("-inf")
+    return record["metrics"]["validation"][registry.primary(entry.trial)]
+
+
+def _changes(study: Study, stage: str, entries: list[Entry], settled: Choice) -> dict[str, Any]:
+    """In what an arm differs from what was settled before the stage."""
+    # A value that one base has of itself may be a change of another.
+    changes: dict[str, Any] = {}
+    for entry in entries:
+        base = next(b for b in study.bases if b.label == entry.base)
+        plain = study.stages[stage].applied(base.trial, entry.objective)
+        plain = replace(plain, **settled.baseline)
+        changes |= {
+            name: value
+            for name in Trial.__dataclass_fields__
+            if name != "seed" and (value := getattr(entry.trial, name)) != getattr(plain, name)
+        }
+    return changes
+
+
+# The arms
+
+
+def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
+    """Each arm of a base and objective, without its seeds.
 
     Args:
-        plain: the baseline, tuned where the stage is chosen from another.
+        baseline: the tuned one where the stage is chosen from another.
     """
-    yield "baseline", "baseline", plain
+    plain = baseline.trial
+    yield baseline
     for control in stage.controls:
-        if control in _CONTROL_OF and _CONTROL_OF[control] != plain.modality:
-            continue
-        role = "reference" if "encoder" in arms.CONTROLS[control] else "control"
-        yield role, control, replace(plain, **arms.CONTROLS[control])
+        if _CONTROL_OF.get(control, plain.modality) == plain.modality:
+            role = "reference" if "encoder" in arms.CONTROLS[control] else "control"
+            trial = replace(plain, **arms.CONTROLS[control])
+            yield replace(baseline, role=role, arm=control, trial=trial)
     for name, change in stage.variants.items():
-        yield "variant", name, replace(plain, **change)
+        yield replace(baseline, role="variant", arm=name, trial=replace(plain, **change))
     for values in itertools.product(*stage.tune.values()) if stage.tune else ():
         change = dict(zip(stage.tune, values, strict=True))
         if (trial := replace(plain, **change)) != plain:
             told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in change.items())
-            yield "tune", f"tune {' '.join(told)}", trial
+            yield replace(baseline, role="tune", arm=f"tune {' '.join(told)}", trial=trial)
     own, elsewhere = _transformed(stage, plain, chosen)
-    controls: dict[str, Trial] = {}
-    for arm in own:
-        yield "arm", arms.name(arm), arm
-        for name, trial in arms.controls(arm, stage.arm_controls):
-            if name not in controls:  # two targets of a transform have one arm at the input
-                controls[name] = trial
-                yield "arm control", name, trial
+    yield from _with_controls(own, stage, baseline)
     for arm in elsewhere:
-        yield "arm", arms.name(arm), arm
+        yield replace(baseline, role="arm", arm=arms.name(arm), trial=arm)
+
+
+def _with_controls(own: list[Trial], stage: Stage, baseline: Entry) -> list[Entry]:
+    """The arms, each followed by those of its controls that no arm before it has."""
+    held_against: dict[Entry, list[str]] = {}
+    for arm in own:
+        name = arms.name(arm)
+        held_against[replace(baseline, role="arm", arm=name, trial=arm)] = []
+        for kind, trial in arms.controls(arm, stage.arm_controls):
+            called = arms.control_name(arm, kind, trial)
+            entry = replace(baseline, role="arm control", arm=called, trial=trial, control=kind)
+            # Two targets of a transform have one arm at the input.
+            held_against.setdefault(entry, []).append(name)
+    return [replace(entry, of=tuple(names)) for entry, names in held_against.items()]
 
 
 def _transformed(stage: Stage, plain: Trial, chosen: Choice) -> tuple[list[Trial], list[Trial]]:
@@ -310,15 +300,6 @@ def _transformed(stage: Stage, plain: Trial, chosen: Choice) -> tuple[list[Trial
     return own, elsewhere
 
 
-def _assumed(base: Base) -> Choice:
-    layer = arms.middle(base.trial)
-    changes = {
-        family: {"layer": layer, "transform": family, "strength": 0.5, **WAYS["one-view-detached"]}
-        for family in choice.FAMILIES
-    }
-    return Choice({}, changes, changes, "dropout")
-
-
 # Controls that exist in one modality alone are passed over in the others.
 _CONTROL_OF = {
     control: modality
@@ -326,13 +307,3 @@ _CONTROL_OF = {
     for control in arms.CONTROLS
     if control in registry.encoders(modality)
 }
-
-
-def _own(base: Base, stage: Stage, objective: str | None = None) -> Trial:
-    """The base's trial with the settings of a stage."""
-    return replace(base.trial, **stage.trial, objective=objective or base.trial.objective)
-
-
-def _difference(trial: Trial, base: Trial) -> dict[str, Any]:
-    fields = (n for n in Trial.__dataclass_fields__ if n != "seed")
-    return {n: value for n in fields if (value := getattr(trial, n)) != getattr(base, n)}

@@ -1,0 +1,195 @@
+"""Profiles: what their YAML declares of studies and stages, and reading it."""
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from deepaug.declared import read, some
+from deepaug.studies import arms
+from deepaug.training import registry
+from deepaug.training.trial import CHOICES, TRANSFORMS, WAYS, Trial
+from deepaug.validation import one_of, share
+
+PROFILES = Path(__file__).parent / "profiles"
+# In the order in which one may choose for another.
+STAGES = (
+    "quick",
+    "scale",
+    "pilot",
+    "tuning",
+    "screen",
+    "targets",
+    "confirm",
+    "controls",
+    "longer",
+)
+# What a stage may say of its targets in the place of names.
+LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
+FIXED = ("seed", "protocol")  # of a trial's settings those that no profile sets by name
+
+
+def _names(what: str, allowed: Iterable[str]) -> Any:
+    """The type of a text that is one of `allowed`."""
+    return Annotated[str, functools.partial(one_of, what, allowed=tuple(allowed))]
+
+
+def _lone(given: Any) -> Any:
+    return [given] if isinstance(given, str) and given in LAYERS else given
+
+
+def _single(given: Any) -> Any:
+    if isinstance(given, list | dict):
+        raise ValueError(f"each value must be text or a number, not {given!r}")
+    return given
+
+
+def _duration(given: Any) -> Any:
+    if type(given) not in (int, float) or not 0 < given < 1e9:
+        raise ValueError(f"it must be a number above 0, not {given!r}")
+    return given
+
+
+ArmControl = _names("control of an arm", arms.ARM_CONTROLS)
+# Of the chosen arms: both families', the primary one, or that at its best target after the input.
+ChosenArms = _names("arms", ("both", "primary", "deep"))
+Control = _names("control", arms.CONTROLS)
+Modality = _names("modality", registry.NAMES)
+Objective = _names("objective", (name for name in CHOICES["objective"] if name != "untrained"))
+Setting = _names("trial setting", (f.name for f in fields(Trial) if f.name not in FIXED))
+StageName = _names("stage", STAGES)
+Strength = Annotated[float, functools.partial(share, "p")]
+Transform = _names("transform", TRANSFORMS)
+Value = Annotated[Any, _single]
+Way = _names("way", WAYS)
+# Targets by name, or "all", or "middle".
+Layers = Annotated[tuple[str, ...], _lone]
+Settings = dict[Setting, Any]  # `Trial` checks their values
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Arms and seeds of a stage, as a profile gives them, or a caller in its place."""
+
+    layers: Annotated[Layers | dict[Modality, Layers], some] = ()  # of all bases, or by modality
+    transforms: tuple[Transform, ...] = ()
+    strengths: tuple[Strength, ...] = ()
+    seeds: tuple[int, ...] = ()  # none: those of the rules
+
+
+@dataclass(frozen=True)
+class Stage(Grid):
+    """One stage of a study."""
+
+    settings: Settings = field(default_factory=dict, metadata={"key": "trial"})  # of all its trials
+    bases: tuple[str, ...] = ()  # of these bases alone, by label; none: of all
+    objectives: tuple[Objective, ...] = ()  # train each arm by each; none: by the study's own
+    controls: tuple[Control, ...] = ()
+    ways: tuple[Way, ...] = ()  # none: both views
+    variants: dict[str, Annotated[Settings, some]] = field(default_factory=dict)  # of the baseline
+    tune: dict[Setting, tuple[Value, ...]] = field(default_factory=dict)  # a factorial of baselines
+    chosen_from: str = ""  # the stage whose records settle the baseline and the arms
+    arms: ChosenArms = "both"
+    everywhere: bool = False  # the chosen arms at all other targets, too
+    arm_controls: tuple[ArmControl, ...] = ()  # of each arm that has a transform
+
+    def __post_init__(self):
+        grid = [n for n in ("layers", "transforms", "strengths") if getattr(self, n)]
+        if len(grid) in (1, 2):
+            raise ValueError(f"layers, transforms and strengths need each other; given: {grid}")
+        if self.ways and not grid:
+            raise ValueError("ways are of layers, transforms and strengths; give these too")
+        if "objective" in self.settings:
+            raise ValueError("what a stage trains by stands under objectives, not under trial")
+
+    def layers_of(self, base: Trial) -> tuple[str, ...]:
+        """The targets of this stage in the encoder of `base`."""
+        named = self.layers
+        if isinstance(named, dict):
+            named = named.get(base.modality, ())
+        return LAYERS[named[0]](base) if named and named[0] in LAYERS else named
+
+    def applied(self, base: Trial, objective: str = "") -> Trial:
+        """The base with the settings of this stage."""
+        return replace(base, **self.settings, objective=objective or base.objective)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A study: stages on bases of its own, or on those of other studies."""
+
+    stages: dict[StageName, Stage]
+    settings: Settings = field(default_factory=dict, metadata={"key": "trial"})
+    bases: Annotated[dict[str, Settings], some] = field(default_factory=dict)
+    of: Annotated[dict[str, Settings], some] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.of and (self.settings or self.bases):
+            raise ValueError("of takes the place of trial and bases; leave these out")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Studies sized for one kind of machine."""
+
+    studies: Annotated[dict[str, Declared], some]
+    settings: Settings = field(default_factory=dict, metadata={"key": "trial"})  # of all studies
+    seconds: Annotated[float, _duration] = 100.0  # that a trial takes, until some are recorded
+
+
+def packaged() -> list[str]:
+    """Names of the profiles that come with the package."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def load(profile: str) -> tuple[str, Profile]:
+    """Label and content of a profile by name or by path; a ValueError in one line if it is bad."""
+    if not isinstance(profile, str):
+        raise ValueError(f"profile must be a name or a YAML file, not {profile!r}")
+    path = Path(profile)
+    if path.suffix not in (".yaml", ".yml"):
+        path = PROFILES / f"{one_of('profile', profile, packaged(), 'or a .yaml file')}.yaml"
+    if not re.fullmatch(r"\w[\w.+-]*", path.stem):  # its records lie in a folder of that name
+        raise ValueError(
+            f"profile {profile!r} cannot name a folder of records; rename the file, to letters, "
+            f"digits and . + - _"
+        )
+    return path.stem, read(f"profile {path.stem}", _content(path), Profile)
+
+
+def _content(path: Path) -> Any:
+    """What a file says, with what it extends."""
+    try:
+        content = _parsed(str(path), path.read_text())
+    except OSError as error:
+        raise ValueError(f"cannot read profile {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"profile {path} is not plain YAML: {error}") from None
+    if not isinstance(content, dict) or content.get("extends") is None:
+        return content
+    others = [name for name in packaged() if name != path.stem]
+    extended = one_of("profile to extend", content["extends"], others)
+    change = {key: value for key, value in content.items() if key != "extends"}
+    return _merged(_content(PROFILES / f"{extended}.yaml"), change)
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(path: str, text: str) -> Any:
+    from deepaug import plain  # YAML is not among the core dependencies
+
+    return plain.load(f"profile {path}", text)
+
+
+def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`: mappings key by key, a null takes a key away."""
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key] = _merged(base[key], value)
+        else:
+            merged[key] = value
+    return merged
