@@ -33,7 +33,9 @@ def read(where: str, given: Any, kind: Any) -> Any:
         return read(where, given, arguments[0])
     if origin in (Union, UnionType):
         is_mapping = isinstance(given, dict)
-        return read(where, given, next(k for k in arguments if _is_dict(k) == is_mapping))
+        return read(
+            where, given, next(k for k in arguments if (get_origin(k) is dict) == is_mapping)
+        )
     if origin is tuple:
         if not isinstance(given, list | tuple) or not given:
             raise ValueError(f"{where} must be a list of one value or more, not {given!r}")
@@ -50,10 +52,6 @@ def some(given: Any) -> Any:
     if given == {}:
         raise ValueError("it must name one or more, or be left out")
     return given
-
-
-def _is_dict(kind: Any) -> bool:
-    return get_origin(kind) is dict
 
 
 def _mapping(where: str, given: Any, names: Any, values: Any) -> dict[str, Any]:

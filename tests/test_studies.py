@@ -513,6 +513,19 @@ def test_ways_go_with_a_grid(tmp_path):
         catalogue.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
 
 
+def test_seeds_are_those_of_the_rules_unless_a_stage_has_its_own(tmp_path):
+    stages = {"pilot": {}, "confirm": {"controls": [UNTRAINED]}, "controls": {"seeds": [7]}}
+    study = catalogue.load("vision", str(tiny.profile(tmp_path, **stages)), tmp_path / "results")
+    seeds = {name: list(stage.seeds) for name, stage in study.stages.items()}
+    ruled = {name: stage["seeds"] for name, stage in rulebook.rules()["stages"].items()}
+    assert seeds == {"pilot": ruled["pilot"], "confirm": ruled["confirm"], "controls": [7]}
+
+
+def test_a_stage_without_seeds_that_the_rules_do_not_know_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="give the seeds of stage quick"):
+        catalogue.load("vision", str(tiny.profile(tmp_path, quick={})), tmp_path / "results")
+
+
 # Profiles that extend another
 
 
@@ -609,6 +622,7 @@ def test_repeated_values_count_once():
         ({"data": 5}, "data"),
         ({"profile": "cpuu"}, "'cpu'"),
         ({"profile": 5}, "5"),
+        ({"layer": ["stem"]}, "'layers'"),
         ({"name": "visoin"}, "'vision'"),
     ],
 )
@@ -662,6 +676,7 @@ GRID = {"layers": ["stem"], "transforms": ["pca"], "strengths": [0.5]}
         ({"seeds": [0], "tune": {"temperature": 0.1}}, "temperature"),
         ({"seeds": [0], "tune": {"temperature": None}}, "temperature"),
         ({"seeds": [0], "tune": {"temprature": [0.1]}}, "'temperature'"),
+        ({"seeds": [0], "tune": {"temperature": [[0.1]]}}, "temperature"),
         ({"seeds": [0], "tune": {"temperature": ["1e-1"]}}, "temperature"),
         ({"seeds": [0], "chosen_from": "screeen"}, "'screeen'"),
         ({"seeds": [0], "chosen_from": "quick"}, "'quick'"),

@@ -708,6 +708,19 @@ def test_two_targets_have_one_arm_at_the_input(tmp_path):
     study = graphs(tmp_path, pilot={"seeds": [0], **grid, "arm_controls": ["at-input"]})
     of_base = Counter(entry.arm for entry in study.entries() if entry.base == "MUTAG")
     assert of_base["input dropout 0.5 at-input"] == 1
+    shared = next(entry for entry in study.entries() if entry.control == "at-input")
+    assert shared.of == ("layer1 dropout 0.5", "layer3 dropout 0.5")
+
+
+def test_an_arms_control_knows_its_arm_and_what_it_is(tmp_path):
+    controls = ["same-mask", "noise", "alone"]
+    entries = graphs(tmp_path, pilot={"seeds": [0], **GRID, "arm_controls": controls}).entries()
+    arms = {(e.base, e.arm) for e in entries if e.role == "arm"}
+    held = [e for e in entries if e.role == "arm control"]
+    assert {(e.base, arm, e.control) for e in held for arm in e.of} == {
+        (*arm, control) for arm in arms for control in controls
+    }
+    assert all(not e.of and not e.control for e in entries if e.role != "arm control")
 
 
 def test_truncation_has_no_noise_of_its_norm(tmp_path):

@@ -51,14 +51,12 @@ def load(
     stages = {}
     for stage_name, stage in declared.studies[name].stages.items():
         stage = replace(stage, seeds=stage.seeds or rulebook.seeds(stage_name))
-        # A data set that is given takes the place of all bases.
-        stage = replace(stage, bases=stage.bases if data is None else ())
+        if data is not None:  # it takes the place of all bases
+            stage = replace(stage, bases=())
         changed = {n: new for n, new in changes.items() if new and getattr(stage, n)}
         stages[stage_name] = replace(stage, **changed)
     store = records.Store(root or records.default_root(), label)
-    study = whole = Study(name, label, every, stages, store, declared.seconds)
-    if bases != every:
-        study = replace(whole, bases=bases, whole=whole)
+    study = Study(name, label, every, stages, store, declared.seconds).part(bases)
     for stage_name in stages:
         _check(study, stage_name)
     return study
@@ -139,31 +137,29 @@ def agenda(profile: str, root: Path | None = None) -> list[tuple[Study, str]]:
     A study may come several times, each time with the bases of one modality alone. What the rules
     do not name, pages' own studies for instance, comes at the end.
     """
-    ordered = rulebook.rules()["order"]
+    order = rulebook.rules()["order"]
     every = {name: load(name, profile, root) for name in names(profile)}
+    steps = [step.split() for step in order["stages"]]
+    places: list[tuple[str, str, str | None]] = [
+        (modality if name == "own" else name, stage, modality)
+        for modality in order["modalities"]
+        for name, stage in steps
+    ]
+    places += [(name, stage, None) for name, study in every.items() for stage in study.stages]
     todo, seen = [], set()
-
-    def add(study: Study, stage: str, origin: str | None = None) -> None:
+    for name, stage, modality in places:
+        if name not in every or stage not in every[name].stages:
+            continue
+        study = every[name]
         bases = tuple(
             base
             for base in study.bases_of(study.stages[stage])
-            if origin in (None, base.origin.name if base.origin else None, study.name)
-            and (study.name, stage, base.label) not in seen
+            if modality in (None, name, base.origin and base.origin.name)
+            and (name, stage, base.label) not in seen
         )
         if bases:
-            seen.update((study.name, stage, base.label) for base in bases)
-            some = replace(study, bases=bases, whole=study)
-            todo.append((study if bases == study.bases else some, stage))
-
-    for modality in ordered["modalities"]:
-        for step in ordered["stages"]:
-            name, stage = step.split()
-            study = every.get(modality if name == "own" else name)
-            if study is not None and stage in study.stages:
-                add(study, stage, modality)
-    for study in every.values():
-        for stage in study.stages:
-            add(study, stage)
+            seen.update((name, stage, base.label) for base in bases)
+            todo.append((study.part(bases), stage))
     return todo
 
 

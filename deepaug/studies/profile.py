@@ -7,25 +7,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from deepaug import plain
 from deepaug.declared import read, some
-from deepaug.studies import arms
+from deepaug.studies import arms, rulebook
 from deepaug.training import registry
 from deepaug.training.trial import CHOICES, TRANSFORMS, WAYS, Trial
 from deepaug.validation import one_of, share
 
 PROFILES = Path(__file__).parent / "profiles"
-# In the order in which one may choose for another.
-STAGES = (
-    "quick",
-    "scale",
-    "pilot",
-    "tuning",
-    "screen",
-    "targets",
-    "confirm",
-    "controls",
-    "longer",
-)
+STAGES = ("quick", *rulebook.rules()["stages"])  # in the order in which one may choose for another
 # What a stage may say of its targets in the place of names.
 LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
 FIXED = ("seed", "protocol")  # of a trial's settings those that no profile sets by name
@@ -177,8 +167,6 @@ def _content(path: Path) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _parsed(path: str, text: str) -> Any:
-    from deepaug import plain  # YAML is not among the core dependencies
-
     return plain.load(f"profile {path}", text)
 
 

@@ -73,6 +73,10 @@ class Study:
         """The bases that a stage is of."""
         return tuple(b for b in self.bases if not stage.bases or b.label in stage.bases)
 
+    def part(self, bases: tuple[Base, ...]) -> "Study":
+        """The study with some of its bases; what is chosen stays that of all."""
+        return self if bases == self.bases else replace(self, bases=bases, whole=self)
+
     def entries(self) -> list[Entry]:
         """All trials that are settled; stages that wait for a choice have none yet."""
         return [entry for name in self.stages for entry in self.stage_entries(name)]
@@ -138,23 +142,23 @@ class Study:
         if self.waits_for(stage):
             return None
         found = []
-        for entry in self.stage_entries(stage):
-            if (record := self.store.read(entry.trial)) is None:
+        for entry, record in self._read(stage):
+            if record is None:
                 return None
             found.append((entry, record))
         return _chosen(self, stage, found)
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
-        entries = self.entries() if stage is None else self.stage_entries(stage)
-        todo = {e.trial.key: e for e in entries if self.store.read(e.trial) is None}
-        return list(todo.values())
+        return list({e.trial.key: e for e, record in self._read(stage) if record is None}.values())
 
     def recorded(self, stage: str | None = None) -> list[tuple[Entry, dict[str, Any]]]:
         """Entries, of one stage or all, that have a record, with it."""
-        entries = self.entries() if stage is None else self.stage_entries(stage)
-        found = ((entry, self.store.read(entry.trial)) for entry in entries)
-        return [(entry, record) for entry, record in found if record is not None]
+        return [(entry, record) for entry, record in self._read(stage) if record is not None]
+
+    def _read(self, stage: str | None) -> Iterator[tuple[Entry, dict[str, Any] | None]]:
+        for entry in self.entries() if stage is None else self.stage_entries(stage):
+            yield entry, self.store.read(entry.trial)
 
     def _settled(self, base: Base, stage: str) -> Choice | None:
         return (base.origin or self).choice(stage)
@@ -251,8 +255,10 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
     plain = baseline.trial
     yield baseline
     for control in stage.controls:
-        if _CONTROL_OF.get(control, plain.modality) == plain.modality:
-            role = "reference" if "encoder" in arms.CONTROLS[control] else "control"
+        encoder = arms.CONTROLS[control].get("encoder")
+        # References of one modality are passed over in the others.
+        if encoder is None or encoder in registry.encoders(plain.modality):
+            role = "reference" if encoder else "control"
             trial = replace(plain, **arms.CONTROLS[control])
             yield replace(baseline, role=role, arm=control, trial=trial)
     for name, change in stage.variants.items():
@@ -298,12 +304,3 @@ def _transformed(stage: Stage, plain: Trial, chosen: Choice) -> tuple[list[Trial
         if stage.everywhere and layer != arm.layer
     ]
     return own, elsewhere
-
-
-# Controls that exist in one modality alone are passed over in the others.
-_CONTROL_OF = {
-    control: modality
-    for modality in registry.NAMES
-    for control in arms.CONTROLS
-    if control in registry.encoders(modality)
-}
