@@ -18,7 +18,8 @@ def read(where: str, given: Any, kind: Any) -> Any:
             more, of which equal ones count once; `dict[str, kind]`; a dataclass, given as a
             mapping of its fields, which metadata "key" may call otherwise; a union of a dict and
             another kind; or `Annotated[kind, check, ...]`: each check is called with what is
-            given, and returns what to read in its place or raises a ValueError.
+            given, and returns what to read in its place or raises a ValueError; "must …" in its
+            message is said of the place.
 
     >>> read("mine: seeds", [0, 1, 1], tuple[int, ...])
     (0, 1)
@@ -50,7 +51,7 @@ def read(where: str, given: Any, kind: Any) -> Any:
 def some(given: Any) -> Any:
     """A check that an empty mapping does not pass."""
     if given == {}:
-        raise ValueError("it must name one or more, or be left out")
+        raise ValueError("must name one or more, or be left out")
     return given
 
 
@@ -91,4 +92,5 @@ def _at(where: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+        joined = " " if str(error).startswith("must ") else ": "
+        raise ValueError(f"{where}{joined}{error}") from None

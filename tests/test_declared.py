@@ -50,7 +50,7 @@ def test_what_is_declared_is_read(given, kind, read_as):
         ([], tuple[int, ...], "it must be a list of one value or more, not []"),
         ([1], dict[str, int], "it must be a mapping, not [1]"),
         ({1: 1}, dict[str, int], "it: names must be text, not 1"),
-        ({}, Annotated[dict[str, int], some], "it: it must name one or more, or be left out"),
+        ({}, Annotated[dict[str, int], some], "it must name one or more, or be left out"),
         (["reed"], tuple[Colour, ...], "it: unknown colour: 'reed'; nearest: 'red'"),
         ({"colour": "red", "ponts": [1]}, Line, "unknown key in it: 'ponts'; nearest: 'points'"),
         ({"points": [1]}, Line, "it needs 'colour'"),

@@ -11,16 +11,20 @@ from deepaug.training.trial import WAYS, Trial
 from deepaug.validation import one_of
 
 _UNTRAINED = {"objective": "untrained", "epochs": 0}
-# Without a transform. Those that name an encoder are references, which nothing trains.
+# What a reader would use instead of an encoder: features that nothing trains.
+REFERENCES = [
+    encoder
+    for modality in registry.NAMES
+    for encoder in registry.encoders(modality)
+    if not registry.layers(modality, encoder)
+]
+# Without a transform.
 CONTROLS: dict[str, dict[str, Any]] = {
     "untrained": _UNTRAINED,
     "no-augmentation": {"view_strength": 0.0},
-    "bag-of-words": {**_UNTRAINED, "encoder": "bag-of-words"},
-    "tf-idf": {**_UNTRAINED, "encoder": "tf-idf"},
-    "lsa": {**_UNTRAINED, "encoder": "lsa"},
-    "counts": {**_UNTRAINED, "encoder": "counts"},
-    "raw-features": {**_UNTRAINED, "encoder": "raw-features"},
+    **{encoder: {**_UNTRAINED, "encoder": encoder} for encoder in REFERENCES},
 }
+DOUBLED = "doubled"  # the variant of a scale stage by which the rules take the gain of its epochs
 # The noise that changes an activation by the norm that a transform changes it by.
 NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
 POOLED = ("pooled", "readout")

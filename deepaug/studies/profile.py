@@ -32,13 +32,13 @@ def _lone(given: Any) -> Any:
 
 def _single(given: Any) -> Any:
     if isinstance(given, list | dict):
-        raise ValueError(f"each value must be text or a number, not {given!r}")
+        raise ValueError(f"must hold text or numbers, not {given!r}")
     return given
 
 
 def _duration(given: Any) -> Any:
     if type(given) not in (int, float) or not 0 < given < 1e9:
-        raise ValueError(f"it must be a number above 0, not {given!r}")
+        raise ValueError(f"must be a number above 0, not {given!r}")
     return given
 
 

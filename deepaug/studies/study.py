@@ -222,6 +222,7 @@ def _chosen(study: Study, stage: str, found: list[tuple[Entry, dict[str, Any]]])
 
 
 def _score(entry: Entry, record: dict[str, Any]) -> float:
+    """The validation score of a record; -inf for a run that diverged."""
     if record["status"] == "diverged":
         return float("-inf")
     return record["metrics"]["validation"][registry.primary(entry.trial)]
@@ -255,12 +256,12 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
     plain = baseline.trial
     yield baseline
     for control in stage.controls:
-        encoder = arms.CONTROLS[control].get("encoder")
-        # References of one modality are passed over in the others.
-        if encoder is None or encoder in registry.encoders(plain.modality):
-            role = "reference" if encoder else "control"
-            trial = replace(plain, **arms.CONTROLS[control])
-            yield replace(baseline, role=role, arm=control, trial=trial)
+        is_reference = control in arms.REFERENCES
+        if is_reference and control not in registry.encoders(plain.modality):
+            continue  # it is of another modality
+        role = "reference" if is_reference else "control"
+        trial = replace(plain, **arms.CONTROLS[control])
+        yield replace(baseline, role=role, arm=control, trial=trial)
     for name, change in stage.variants.items():
         yield replace(baseline, role="variant", arm=name, trial=replace(plain, **change))
     for values in itertools.product(*stage.tune.values()) if stage.tune else ():
