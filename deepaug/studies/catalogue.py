@@ -40,7 +40,9 @@ def load(
     Raises:
         ValueError: in one line, for anything unknown, misspelt or of wrong type.
 
-    >>> load("vision", "cpu", layers=["stage3"], seeds=[0]).missing("pilot")
+    >>> study = load("vision", "cpu", layers=["stage3"], seeds=[0])
+    >>> len(study.stage_entries("pilot"))
+    5
     """
     label, declared = profiles.load(profile)
     one_of(f"study in profile {label}", name, declared.studies)
