@@ -17,7 +17,7 @@ def load(what: str, text: str) -> Any:
     try:
         content = yaml.load(text, _Loader)
         size = _size(content, {})
-    except (yaml.YAMLError, ValueError) as error:  # the latter of a date, say, that is none
+    except (yaml.YAMLError, ValueError) as error:  # the latter for an impossible date, say
         raise ValueError(f"{what} is not plain YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ValueError(f"{what} is not plain YAML: it is nested too deeply") from None
