@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from deepaug.declared import read
-from deepaug.studies import records, rulebook
 from deepaug.studies import profile as profiles
+from deepaug.studies import records, rulebook
 from deepaug.studies.profile import LAYERS, STAGES, Grid, Profile, Stage
 from deepaug.studies.study import Base, Study
 from deepaug.training import registry

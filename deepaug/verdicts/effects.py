@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from deepaug.studies import records, rulebook
+from deepaug.studies.arms import DOUBLED
 from deepaug.studies.study import Entry, Study
 from deepaug.training import registry
 from deepaug.training.trial import current_protocol
@@ -208,10 +209,10 @@ def scale(recorded: Recorded) -> str:
     aim = rules["gain_from_doubled_epochs"]["aim_below"]
     table = frame(recorded)
     means = gains(table, primary(recorded)).groupby(["arm", "base"])["gain"].mean().unstack()
-    found = means.reindex(index=["untrained", "doubled"], columns=table["base"].unique())
+    found = means.reindex(index=["untrained", DOUBLED], columns=table["base"].unique())
     if found.isna().any(axis=None):
         return "The scale is not fully recorded."
-    above, doubling = -found.loc["untrained"].mean(), found.loc["doubled"].mean()
+    above, doubling = -found.loc["untrained"].mean(), found.loc[DOUBLED].mean()
     over = f", as the mean of {found.shape[1]} data sets" if found.shape[1] > 1 else ""
     return (
         f"The baseline stands {above:.1f} points above random initialisation{over} "
