@@ -67,7 +67,7 @@ def typed(what: str, given: object, kind: type) -> Any:
     return given
 
 
-def enough(data: str, available: int, samples: int, batch_size: int, least: int = 1) -> int:
+def training_size(data: str, available: int, samples: int, batch_size: int, least: int = 1) -> int:
     """How many samples to train on: `samples`, or if that is 0 all that are `available`.
 
     Raises DataError if there are fewer, or if `least` <= batch_size <= the samples does not hold.

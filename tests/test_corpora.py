@@ -454,3 +454,11 @@ def test_splits_are_the_same_every_time(root):
     random.seed(1)
     after = corpora.load("wordnet"), pairs.load("lee")
     assert torch.equal(before[0].test, after[0].test) and before[1] == after[1]
+
+
+def test_a_vocabulary_is_not_learnt_from_held_out_sentences_of_a_labelled_file(tmp_path):
+    path = tmp_path / "mine.tsv"
+    path.write_text("".join(f"sentence {i}\tlabel{i % 2}\n" for i in range(100)))
+    corpus = corpora.load(str(path))
+    held_out = {corpus.sentences[i] for part in (corpus.validation, corpus.test) for i in part}
+    assert held_out and not held_out & {*corpus.vocabulary}

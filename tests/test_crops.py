@@ -168,6 +168,21 @@ def test_bad_folders_are_told_in_a_line(tmp_path):
     assert "differ in class 'land'" in refusal(documents.load, str(parts))
 
 
+@pytest.mark.parametrize("size", [3, 5, 12])
+def test_of_each_class_of_a_folder_some_are_held_out(tmp_path, size):
+    for number in range(10):
+        folder = tmp_path / f"class{number}"
+        folder.mkdir()
+        for document in range(size):
+            (folder / f"{document}.txt").write_text(f"document {document} of class {number}")
+    corpus = documents.load(str(tmp_path))
+    for part in (corpus.test, corpus.validation):
+        counts = corpus.labels[part].bincount(minlength=10)
+        assert (counts == max(1, round(0.2 * size))).all()
+    every = torch.cat([corpus.train, corpus.validation, corpus.test])
+    assert every.sort().values.equal(torch.arange(10 * size))
+
+
 def test_newsgroups_are_asked_of_scikit_learn(monkeypatch, root):
     """By date, without headers, footers and quotes; what is shorter than 30 words is left out."""
     from types import SimpleNamespace

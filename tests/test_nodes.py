@@ -170,6 +170,7 @@ def test_a_set_that_another_worker_fetches_first_is_taken(tmp_path, monkeypatch)
         replace(
             citation._SOURCES["CiteSeer"],
             read=lambda where: Data(x=x, edge_index=ends, y=labels),
+            digest=citation.assemble("a", x, ends, labels, None).digest,
         ),
     )
     assert len(citation.load("CiteSeer")) == 40
@@ -185,6 +186,32 @@ def test_a_damaged_set_is_told_in_one_line(tmp_path):
         citation.load("Cora")
     assert "\n" not in str(caught.value)
     shutil.rmtree(folder.parent)
+
+
+def test_a_set_that_is_read_but_is_another_is_refused(tmp_path, monkeypatch):
+    """Of half a file of test nodes PyG makes a graph in which other nodes have these labels."""
+    x, ends, labels = graph()
+    source = citation._SOURCES["Cora"]
+    another = replace(source, read=lambda where: Data(x=x, edge_index=ends, y=labels))
+    monkeypatch.setitem(citation._SOURCES, "Cora", another)
+    (tmp_path / "nodes" / source.folder).mkdir(parents=True)
+    with pytest.raises(DataError, match="not the one that the records are of .*remove the folder"):
+        citation.load("Cora")
+
+
+@pytest.mark.parametrize(
+    "part", [{"labels": torch.tensor(3)}, {"x": torch.ones(40)}, {"ends": torch.ones(4)}]
+)
+def test_files_of_other_shapes_are_told(part):
+    given = dict(zip(("x", "ends", "labels"), graph(), strict=True)) | part
+    with pytest.raises(DataError, match=r"of shapes .*needed: \(n, f\), \(2, e\) and \(n,\)"):
+        citation.assemble("mine", **given, recipe=None)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2709])
+def test_the_nodes_of_a_loss_are_two_or_more_and_no_more_than_there_are(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size {batch_size} does not fit the 2708"):
+        prepare(batch_size=batch_size)
 
 
 def test_an_unknown_set_is_answered_with_the_nearest():

@@ -300,3 +300,8 @@ def test_derived_seeds_are_stable():
 def test_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         tiny.trial().seed = 1
+
+
+@pytest.mark.parametrize("name", ["width", "view_size", "batch_size", "threads", "seed"])
+def test_sizes_that_no_memory_holds_are_refused(name):
+    assert f"{name} must be below" in refusal(**{name: 10**30})

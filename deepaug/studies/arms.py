@@ -8,7 +8,6 @@ from typing import Any
 from deepaug.studies import choice
 from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
-from deepaug.validation import one_of
 
 _UNTRAINED = {"objective": "untrained", "epochs": 0}
 # What a reader would use instead of an encoder: features that nothing trains.
@@ -25,7 +24,8 @@ CONTROLS: dict[str, dict[str, Any]] = {
     **{encoder: {**_UNTRAINED, "encoder": encoder} for encoder in REFERENCES},
 }
 DOUBLED = "doubled"  # the variant of a scale stage by which the rules take the gain of its epochs
-# The noise that changes an activation by the norm that a transform changes it by.
+# The noise that changes an activation by the norm that a transform changes it by. The norm of what
+# truncation loses is known of no activation beforehand.
 NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
 POOLED = ("pooled", "readout")
 
@@ -46,6 +46,11 @@ def name(trial: Trial) -> str:
     return f"{trial.layer} {trial.transform} {trial.strength:g}{way}"
 
 
+def short(value: Any) -> str:
+    """A setting's value as names of arms have it."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def grid(
     plain: Trial,
     layers: Iterable[str],
@@ -61,10 +66,8 @@ def grid(
     ]
 
 
-def _noise(arm: Trial) -> Trial:
-    return replace(
-        arm, transform=NOISE[one_of("transform with a noise of its norm", arm.transform, NOISE)]
-    )
+def _noise(arm: Trial) -> Trial | None:
+    return replace(arm, transform=NOISE[arm.transform]) if arm.transform in NOISE else None
 
 
 def _no_transform(arm: Trial) -> Trial | None:

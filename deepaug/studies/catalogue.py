@@ -103,13 +103,22 @@ def _check(study: Study, name: str) -> None:
     stage = study.stages[name]
     for label in stage.bases:
         one_of(f"base of {study.name}", label, [b.label for b in (study.whole or study).bases])
-    for base in study.bases_of(stage):
+    bases = study.bases_of(stage)
+    for tuned in stage.tune:
+        if len(own := {getattr(base.trial, tuned) for base in bases}) > 1:
+            raise ValueError(
+                f"{tuned} is to be tuned, but bases have values of their own: {sorted(own)}; give "
+                f"them one"
+            )
+    for base in bases:
         _check_layers(stage, base.trial)
         stage.applied(base.trial)
         if stage.chosen_from:  # no stage waits for one that waits for it
             before = [n for n in STAGES[: STAGES.index(name)] if n in study.stages]
             choosers = base.origin.stages if base.origin else before
             one_of(f"stage for {name} to be chosen from", stage.chosen_from, choosers)
+            if len((base.origin or study).stages[stage.chosen_from].objectives) > 1:
+                raise ValueError(f"{stage.chosen_from} has twins, among which nothing is chosen")
     study.planned(name)  # every trial is valid before any of them runs
 
 
@@ -149,6 +158,8 @@ def agenda(profile: str, root: Path | None = None) -> list[tuple[Study, str]]:
         for name, stage in steps
     ]
     places += [(name, stage, None) for name, study in every.items() for stage in study.stages]
+    if not any(study.stages for study in every.values()):
+        raise ValueError(f"profile {profile} has no stage; give one to a study")
     todo, seen = [], set()
     for name, stage, modality in places:
         if name not in every or stage not in every[name].stages:

@@ -18,6 +18,7 @@ PROFILES = Path(__file__).parent / "profiles"
 STAGES = ("quick", *rulebook.rules()["stages"])  # in the order in which one may choose for another
 # What a stage may say of its targets in the place of names.
 LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
+ALL = "all"  # on the command line, in the place of a study
 FIXED = ("seed", "protocol")  # of a trial's settings those that no profile sets by name
 
 
@@ -68,6 +69,11 @@ class Grid:
     strengths: tuple[Strength, ...] = ()
     seeds: tuple[int, ...] = ()  # none: those of the rules
 
+    def __post_init__(self):
+        for layers in self.layers.values() if isinstance(self.layers, dict) else (self.layers,):
+            if len(layers) > 1 and (alone := [name for name in layers if name in LAYERS]):
+                raise ValueError(f"{alone[0]!r} stands for targets by itself, not in a list")
+
 
 @dataclass(frozen=True)
 class Stage(Grid):
@@ -86,13 +92,21 @@ class Stage(Grid):
     arm_controls: tuple[ArmControl, ...] = ()  # of each arm that has a transform
 
     def __post_init__(self):
+        super().__post_init__()
         grid = [n for n in ("layers", "transforms", "strengths") if getattr(self, n)]
         if len(grid) in (1, 2):
             raise ValueError(f"layers, transforms and strengths need each other; given: {grid}")
         if self.ways and not grid:
             raise ValueError("ways are of layers, transforms and strengths; give these too")
-        if "objective" in self.settings:
-            raise ValueError("what a stage trains by stands under objectives, not under trial")
+        for where, settings in {"trial": self.settings, "tune": self.tune, **self.variants}.items():
+            if "objective" in settings:
+                raise ValueError(f"objective stands under objectives, not under {where}")
+        for name in self.variants:
+            if name in ("baseline", *arms.CONTROLS):
+                raise ValueError(f"variant {name!r} has a name that is taken; choose another")
+        for name, values in self.tune.items():
+            if len({arms.short(value) for value in values}) < len(values):
+                raise ValueError(f"values of {name} to tune are too close: {list(values)}")
 
     def layers_of(self, base: Trial) -> tuple[str, ...]:
         """The targets of this stage in the encoder of `base`."""
@@ -127,6 +141,10 @@ class Profile:
     studies: Annotated[dict[str, Declared], some]
     settings: Settings = field(default_factory=dict, metadata={"key": "trial"})  # of all studies
     seconds: Annotated[float, _duration] = 100.0  # that a trial takes, until some are recorded
+
+    def __post_init__(self):
+        if ALL in self.studies:
+            raise ValueError(f"{ALL!r} stands for all studies; choose another name for this one")
 
 
 def packaged() -> list[str]:

@@ -250,13 +250,14 @@ def collapsed(record: dict[str, Any]) -> bool:
     """Whether a contrastive training ended with all features alike.
 
     NT-Xent of n pairs that it cannot tell apart is log(2n − 1); here the last epoch's mean loss
-    is within 1 % of it. For nodes n is at most the trial's `batch_size`.
+    is that, but for 1 % of it or of 1 / temperature, the reach of a similarity, if that is less.
     """
     trial, curve = record["trial"], record["curve"]
     if record["status"] != "ok" or trial["objective"] != "contrastive" or not curve:
         return False
     level = math.log(2 * trial["batch_size"] - 1)
-    return abs(curve[-1].get("loss", 0.0) - level) <= 0.01 * level
+    reach = min(level, 1 / trial["temperature"])
+    return abs(curve[-1].get("loss", 0.0) - level) <= 0.01 * reach
 
 
 def check(record: Any) -> None:

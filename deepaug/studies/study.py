@@ -108,7 +108,7 @@ class Study:
         stage, entries = self.stages[name], []
         for base, chosen in found:
             for objective in stage.objectives or (base.trial.objective,) if chosen else ():
-                plain = replace(stage.applied(base.trial, objective), **chosen.baseline)
+                plain = stage.applied(replace(base.trial, **chosen.baseline), objective)
                 place = (name, base.label, objective, "baseline")
                 entries += _arms(stage, Entry(*place, plain, self.profile, "baseline"), chosen)
         return [
@@ -206,7 +206,10 @@ def _chosen(study: Study, stage: str, found: list[tuple[Entry, dict[str, Any]]])
 
     baseline = choice.best(scores_of("baseline", "tune", "variant"))
     if baseline is None:
-        raise ValueError(f"every baseline of stage {stage} diverged: it chooses nothing")
+        raise ValueError(
+            f"every baseline of {study.name} {stage} at {study.profile} diverged, so that it "
+            f"chooses nothing; lower learning_rate, or give it more to choose from"
+        )
     own = scores_of("arm")
     trials = {name: entries[name][0].trial for name in own}
     transforms = {name: trial.transform for name, trial in trials.items()}
@@ -234,8 +237,8 @@ def _changes(study: Study, stage: str, entries: list[Entry], settled: Choice) ->
     changes: dict[str, Any] = {}
     for entry in entries:
         base = next(b for b in study.bases if b.label == entry.base)
-        plain = study.stages[stage].applied(base.trial, entry.objective)
-        plain = replace(plain, **settled.baseline)
+        tuned = replace(base.trial, **settled.baseline)
+        plain = study.stages[stage].applied(tuned, entry.objective)
         changes |= {
             name: value
             for name in Trial.__dataclass_fields__
@@ -267,8 +270,8 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
     for values in itertools.product(*stage.tune.values()) if stage.tune else ():
         change = dict(zip(stage.tune, values, strict=True))
         if (trial := replace(plain, **change)) != plain:
-            told = (f"{n}={v if isinstance(v, str) else f'{v:g}'}" for n, v in change.items())
-            yield replace(baseline, role="tune", arm=f"tune {' '.join(told)}", trial=trial)
+            settings = " ".join(f"{n}={arms.short(value)}" for n, value in change.items())
+            yield replace(baseline, role="tune", arm=f"tune {settings}", trial=trial)
     own, elsewhere = _transformed(stage, plain, chosen)
     yield from _with_controls(own, stage, baseline)
     for arm in elsewhere:

@@ -184,7 +184,8 @@ def check_layer(modality: str, encoder: str, layer: str) -> None:
 
 def data_root() -> Path:
     """Where data are looked for: `$DEEPAUG_DATA`, by default ~/.cache/deepaug."""
-    return Path(os.environ.get("DEEPAUG_DATA", Path.home() / ".cache" / "deepaug"))
+    given = os.environ.get("DEEPAUG_DATA")  # an empty one would mean the working folder
+    return Path(given) if given else Path.home() / ".cache" / "deepaug"
 
 
 def load(modality: str) -> ModuleType:

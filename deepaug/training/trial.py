@@ -37,6 +37,7 @@ WAYS: dict[str, dict[str, str]] = {
     "one-view-detached": {"transformed": "one", "stop_gradient": "one"},
 }
 POSITIVE = ("width", "view_size", "batch_size", "learning_rate", "temperature", "threads")
+SIZES = ("width", "view_size", "batch_size", "threads")
 NOT_NEGATIVE = ("samples", "view_strength", "epochs", "weight_decay", "seed")
 SHARES = ("held_out", "strength")
 
@@ -153,9 +154,11 @@ def _check_ranges(trial: Trial) -> None:
             raise ValueError(f"{name} must be {bound}, not {value!r}")
     for name in SHARES:
         share(name, getattr(trial, name))
-    # Seeds are hashed, never used as they are; this bound only keeps them readable.
-    if trial.seed >= 2**31:
-        raise ValueError(f"seed must be below 2147483648, not {trial.seed}")
+    # Seeds are hashed, never used as they are: their bound only keeps them readable. Sizes beyond
+    # theirs no memory holds.
+    for name, most in (("seed", 2**31), *((size, 2**20) for size in SIZES)):
+        if getattr(trial, name) >= most:
+            raise ValueError(f"{name} must be below {most}, not {getattr(trial, name)}")
 
 
 def _check_data(trial: Trial) -> None:

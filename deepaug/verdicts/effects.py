@@ -166,7 +166,7 @@ class Learnt:
         return self.trained - self.untrained
 
     @property
-    def enough(self) -> bool:
+    def training_size(self) -> bool:
         """Whether a page of it teaches something."""
         return self.gain > self.spread
 

@@ -16,7 +16,7 @@ from deepaug.training.modalities.graphs import views as graph_views
 from deepaug.training.modalities.graphs.gin import GIN, Counts, xavier
 from deepaug.training.modalities.graphs.views import AUGMENTATIONS, Graphs
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, enough
+from deepaug.validation import DataError, training_size
 
 RATIO = 0.2  # of a graph's nodes or edges that an augmentation changes, at view strength 1
 MANY = 500  # graphs beyond which the SVC takes too long for mid-training
@@ -56,7 +56,7 @@ class GraphTask:
         )
         # BatchNorm and contrast need two; an untrained encoder has no batches.
         least, size = (1, 1) if trial.objective == "untrained" else (2, trial.batch_size)
-        self.train = rest[: enough(trial.data, len(rest), trial.samples, size, least)]
+        self.train = rest[: training_size(trial.data, len(rest), trial.samples, size, least)]
         parts = {"training": self.train, "validation": self.validation, "test": self.test}
         _check_classes(trial, data, parts)
 

@@ -13,7 +13,7 @@ from deepaug.training.modalities.nodes import citation
 from deepaug.training.modalities.nodes.gcn import GCN, RawFeatures
 from deepaug.training.modalities.nodes.sparse import Graph, Words
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError
+from deepaug.validation import DataError, training_size
 
 COSTS = tuple(2.0**power for power in range(-10, 11, 2))  # GRACE's grid of C, every second
 UNUSED = ("samples", "view_size")  # Trial itself refuses `held_out`, `pooling` and `pairs`
@@ -39,6 +39,8 @@ class NodeTask:
                     f"{name} {getattr(trial, name)} has no meaning for nodes: a step takes the "
                     f"whole graph; leave it out"
                 )
+        if trial.objective == "contrastive":
+            training_size(trial.data, len(data), 0, trial.batch_size, least=2)
         highest = max(*data.recipe.edges, *data.recipe.features)
         if highest * trial.view_strength >= 1:
             raise ValueError(

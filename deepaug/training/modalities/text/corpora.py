@@ -84,7 +84,9 @@ def load(name: str) -> Corpus:
     origins = torch.tensor([origin for _, origin in first.values()])
     parts = _split(labels >= 0, origins)
     fingerprint = digest(f"{sentence}\t{topic}" for sentence, (topic, _) in first.items())
-    return Corpus(name, tuple(first), labels, classes, *parts, fingerprint)
+    # Topics of a file of one's own are asked for of sentences that nothing was learnt from.
+    learnt_from = parts[0] if name not in _NAMED else torch.empty(0, dtype=torch.int64)
+    return Corpus(name, tuple(first), labels, classes, *parts, fingerprint, learnt_from)
 
 
 def digest(lines: Iterable[str]) -> str:

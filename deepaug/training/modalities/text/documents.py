@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from deepaug.training import registry
 from deepaug.training.modalities.text import corpora
@@ -59,14 +60,23 @@ def load_documents(name: str) -> Corpus:
         train, test, classes = [(document, -100) for document in documents], None, ()
     else:
         train, test, classes = _folder(Path(name))
-    return assemble(name, train, test, classes)
+    return assemble(name, train, test, classes, by_class=Path(name).is_dir())
 
 
 Labelled = list[tuple[str, int]]  # a document and its class, -100 where there is none
 
 
-def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequence[str]) -> Corpus:
-    """A corpus of documents to train on and, if they have a part of their own, to test with."""
+def assemble(
+    name: str,
+    train: Labelled,
+    test: Labelled | None,
+    classes: Sequence[str],
+    by_class: bool = False,
+) -> Corpus:
+    """A corpus of documents to train on and, if they have a part of their own, to test with.
+
+    What is held out is drawn from all documents, or `by_class` from those of each class.
+    """
     first: dict[str, tuple[int, bool]] = {}
     for part, documents in ((False, train), (True, test or [])):
         for document, label in documents:
@@ -74,11 +84,13 @@ def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequenc
     labels = torch.tensor([label for label, _ in first.values()])
     tested = torch.tensor([part for _, part in first.values()], dtype=torch.bool)
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
+    groups = labels if by_class else torch.zeros_like(labels)
     if test is None:
-        tested[order[: round(TEST * len(first))]] = True
+        tested[_leading(order, groups, TEST)] = True
     rest = order[~tested[order]]
-    held_out = round((TEST if test is None else VALIDATION) * len(rest))
-    validation, learnt_from = rest[:held_out].sort().values, rest[held_out:].sort().values
+    validation = _leading(rest, groups, TEST if test is None else VALIDATION)
+    learnt_from = rest[~torch.isin(rest, validation)].sort().values
+    validation = validation.sort().values
     tested = tested.nonzero().squeeze(1)
     parts = {"train": learnt_from, "validation": validation, "test": tested}
     for part, index in parts.items():
@@ -97,6 +109,12 @@ def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequenc
     texts = tuple(first)
     fingerprint = corpora.digest(f"{text}\t{label}" for text, (label, _) in first.items())
     return Corpus(name, texts, labels, tuple(classes), *parts.values(), fingerprint, learnt_from)
+
+
+def _leading(order: Tensor, groups: Tensor, share: float) -> Tensor:
+    """Of the documents of each group, in `order`, the first so many as the share makes."""
+    own = [order[groups[order] == group] for group in groups.unique()]
+    return torch.cat([documents[: max(1, round(share * len(documents)))] for documents in own])
 
 
 def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:

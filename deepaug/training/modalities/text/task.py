@@ -11,7 +11,7 @@ from deepaug.training.modalities.text.base import TextTask
 from deepaug.training.modalities.text.corpora import Corpus
 from deepaug.training.modalities.text.encoders import DROPOUT
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, enough
+from deepaug.validation import DataError, training_size
 
 
 def prepare(trial: Trial, device: torch.device) -> TextTask:
@@ -39,7 +39,7 @@ def describe(data: str) -> str:
 
 def _check_data(trial: Trial, corpus: Corpus) -> None:
     least = 2 if trial.objective == "contrastive" else 1  # contrast needs another sentence
-    enough(trial.data, len(corpus.train), trial.samples, trial.batch_size, least)
+    training_size(trial.data, len(corpus.train), trial.samples, trial.batch_size, least)
     if trial.objective == "supervised" and not corpus.classes:
         raise DataError(
             f"data {trial.data!r} has no labels, which the supervised objective needs; take data "

@@ -15,7 +15,7 @@ from deepaug.training.modalities.vision.resnet import ResNet
 from deepaug.training.modalities.vision.sets import Split
 from deepaug.training.modalities.vision.views import DRAWS, view
 from deepaug.training.trial import Trial
-from deepaug.validation import enough
+from deepaug.validation import training_size
 
 
 class ImageTask:
@@ -25,7 +25,7 @@ class ImageTask:
 
     def __init__(self, trial: Trial, device: torch.device):
         data = images.load(trial.data, trial.view_size)
-        wanted = enough(trial.data, len(data.train), trial.samples, trial.batch_size)
+        wanted = training_size(trial.data, len(data.train), trial.samples, trial.batch_size)
         draws = sampling.generator(trial.seed, "subset")
         subset = torch.randperm(len(data.train), generator=draws)[:wanted]
         self.trial, self.device, self.target = trial, device, trial.layer
