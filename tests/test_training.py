@@ -1,6 +1,7 @@
 """Training: one trial in, the same outcome out, and every setting of it takes effect."""
 
 import json
+import math
 import os
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from deepaug.method import attach, transforms
 from deepaug.studies import records, sweep
-from deepaug.training import loop, origin
+from deepaug.training import loop, optimisation, origin
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.modalities.vision import task as vision
 from deepaug.training.trial import PROTOCOL, PROTOCOLS, derive
@@ -533,7 +534,7 @@ def test_a_record_that_was_deleted_is_missing(store):
 @pytest.fixture
 def rates(monkeypatch):
     """The learning rate of each step, and after the last one."""
-    found, make = [], loop._optimizer
+    found, make = [], optimisation.build
 
     def watched(trial, network):
         optimizer = make(trial, network)
@@ -541,7 +542,7 @@ def rates(monkeypatch):
         found.append(optimizer)
         return optimizer
 
-    monkeypatch.setattr(loop, "_optimizer", watched)
+    monkeypatch.setattr(optimisation, "build", watched)
     return found
 
 
@@ -556,6 +557,34 @@ def test_schedule_starts_at_the_rate_and_ends_at_zero(rates, schedule, half, end
     assert steps[STEPS // 2] == pytest.approx(half * rate)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(end * rate, abs=1e-9)
     assert steps == sorted(steps, reverse=True)
+
+
+@pytest.mark.parametrize("total", [16, 100, 1000])
+@pytest.mark.parametrize(
+    ("schedule", "closed_form"),
+    [
+        ("constant", lambda done: 1.0),
+        ("linear", lambda done: 1 - done),
+        ("cosine", lambda done: math.cos(math.pi / 2 * done) ** 2),
+    ],
+)
+def test_a_schedule_is_its_closed_form(schedule, closed_form, total):
+    for step in range(total + 1):
+        found = optimisation.factor(schedule, step, total)
+        assert found == pytest.approx(closed_form(step / total), abs=1e-6)
+
+
+@pytest.mark.parametrize("total", [160, 1600])
+def test_warm_up_rises_in_a_line_and_then_falls_as_the_cosine_does(total):
+    warm, *fall = (
+        [optimisation.factor("warmup-cosine", step, total) for step in range(start, end)]
+        for start, end in ((0, total // 16), (total // 16, total + 1))
+    )
+    rise = warm[:-1]  # the last of these steps has the whole rate
+    assert rise == pytest.approx([(step + 1) / (total / 16) for step in range(len(rise))])
+    left = total - total // 16
+    cosine = [math.cos(math.pi / 2 * step / left) ** 2 for step in range(left + 1)]
+    assert fall[0] == pytest.approx(cosine) and max(warm + fall[0]) <= 1 + 1e-4
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 7, 8, 50, 51, 120, 200, 400])
@@ -682,7 +711,7 @@ def test_a_diverged_training_leaves_no_checkpoint(tmp_path, often):
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")]
 )
-def test_a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on(
+def test_a_checkpoint_that_cannot_be_written_is_reported_and_training_goes_on(
     tmp_path, often, undisturbed, monkeypatch, capsys, error
 ):
     def full(state, path):

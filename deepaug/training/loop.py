@@ -1,15 +1,13 @@
 """Training: one trial in, one outcome out, whatever the modality."""
 
-import contextlib
 import logging
 import math
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -19,8 +17,11 @@ from torch.nn import functional as F
 
 from deepaug.method import attach, transforms
 from deepaug.method.layers import below, call
-from deepaug.training import devices, origin, registry
+from deepaug.training import checkpoint as checkpoints
+from deepaug.training import devices, optimisation, registry
+from deepaug.training.checkpoint import Progress
 from deepaug.training.contrastive import nt_xent
+from deepaug.training.task import Task
 from deepaug.training.trial import Trial, derive
 
 TRANSFORMS: dict[str, Callable[[float], transforms.Transform]] = {
@@ -37,46 +38,10 @@ for _name in ("lightning.fabric", "lightning.pytorch"):
 CURVE_POINTS = 50
 CHECKPOINT_SECONDS = 60
 SLOWER = 1.2  # an epoch may take so many times the longest before it, and still fits
-WARMUP = 1 / 16  # share of the steps in which "warmup-cosine" lets the rate rise
 
 
 class OutOfTime(Exception):
     """A deadline came before a trial's end; how far it is, its checkpoint keeps."""
-
-
-class Task(Protocol):
-    """What a modality prepares for one trial: data on the device, encoder, views, evaluation."""
-
-    digest: str  # of the data set
-    classes: int  # 0 where there are no labels
-    target: str  # what `trial.layer` is called among the encoder's modules, or "input"
-    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` at this target
-    mask: Callable[..., Tensor] | None
-    groups: Callable[..., Tensor] | None
-
-    def encoder(self) -> nn.Module:
-        """A module from a view to features (n, f), with f as its attribute `features`."""
-
-    def head(self, features: int) -> nn.Module:
-        """The projection head of contrastive training, on features (n, `features`)."""
-
-    def batches(self, generator: torch.Generator) -> list[Tensor]:
-        """The training samples' indices for one epoch, in batches and an order drawn."""
-
-    def views(self, epoch: int) -> Callable[[Tensor], tuple[Any, Any]]:
-        """A function from a batch's indices to its two views, as `layers.call` takes them.
-
-        What happens to a sample depends on seed, epoch and sample alone.
-        """
-
-    def labels(self, index: Tensor) -> Tensor:
-        """Classes (n,) on the device; -100 for a sample without one."""
-
-    def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]:
-        """split -> metric -> value, "validation" and, if `final`, "test".
-
-        In mid-training (`final` false) a metric that takes long may be left out.
-        """
 
 
 @dataclass
@@ -103,15 +68,6 @@ class Network(nn.Module):
 
     def forward(self, view: Any) -> Tensor:
         return self.head(call(self.encoder, view))
-
-
-@dataclass
-class Progress:
-    """State after some epochs: what a checkpoint keeps besides model and optimiser."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 def build(trial: Trial, task: Task) -> Network:
@@ -166,25 +122,89 @@ def run(
             trained network waits in the checkpoint.
     """
     training = prepare(trial, accelerator, device)
-    task = training.task
-    progress = training.fit(checkpoint, tick, deadline, evaluation)
-    diverged = progress is None
-    outcome = Outcome(
-        status="diverged" if diverged else "ok",
-        metrics={} if diverged else task.evaluate(training.embed, final=True),
-        curve=training.progress.curve,
-        data_digest=task.digest,
-        device=devices.name(training.fabric.device),
-        training_seconds=training.progress.seconds,
-        resumed_seconds=training.resumed_seconds,
-        encoder=training.encoder.eval(),
-    )
-    if outcome.training_seconds:
-        seen = training.progress.epoch * training.samples
-        outcome.samples_per_second = seen / outcome.training_seconds
+    if checkpoint and (state := checkpoints.load(checkpoint, trial.key, training.fabric.device)):
+        training.load_state_dict(state)
+    task, progress = training.task, training.progress
+    resumed_seconds = progress.seconds
+    finite = _fit(training, checkpoint, tick, deadline, evaluation)
+    metrics = task.evaluate(training.embed, final=True) if finite else {}
     if training.handle is not None:
         training.handle.remove()
-    return outcome
+    seen = progress.epoch * training.samples
+    return Outcome(
+        status="ok" if finite else "diverged",
+        metrics=metrics,
+        curve=progress.curve,
+        data_digest=task.digest,
+        device=devices.name(training.fabric.device),
+        training_seconds=progress.seconds,
+        samples_per_second=seen / progress.seconds if progress.seconds else 0.0,
+        resumed_seconds=resumed_seconds,
+        encoder=training.encoder.eval(),
+    )
+
+
+def _fit(
+    training: "Training",
+    checkpoint: Path | None,
+    tick: Callable[[float], None],
+    deadline: float,
+    evaluation: float,
+) -> bool:
+    """Train to the last epoch; False if the loss stopped being finite.
+
+    Raises OutOfTime, with a checkpoint, before an epoch or an evaluation that would not end by
+    the deadline; arguments as in `run`.
+    """
+    trial, progress = training.trial, training.progress
+    points, evaluated = _points(trial.epochs)
+    saved = time.monotonic()
+    longest = 0.0  # epoch of this call, with what comes before the next
+
+    def save() -> None:
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, trial.key, training.state_dict())
+
+    while progress.epoch < trial.epochs:
+        start = time.monotonic()
+        if start + SLOWER * longest > deadline:
+            if longest:
+                save()
+            raise OutOfTime
+        loss = training.epoch(progress.epoch)
+        progress.seconds += time.monotonic() - start
+        progress.epoch += 1
+        if not math.isfinite(loss):
+            return False
+        if progress.epoch in points:
+            progress.curve.append(training.point(loss, progress.epoch in evaluated))
+        tick(progress.epoch / trial.epochs)
+        if progress.epoch < trial.epochs and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save()
+            saved = time.monotonic()
+        longest = max(longest, time.monotonic() - start)
+    # Where nothing was trained there is nothing to keep: evaluation has all the time there is.
+    if longest and (left := deadline - time.monotonic()) < 2 * evaluation:
+        save()  # it may take longer than expected
+        if left < evaluation:
+            raise OutOfTime
+    return True
+
+
+def _points(epochs: int) -> tuple[set[int], set[int]]:
+    """Epochs, from 1, that are points of the curve; and those of them with the metric too.
+
+    The curve has at most 50 points, the last epoch among them. The last has no metric: there the
+    trial itself is evaluated.
+    """
+    points = set(range(epochs, 0, -max(1, -(-epochs // CURVE_POINTS))))
+    # Evaluating a short training at every quarter would take a good part of its time.
+    quarters = (1, 2, 3) if epochs >= 8 else (2,)
+    nearest = {
+        min(points, key=lambda epoch: abs(epoch - round(epochs * q / 4)), default=0)
+        for q in quarters
+    }
+    return points, nearest - {epochs}
 
 
 class Training:
@@ -194,91 +214,16 @@ class Training:
         self.trial, self.task, self.fabric = trial, task, fabric
         batches = task.batches(torch.Generator())
         self.samples = sum(map(len, batches))  # in an epoch
-        self.total = max(1, trial.epochs * len(batches))  # steps
-        optimizer = _optimizer(trial, network)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        steps = max(1, trial.epochs * len(batches))
+        optimizer = optimisation.build(trial, network)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: optimisation.factor(trial.schedule, step, steps)
+        )
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.encoder = network.encoder
         self.progress = Progress()
-        self.resumed_seconds = 0.0
-        self.handle = None
+        self.handle = _attached(trial, task, network.encoder)
         self.below: list[nn.Parameter] | None = None  # parameters whose gradient passes the target
-        if trial.layer != "none":
-            self.handle = attach.attach(
-                self.encoder,
-                task.target,
-                TRANSFORMS[trial.transform](trial.strength),
-                dim=task.dim,
-                mask=task.mask,
-                groups=task.groups,
-            )
-
-    def _rate(self, step: int) -> float:
-        done = step / self.total
-        if self.trial.schedule == "warmup-cosine":
-            if (risen := (step + 1) / (WARMUP * self.total)) < 1:
-                return risen
-            return (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP))) / 2
-        if self.trial.schedule == "cosine":
-            return (1 + torch.cos(torch.tensor(torch.pi * done)).item()) / 2
-        return 1 - done if self.trial.schedule == "linear" else 1.0
-
-    def fit(
-        self,
-        checkpoint: Path | None,
-        tick: Callable[[float], None],
-        deadline: float = math.inf,
-        evaluation: float = 0.0,
-    ) -> Progress | None:
-        """Train to the last epoch; None if the loss stopped being finite.
-
-        Raises OutOfTime, with a checkpoint, before an epoch or an evaluation that would not end by
-        the deadline; arguments as in `run`.
-        """
-        self._resume(checkpoint)
-        trial, progress = self.trial, self.progress
-        # The curve has at most 50 points, the last epoch among them; some have the metric too.
-        points = set(range(trial.epochs, 0, -max(1, -(-trial.epochs // CURVE_POINTS))))
-        # Evaluating a short training at every quarter would take a good part of its time.
-        quarters = {
-            min(points, key=lambda epoch: abs(epoch - round(trial.epochs * q / 4)), default=0)
-            for q in ((1, 2, 3) if trial.epochs >= 8 else (2,))
-        }
-        saved = time.monotonic()
-        longest = 0.0  # epoch of this call, with what comes before the next
-        while progress.epoch < trial.epochs:
-            start = time.monotonic()
-            if start + SLOWER * longest > deadline:
-                if longest:
-                    self._save(checkpoint)
-                raise OutOfTime
-            loss = self.epoch(progress.epoch)
-            progress.seconds += time.monotonic() - start
-            progress.epoch += 1
-            if not math.isfinite(loss):
-                return None
-            last = progress.epoch == trial.epochs
-            if progress.epoch in points:
-                point = {"epoch": progress.epoch, "loss": round(loss, 5)}
-                if self.below:
-                    point["gradient_below"] = float(f"{self._gradient_below():.4g}")
-                if progress.epoch in quarters and not last:
-                    primary = registry.primary(trial)
-                    metrics = self.task.evaluate(self.embed, final=False)["validation"]
-                    if primary in metrics:
-                        point[primary] = round(metrics[primary], 3)
-                progress.curve.append(point)
-            tick(progress.epoch / trial.epochs)
-            if checkpoint and not last and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self._save(checkpoint)
-                saved = time.monotonic()
-            longest = max(longest, time.monotonic() - start)
-        # Where nothing was trained there is nothing to keep: evaluation has all the time there is.
-        if longest and (left := deadline - time.monotonic()) < 2 * evaluation:
-            self._save(checkpoint)  # it may take longer than expected
-            if left < evaluation:
-                raise OutOfTime
-        return progress
 
     def epoch(self, epoch: int) -> float:
         """One pass over the training subset, the `epoch`-th from 0; the mean loss."""
@@ -324,27 +269,30 @@ class Training:
                 losses.append(total / (labels >= 0).sum().clamp_min(1))
         return sum(losses) / 2
 
-    def _gradient_below(self) -> float:
-        """Norm of the last step's gradient in the layers up to the target; 0 if it was stopped."""
-        norms = [p.grad.norm() for p in self.below if p.grad is not None]
-        return torch.stack(norms).norm().item() if norms else 0.0
+    def point(self, loss: float, evaluated: bool) -> dict[str, float]:
+        """The curve's point after an epoch of that mean loss; `evaluated`, with the metric too."""
+        point = {"epoch": self.progress.epoch, "loss": round(loss, 5)}
+        if self.below:
+            # Of the last step's gradient in the layers up to the target; 0 if it was stopped.
+            norms = [p.grad.norm() for p in self.below if p.grad is not None]
+            norm = torch.stack(norms).norm().item() if norms else 0.0
+            point["gradient_below"] = float(f"{norm:.4g}")
+        if evaluated:
+            metrics = self.task.evaluate(self.embed, final=False)["validation"]
+            if (primary := registry.primary(self.trial)) in metrics:
+                point[primary] = round(metrics[primary], 3)
+        return point
 
-    @contextlib.contextmanager
-    def _transforming(self, view: int) -> Iterator[None]:
-        """The transform as the trial wants it for view 0 or 1."""
+    def _transforming(self, view: int) -> AbstractContextManager:
+        """A context for the forward pass of view 0 or 1: the transform as the trial wants it."""
         if self.handle is None:
-            yield
-            return
-        trial = self.trial
-        self.handle.stop_gradient = trial.stop_gradient == "both" or (
-            trial.stop_gradient == "one" and view == 0
-        )
-        with contextlib.ExitStack() as stack:
-            if view == 1 and trial.transformed == "one":
-                stack.enter_context(self.handle.paused())
-            elif view == 1 and trial.transformed == "same":
-                stack.enter_context(self.handle.repeated())
-            yield
+            return nullcontext()
+        stopped = {"none": (), "one": (0,), "both": (0, 1)}[self.trial.stop_gradient]
+        self.handle.stop_gradient = view in stopped
+        if view == 0 or self.trial.transformed == "both":
+            return nullcontext()
+        one = self.trial.transformed == "one"
+        return self.handle.paused() if one else self.handle.repeated()
 
     @torch.no_grad()
     def embed(self, batch: Any) -> Tensor:
@@ -353,51 +301,25 @@ class Training:
         with self.fabric.autocast():
             return call(self.encoder, batch).float()
 
-    def _save(self, checkpoint: Path | None) -> None:
-        if checkpoint is None:
-            return
-        state = {
-            "key": self.trial.key,
-            "source_digest": origin.source_digest(),
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "progress": vars(self.progress),
-        }
-        partial = checkpoint.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, partial)
-            partial.replace(checkpoint)
-        except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            reason = str(error).splitlines()[0]
-            print(
-                f"deepaug: no checkpoint in {checkpoint.parent}: {reason}; training goes on",
-                file=sys.stderr,
-            )
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training interrupted between two epochs goes on from."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        return state | {"progress": vars(self.progress)}
 
-    def _resume(self, checkpoint: Path | None) -> None:
-        if checkpoint is None or not checkpoint.exists():
-            return
-        try:
-            state = torch.load(checkpoint, map_location=self.fabric.device, weights_only=True)
-            if state["key"] != self.trial.key or state["source_digest"] != origin.source_digest():
-                return  # half a training by one code and half by another is a training by neither
-        except Exception:  # a damaged checkpoint costs its epochs, not the trial
-            return
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.progress = Progress(**state["progress"])
-        self.resumed_seconds = self.progress.seconds
+
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
 
 
-def _optimizer(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
-    common = {"lr": trial.learning_rate, "weight_decay": trial.weight_decay}
-    if trial.optimizer == "sgd":
-        return torch.optim.SGD(network.parameters(), momentum=0.9, **common)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[trial.optimizer]
-    # The unfused update is a good part of a small network's step.
-    return kind(network.parameters(), fused=True, **common)
+def _attached(trial: Trial, task: Task, encoder: nn.Module) -> attach.Handle | None:
+    """The trial's transform at its target, if it has one."""
+    if trial.layer == "none":
+        return None
+    transform = TRANSFORMS[trial.transform](trial.strength)
+    return attach.attach(
+        encoder, task.target, transform, dim=task.dim, mask=task.mask, groups=task.groups
+    )

@@ -1,0 +1,42 @@
+"""What a modality offers to training."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Task(Protocol):
+    """What a modality prepares for one trial: data on the device, encoder, views, evaluation."""
+
+    digest: str  # of the data set
+    classes: int  # 0 where there are no labels
+    target: str  # what `trial.layer` is called among the encoder's modules, or "input"
+    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` at this target
+    mask: Callable[..., Tensor] | None
+    groups: Callable[..., Tensor] | None
+
+    def encoder(self) -> nn.Module:
+        """A module from a view to features (n, f), with f as its attribute `features`."""
+
+    def head(self, features: int) -> nn.Module:
+        """The projection head of contrastive training, on features (n, `features`)."""
+
+    def batches(self, generator: torch.Generator) -> list[Tensor]:
+        """The training samples' indices for one epoch, in batches and an order drawn."""
+
+    def views(self, epoch: int) -> Callable[[Tensor], tuple[Any, Any]]:
+        """A function from a batch's indices to its two views, as `layers.call` takes them.
+
+        What happens to a sample depends on seed, epoch and sample alone.
+        """
+
+    def labels(self, index: Tensor) -> Tensor:
+        """Classes (n,) on the device; -100 for a sample without one."""
+
+    def evaluate(self, embed: Callable[[Any], Tensor], final: bool) -> dict[str, dict]:
+        """split -> metric -> value, "validation" and, if `final`, "test".
+
+        In mid-training (`final` false) a metric that takes long may be left out.
+        """
