@@ -17,20 +17,43 @@ from deepaug.validation import one_of
 
 
 class Handle:
-    """An attached transform, as returned by `attach`. Also a context manager that removes it."""
+    """An attached transform, as returned by `attach`. Also a context manager that removes it.
+
+    Attributes:
+        model, transform, dim: as given to `attach`.
+        stop_gradient: as given to `attach`; may be set anew before each forward pass.
+        calls: how often the transform has acted; zero after training means that it never did.
+    """
 
     def __init__(
-        self, model: nn.Module, transform: Transform, stop_gradient: bool, dim: int | None
+        self,
+        model: nn.Module,
+        layer: str,
+        transform: Transform,
+        stop_gradient: bool = False,
+        dim: int | None = None,
+        mask: Callable[..., Tensor] | None = None,
+        groups: Callable[..., Tensor] | None = None,
     ):
         self.model, self.transform = model, transform
         self.stop_gradient, self.dim = stop_gradient, dim
-        self.calls = 0  # times the transform has acted: zero after training means it never fired
-        self._mask = self._groups = None
+        self.calls = 0
+        self._mask, self._groups = mask, groups
         self._arguments: tuple[tuple, dict] | None = None
-        self._registrations: list = []
         self._paused = self._repeating = self._switched = False
-        self._stream: int | Tensor | None = None  # the seed of an own stream, then its state
-        self._drawn_from: Tensor | None = None  # the generator's state before the last draw
+        self._draws = _Draws()
+        self._registrations = []
+        if mask is not None or groups is not None:
+            self._registrations += [
+                model.register_forward_pre_hook(self._remember, with_kwargs=True, prepend=True),
+                model.register_forward_hook(self._forget, always_call=True),
+            ]
+        self._registrations.append(
+            model.register_forward_pre_hook(self._before, with_kwargs=True)
+            if layer == "input"
+            else dict(_uncompiled(model).named_modules())[layer].register_forward_hook(self._after)
+        )
+        _forget_compiled_code()
 
     def remove(self) -> None:
         """Take the transform off the model. A second call does nothing."""
@@ -62,7 +85,7 @@ class Handle:
         For a layer that runs once in a forward pass. With PCA the same component *ranks* are lost,
         in each view's own basis. The generator then goes on as if nothing had been drawn.
         """
-        if self._drawn_from is None:
+        if self._draws.last is None:
             raise RuntimeError("repeated() needs an earlier training forward pass to repeat")
         before, self._repeating, self._switched = self._repeating, True, True
         try:
@@ -76,7 +99,7 @@ class Handle:
         What the network draws itself, for its own dropout, is then the same with the transform
         and without.
         """
-        self._stream = int(seed)
+        self._draws.stream = int(seed)
 
     # Eager inside compiled models: there the state above would be frozen at compilation.
     @torch.compiler.disable
@@ -85,22 +108,8 @@ class Handle:
             x = x.detach()
         rows = {"mask": self._rows(self._mask), "groups": self._rows(self._groups)}
         self.calls += 1
-        if self._stream is not None and _recomputing():
-            raise RuntimeError("seed() does not work with activation checkpointing")
-        if isinstance(self._stream, int):
-            self._stream = torch.Generator(x.device).manual_seed(self._stream).get_state()
-        now = _random_state(x.device)
-        start = self._drawn_from if self._repeating else self._stream
-        if start is not None:
-            _set_random_state(x.device, start)
-        self._drawn_from = now if start is None else start
-        try:
+        with self._draws.on(x.device, self._repeating):
             return self.transform(x, self.dim, **rows)
-        finally:
-            if self._stream is not None and not self._repeating:
-                self._stream = _random_state(x.device)
-            if start is not None:
-                _set_random_state(x.device, now)
 
     def _rows(self, of: Callable | None) -> Tensor | None:
         if of is None:
@@ -109,7 +118,7 @@ class Handle:
             raise RuntimeError("mask and groups do not work with activation checkpointing")
         if self._arguments is None:
             raise RuntimeError(
-                "mask and groups are told from the model's arguments, but the layer ran outside "
+                "mask and groups follow from the model's arguments, but the layer ran outside "
                 "the model's own forward pass; call the model, or attach to what is called"
             )
         args, kwargs = self._arguments
@@ -130,23 +139,7 @@ class Handle:
 
     @torch.compiler.disable
     def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if not self._acting:
-            return None
-        for position, value in [*enumerate(args), *kwargs.items()]:
-            if isinstance(value, Tensor) and value.is_floating_point():
-                changed = self._apply(value)
-                if isinstance(position, str):
-                    return args, {**kwargs, position: changed}
-                return (*args[:position], changed, *args[position + 1 :]), kwargs
-        embeddings = [n for n, m in module.named_modules() if isinstance(m, nn.Embedding)]
-        raise ValueError(
-            "layer 'input' needs a floating-point tensor argument and the model was given none; "
-            + (
-                f"target an embedding layer: {', '.join(map(repr, embeddings))}"
-                if embeddings
-                else "target a layer by its name from model.named_modules()"
-            )
-        )
+        return _change_input(module, args, kwargs, self._apply) if self._acting else None
 
     @torch.compiler.disable
     def _remember(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -155,6 +148,43 @@ class Handle:
     @torch.compiler.disable
     def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
         self._arguments = None
+
+
+class _Draws:
+    """Where a transform's random numbers come from: torch's global generator, or an own stream.
+
+    Attributes:
+        stream: the seed of an own stream, then its state; None without one.
+        last: the generator's state before the last draw.
+    """
+
+    def __init__(self):
+        self.stream: int | Tensor | None = None
+        self.last: Tensor | None = None
+
+    @contextlib.contextmanager
+    def on(self, device: torch.device, repeating: bool) -> Iterator[None]:
+        """Let the global generator of `device` stand where the transform is to draw from.
+
+        An own stream goes on afterwards, but where the last draw is repeated; the global generator
+        stays as it was if anything else was drawn from.
+        """
+        if self.stream is not None and _recomputing():
+            raise RuntimeError("seed() does not work with activation checkpointing")
+        if isinstance(self.stream, int):
+            self.stream = torch.Generator(device).manual_seed(self.stream).get_state()
+        now = _random_state(device)
+        start = self.last if repeating else self.stream
+        if start is not None:
+            _set_random_state(device, start)
+        self.last = now if start is None else start
+        try:
+            yield
+        finally:
+            if self.stream is not None and not repeating:
+                self.stream = _random_state(device)
+            if start is not None:
+                _set_random_state(device, now)
 
 
 def attach(
@@ -189,32 +219,42 @@ def attach(
     Raises:
         ValueError: unknown layer (with the nearest names), or no usable tensor at the layer.
     """
-    plain = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
-    modules = dict(plain.named_modules())
     if isinstance(layer, nn.Module):
         raise ValueError(
             f"layer must be a name, as model.named_modules() has it, not the {type(layer).__name__}"
         )
+    plain = _uncompiled(model)
     if layer != "input":
-        names = [*filter(None, modules), "input"]
+        names = [*filter(None, dict(plain.named_modules())), "input"]
         kind = type(plain).__name__
         one_of(f"layer of {kind}", layer, names, "deepaug.layers lists good targets")
     if not isinstance(transform, Transform):
         raise ValueError(f"transform must be a Dropout, PCA or other Transform, not {transform!r}")
-    handle = Handle(model, transform, stop_gradient, dim)
-    handle._mask, handle._groups = mask, groups
-    if mask is not None or groups is not None:
-        handle._registrations += [
-            model.register_forward_pre_hook(handle._remember, with_kwargs=True, prepend=True),
-            model.register_forward_hook(handle._forget, always_call=True),
-        ]
-    handle._registrations.append(
-        model.register_forward_pre_hook(handle._before, with_kwargs=True)
-        if layer == "input"
-        else modules[layer].register_forward_hook(handle._after)
+    return Handle(model, layer, transform, stop_gradient, dim, mask, groups)
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """The model that torch.compile wrapped, or the model itself."""
+    return getattr(model, "_orig_mod", model)
+
+
+def _change_input(
+    model: nn.Module, args: tuple, kwargs: dict, change: Callable[[Tensor], Tensor]
+) -> tuple[tuple, dict]:
+    """A call's arguments with the first floating-point tensor among them changed."""
+    for position, value in [*enumerate(args), *kwargs.items()]:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            if isinstance(position, str):
+                return args, {**kwargs, position: change(value)}
+            return (*args[:position], change(value), *args[position + 1 :]), kwargs
+    embeddings = [n for n, m in model.named_modules() if isinstance(m, nn.Embedding)]
+    advice = "target a layer by its name from model.named_modules()"
+    if embeddings:
+        advice = f"target an embedding layer: {', '.join(map(repr, embeddings))}"
+    raise ValueError(
+        f"layer 'input' needs a floating-point tensor argument and the model was given none; "
+        f"{advice}"
     )
-    _forget_compiled_code()
-    return handle
 
 
 def _change_first(output: Any, change: Callable[[Tensor], Tensor], where: str) -> Any:

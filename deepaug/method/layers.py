@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 
 def call(model: nn.Module, batch: Any, forward: Callable | None = None) -> Any:
@@ -45,22 +46,13 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
         return hook
 
     arguments: list = []
-    flags = {module: module.training for module in model.modules()}
     hooks = [m.register_forward_hook(watch(n)) for n, m in model.named_modules() if n]
     hooks.append(
         model.register_forward_pre_hook(
             lambda _, args, kwargs: arguments.extend([*args, *kwargs.values()]), with_kwargs=True
         )
     )
-    try:
-        model.eval()
-        with torch.no_grad():
-            call(model, example, forward)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in flags.items():
-            module.training = training
+    _run_once(model, example, forward, hooks)
 
     def worth(name: str) -> bool:
         out = outputs.get(name)
@@ -95,19 +87,26 @@ def below(model: nn.Module, layer: str, example: Any) -> list[nn.Parameter]:
         nonlocal reached
         reached = True
 
-    training = {module: module.training for module in model.modules()}
     hooks = [module.register_forward_hook(note) for module in model.modules()]
     hooks.append(dict(model.named_modules())[layer].register_forward_hook(reach))
+    _run_once(model, example, None, hooks)
+    return list(found)
+
+
+def _run_once(
+    model: nn.Module, example: Any, forward: Callable | None, hooks: list[RemovableHandle]
+) -> None:
+    """Run `model` in `eval()` mode without gradient; then undo the hooks and restore its flags."""
+    flags = {module: module.training for module in model.modules()}
     try:
         model.eval()
         with torch.no_grad():
-            call(model, example)
+            call(model, example, forward)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, flag in training.items():
-            module.training = flag
-    return list(found)
+        for module, training in flags.items():
+            module.training = training
 
 
 def _walk(module: nn.Module, prefix: str, ran: Counter) -> Iterator[str]:
