@@ -1,4 +1,7 @@
-"""The command line: `deepaug --help` lists its commands; `python -m deepaug` is the same."""
+"""The command line: `deepaug --help` lists its commands; `python -m deepaug` is the same.
+
+Each command imports what it needs when it is called, so that `--help` answers at once.
+"""
 
 import argparse
 import json
@@ -6,15 +9,16 @@ import math
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import deepaug
-from deepaug import plain
-from deepaug.studies import catalogue, records
-from deepaug.studies.study import Entry, Study
 from deepaug.training import registry
-from deepaug.validation import one_line, one_of
+from deepaug.validation import one_line
+
+if TYPE_CHECKING:
+    from deepaug.studies.study import Study
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 ALL = "all"  # in a study's place: all studies of the profile
@@ -66,59 +70,20 @@ def _parser() -> argparse.ArgumentParser:
         "--results",
         type=_folder,
         metavar="DIR",
-        default=None,
         help="folder of records (default: $DEEPAUG_RESULTS or results/)",
     )
     grid = _Parser(add_help=False, parents=[store])
-    grid.add_argument(
-        "--profile",
-        default="quick",
-        metavar="NAME|FILE",
-        help="quick (default), cpu, gpu or a YAML file",
-    )
-    grid.add_argument(
-        "--data", type=_named, metavar="NAME|PATH", help="another data set than the profile's"
-    )
-    grid.add_argument(
-        "--pairs", type=_named, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
-    )
-    grid.add_argument(
-        "--parts",
-        nargs="+",
-        metavar="PART",
-        help="these modalities or data sets alone, of a study that has several",
-    )
+    _add_grid(grid)
 
     run = commands.add_parser("run", parents=[grid], help="compute the records that are missing")
-    run.add_argument("study", metavar="STUDY", help=f"a study's name, or {ALL}")
-    run.add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="trials side by side (default 1)"
-    )
-    run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
-    run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
-    run.add_argument(
-        "--minutes",
-        type=_minutes,
-        metavar="M",
-        help="end before M minutes are over; what is in flight by then goes on at the next call",
-    )
-    run.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
     run.set_defaults(command=_run)
+    _add_run(run)
 
     listing = commands.add_parser(
         "list", parents=[grid], help="list the studies, one's trials, or what all of them cost"
     )
-    listing.add_argument(
-        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; default: their names"
-    )
-    listing.add_argument("--json", action="store_true", help="as a list of objects")
-    listing.add_argument(
-        "--batch",
-        type=_positive,
-        metavar="SECONDS",
-        help="with --json: put missing trials into batches of that much work or more",
-    )
     listing.set_defaults(command=_list)
+    _add_list(listing)
 
     show = commands.add_parser(
         "show", parents=[store], help="print a record, and the command that makes it again"
@@ -157,22 +122,73 @@ def _parser() -> argparse.ArgumentParser:
         help="execute a notebook of the book by papermill",
         description="Execute notebooks/NAME.py with other parameters; the result is a .ipynb.",
     )
+    notebook.set_defaults(command=_notebook)
+    _add_notebook(notebook)
+    return parser
+
+
+def _add_grid(grid: argparse.ArgumentParser) -> None:
+    grid.add_argument(
+        "--profile",
+        default="quick",
+        metavar="NAME|FILE",
+        help="quick (default), cpu, gpu or a YAML file",
+    )
+    grid.add_argument(
+        "--data", type=_named, metavar="NAME|PATH", help="another data set than the profile's"
+    )
+    grid.add_argument(
+        "--pairs", type=_named, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
+    )
+    grid.add_argument(
+        "--parts",
+        nargs="+",
+        metavar="PART",
+        help="these modalities or data sets alone, of a study that has several",
+    )
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("study", metavar="STUDY", help=f"a study's name, or {ALL}")
+    run.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="trials side by side (default 1)"
+    )
+    run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
+    run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
+    run.add_argument(
+        "--minutes",
+        type=_minutes,
+        metavar="M",
+        help="end before M minutes are over; what is in flight by then goes on at the next call",
+    )
+    run.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
+
+
+def _add_list(listing: argparse.ArgumentParser) -> None:
+    listing.add_argument(
+        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; default: their names"
+    )
+    listing.add_argument("--json", action="store_true", help="as a list of objects")
+    listing.add_argument(
+        "--batch",
+        type=_positive,
+        metavar="SECONDS",
+        help="with --json: put missing trials into batches of that much work or more",
+    )
+
+
+def _add_notebook(notebook: argparse.ArgumentParser) -> None:
     notebook.add_argument("name", metavar="NAME")
-    notebook.add_argument(
+    several = partial(notebook.add_argument, nargs=2, action="append", default=[])
+    several(
         "-p",
         dest="parameters",
-        nargs=2,
-        action="append",
-        default=[],
         metavar=("PARAMETER", "VALUE"),
         help="as YAML: -p strengths '[0.2, 0.5]'",
     )
-    notebook.add_argument(
+    several(
         "-g",
         dest="grid",
-        nargs=2,
-        action="append",
-        default=[],
         metavar=("PARAMETER", "VALUES"),
         help="a notebook for each value: -g strengths '[[0.2], [0.5]]'; several: each combination",
     )
@@ -187,12 +203,9 @@ def _parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         type=Path,
-        default=None,
         metavar="FILE|DIR",
         help="default: book/notebooks/NAME.ipynb; of a grid the folder, by default build/NAME",
     )
-    notebook.set_defaults(command=_notebook)
-    return parser
 
 
 def _positive(text: str) -> int:
@@ -231,66 +244,53 @@ def _folder(text: str) -> Path:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from deepaug.studies import running
+    from deepaug.studies.sweep import Limit, Resources
+
+    limit = Limit.of(options.started, options.minutes) if options.minutes else Limit()
+    resources = Resources(options.workers, options.accelerator, limit)
     if options.study == ALL:
-        _run_all(options)
-        return
-    study = _study(options)
-    _tell_other_protocols(study)
-    for stage in options.stage or ():
-        one_of(f"stage of {study.name} at {study.profile}", stage, study.stages)
-    if options.only:
-        keys = {entry.trial.key for entry in study.entries()}
-        for key in options.only:
-            one_of(f"key in {study.name} at {study.profile}", key, keys)
-    from deepaug.studies import running
-
-    running.one(
-        study,
-        options.stage or list(study.stages),
-        options.only,
-        options.workers,
-        options.accelerator,
-        options.started,
-        options.minutes,
-    )
+        agenda = _agenda(options)
+        running.everything(agenda, options.stage, options.parts, options.only, resources)
+    else:
+        running.one(_study(options), options.stage, options.only, resources)
 
 
-def _run_all(options: argparse.Namespace) -> None:
-    agenda = _agenda(options)
-    _tell_other_protocols(agenda[0][0])
-    for name in options.stage or ():
-        one_of(f"stage at {options.profile}", name, [stage for _, stage in agenda])
-    agenda = [(study, stage) for study, stage in agenda if stage in (options.stage or (stage,))]
-    bases = [base for study, _ in agenda for base in study.bases]
-    for part in options.parts or ():
-        known = [name for base in bases for name in (base.label, base.trial.modality) if name]
-        one_of(f"part at {options.profile}", part, dict.fromkeys(known))
-    if options.only:
-        keys = {e.trial.key for study, stage in agenda for e in study.stage_entries(stage)}
-        for key in options.only:
-            one_of(f"key at {options.profile}", key, keys)
+def _list(options: argparse.Namespace) -> None:
+    from deepaug.studies import catalogue, listing
 
-    def wanted(entry: Entry) -> bool:
-        of_part = not options.parts or {entry.base, entry.trial.modality} & set(options.parts)
-        return bool(of_part) and (not options.only or entry.trial.key in options.only)
-
-    from deepaug.studies import running
-
-    running.everything(
-        agenda, wanted, options.workers, options.accelerator, options.started, options.minutes
-    )
+    if options.batch and not options.json:
+        raise ValueError("--batch needs --json")
+    if options.study is None:
+        print("\n".join(catalogue.names(options.profile)))
+        print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
+    elif options.study == ALL:
+        _refuse_with_all(options, "batch", "parts")
+        listing.show_budget(_agenda(options), options.profile, options.json)
+    else:
+        listing.show_trials(_study(options), options.batch, options.json)
 
 
-def _agenda(options: argparse.Namespace) -> list[tuple[Study, str]]:
-    """What `all` stands for."""
-    for name in ("data", "pairs"):
+def _refuse_with_all(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
         if getattr(options, name):
-            raise ValueError(f"--{name} goes with one study, not with all, which have their own")
-    return catalogue.agenda(options.profile, options.results)
+            raise ValueError(f"--{name} needs one study by name, not {ALL}")
 
 
-def _study(options: argparse.Namespace) -> Study:
-    return catalogue.load(
+def _agenda(options: argparse.Namespace) -> "list[tuple[Study, str]]":
+    """What `all` stands for."""
+    from deepaug.studies import catalogue, listing
+
+    _refuse_with_all(options, "data", "pairs")
+    agenda = catalogue.agenda(options.profile, options.results)
+    listing.note_other_protocols(agenda[0][0].store)
+    return agenda
+
+
+def _study(options: argparse.Namespace) -> "Study":
+    from deepaug.studies import catalogue, listing
+
+    study = catalogue.load(
         options.study,
         options.profile,
         options.results,
@@ -298,102 +298,32 @@ def _study(options: argparse.Namespace) -> Study:
         pairs=options.pairs,
         parts=options.parts,
     )
-
-
-def _tell_other_protocols(study: Study) -> None:
-    for protocol, count in study.store.other_protocols().items():
-        print(
-            f"deepaug: {study.store.folder} also holds {count} records of the earlier protocol "
-            f"{protocol}, which do not count",
-            file=sys.stderr,
-        )
-
-
-def _list(options: argparse.Namespace) -> None:
-    from deepaug.studies import batches, listing
-
-    if options.batch and not options.json:
-        raise ValueError("--batch goes with --json")
-    if options.study is None:
-        names = catalogue.names(options.profile)
-        print("\n".join(names))
-        print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
-    elif options.study == ALL:
-        for name in ("batch", "parts"):
-            if getattr(options, name):
-                raise ValueError(f"--{name} goes with one study, not with {ALL}")
-        agenda = _agenda(options)
-        _tell_other_protocols(agenda[0][0])
-        rows = batches.budget(agenda)
-        if options.json:
-            print(json.dumps(rows, indent=1))
-        else:
-            listing.print_budget(rows, options.profile)
-    else:
-        study = _study(options)
-        _tell_other_protocols(study)
-        rows = listing.trials(study, options.batch)
-        if options.json:
-            print(json.dumps(rows, indent=1))
-        else:
-            listing.print_trials(study, rows)
+    listing.note_other_protocols(study.store)
+    return study
 
 
 def _show(options: argparse.Namespace) -> None:
-    from deepaug.studies import provenance
+    from deepaug.studies import showing
 
-    path = _record_file(options)
-    record = records.read_record(path)
-    again = {"again": provenance.command(record, path)}
-    print(json.dumps(_readable(record) | again, indent=1))
-
-
-def _record_file(options: argparse.Namespace) -> Path:
-    """The file of a record, by its key or its path."""
-    if options.key.endswith(".json"):
-        if not Path(options.key).is_file():
-            raise ValueError(f"no record {options.key}")
-        return Path(options.key)
-    root = options.results or records.default_root()
-    found = {path.stem: path for path in records.files(root)}
-    if not found:
-        raise ValueError(f"no records in {root}; make some with 'deepaug run'")
-    return found[one_of(f"key in {root}", options.key, found)]
+    record = showing.readable(showing.find(options.key, options.results))
+    print(json.dumps(record, indent=1))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
-    from deepaug.studies import provenance
+    from deepaug.studies import showing
 
-    record = records.read_record(_record_file(options))
-    differing = provenance.reproduce(record, options.accelerator)
-    results = {"status", "metrics", "curve"}.intersection(differing)
-    verdict = "differs in " + ", ".join(sorted(results)) if results else "the same result"
-    origin = [name for name in differing if name not in results]
-    reason = f"; made with another {', '.join(origin)}" if origin else ""
-    print(f"{record['key']}: {verdict}{reason}")
-    if results:
+    path = showing.find(options.key, options.results)
+    line, same = showing.reproduced(path, options.accelerator)
+    print(line)
+    if not same:
         sys.exit(1)
 
 
 def _export(options: argparse.Namespace) -> None:
     from deepaug.studies import publish
 
-    root = options.results or records.default_root()
-    if options.target.suffix:
-        table = publish.table(root)
-        publish.write_table(table, options.target)
-        count = len(table)
-    else:
-        count = publish.bundle(root, options.target)
+    count = publish.export(options.results, options.target)
     print(f"wrote {count} records to {options.target}")
-
-
-def _readable(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with a note in the place of test metrics that verdict code alone reads."""
-    shown = records.without_sealed(record)
-    if shown["metrics"].keys() != record["metrics"].keys():
-        shown["metrics"]["test"] = "read by the verdict code alone"
-    return shown
 
 
 def _data(options: argparse.Namespace) -> None:
@@ -402,20 +332,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _notebook(options: argparse.Namespace) -> None:
-    from deepaug.pages import grids, notebooks
+    from deepaug.pages import executing
 
-    in_file = grids.read(options.grid_file) if options.grid_file else {}
-    given = [name for name, _ in options.parameters + options.grid] + list(in_file)
-    if twice := [name for name in given if given.count(name) > 1]:
-        raise ValueError(f"parameter {twice[0]} is given twice; give it once, by -p, -g or --grid")
-    parameters, grid = (
-        {name: plain.load(f"{what} {name}: {text!r}", text) for name, text in texts}
-        for what, texts in (("parameter", options.parameters), ("grid of", options.grid))
-    )
-    grid |= in_file
-    if grid:
-        folder = options.output or Path("build") / options.name
-        output = grids.execute(options.name, parameters, grid, folder)
-    else:
-        output = notebooks.execute(options.name, parameters, options.output)
-    print(f"wrote {output}")
+    given = options.parameters, options.grid, options.grid_file
+    print(f"wrote {executing.execute(options.name, *given, options.output)}")

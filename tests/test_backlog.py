@@ -68,17 +68,19 @@ def test_it_is_not_looked_up_again_where_nothing_waits(tmp_path):
     assert not work.stale
 
 
-def test_stages_are_told_once_and_again_when_more_of_them_is_settled(tmp_path):
+def test_stages_are_reported_once_and_again_when_more_of_them_is_settled(tmp_path):
     study = load(tmp_path, screen=SCREEN, confirm=CONFIRM)
-    told = []
-    work = Backlog(items(study), tell=lambda t: told.append((t.item.stage, t.trials, t.missing)))
-    assert told == [("screen", 2, 2), ("confirm", 0, 0)]
+    reported = []
+    work = Backlog(
+        items(study), report=lambda item, *counts: reported.append((item.stage, *counts))
+    )
+    assert reported == [("screen", 2, 2), ("confirm", 0, 0)]
     for _ in range(2):
         record(work, work.fitting())
     work.look()
     work.look()
     settled = len({entry.trial.key for entry in study.stage_entries("confirm")})
-    assert settled and told[2:] == [("confirm", settled, settled)]
+    assert settled and reported[2:] == [("confirm", settled, settled)]
 
 
 def test_a_trial_of_two_stages_comes_once(tmp_path):
@@ -122,7 +124,7 @@ def test_what_cannot_be_prepared_is_passed_over_with_all_that_lacks_the_same(tmp
     work = Backlog(items(study))
     lacking = next(t for t in work.pending.values() if t.data == "cifar10")
     work.take(lacking)
-    assert work.pass_over(lacking, "no CIFAR-10") == (3, ["vision pilot", "vision screen"])
+    assert work.pass_over(lacking) == (3, ["vision pilot", "vision screen"])
     assert [t.data for t in work.pending.values()] == ["mnist-5k"] * 2
     work.look()
     assert [t.data for t in work.pending.values()] == ["mnist-5k"] * 2
@@ -211,9 +213,7 @@ def test_what_is_left_counts_what_waits_by_a_choice_that_is_assumed(chain, monke
         Entry("confirm", "", "contrastive", "baseline", tiny.trial(seed=seed))
         for seed in (100, 101)
     ]
-    monkeypatch.setattr(
-        Study, "planned", lambda self, stage: assumed if stage == "confirm" else []
-    )
+    monkeypatch.setattr(Study, "planned", lambda self, stage: assumed if stage == "confirm" else [])
     assert work.left() == (6, pytest.approx(600.0))
     record(work, work.fitting(), seconds=50.0)
     assert work.left() == (5, pytest.approx(250.0))

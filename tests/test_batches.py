@@ -1,5 +1,8 @@
 """Batches hold every missing trial once and are long enough."""
 
+import hashlib
+from collections import Counter
+
 import pytest
 import tiny
 
@@ -17,24 +20,34 @@ def study(tmp_path):
 @pytest.mark.parametrize(("each", "least", "sizes"), [(10, 50, [5, 5, 5, 5]), (10, 60, [6, 6, 8])])
 def test_sizes(study, each, least, sizes):
     entries = study.entries()
-    found = batches.of(entries, {e.trial.key: each for e in entries}, least)
+    found = batches.assign(entries, {e.trial.key: each for e in entries}, least)
     assert set(found) == {e.trial.key for e in entries}
-    assert [list(found.values()).count(n) for n in range(len(sizes))] == sizes
+    assert list(Counter(found.values()).values()) == sizes
 
 
 def test_a_long_trial_is_a_batch_of_its_own(study):
     entries = study.entries()[:3]
-    found = batches.of(entries, {e.trial.key: 1000.0 for e in entries}, 300)
-    assert list(found.values()) == [0, 1, 2]
+    found = batches.assign(entries, {e.trial.key: 1000.0 for e in entries}, 300)
+    assert len(set(found.values())) == 3
+
+
+def test_a_batch_is_named_by_a_hash_of_its_trials(study):
+    entries = study.entries()
+    found = batches.assign(entries, {e.trial.key: 10 for e in entries}, 50)
+    keys = [e.trial.key for e in entries[:5]]
+    name = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16]
+    assert [key for key, batch in found.items() if batch == name] == keys
+    # Whatever else there is to run, the same trials have the same name.
+    assert set(batches.assign(entries[:5], dict.fromkeys(keys, 10), 50).values()) == {name}
 
 
 def test_nothing_to_do_is_no_batch():
-    assert batches.of([], {}, 300) == {}
+    assert batches.assign([], {}, 300) == {}
 
 
 def test_a_trial_of_two_stages_is_in_one_batch(study):
     entries = study.entries()
-    found = batches.of(entries + entries, {e.trial.key: 1.0 for e in entries}, 5)
+    found = batches.assign(entries + entries, {e.trial.key: 1.0 for e in entries}, 5)
     assert len(found) == 20
 
 

@@ -1,6 +1,7 @@
 """The command line: what it tells, and one line for whatever is wrong."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -13,8 +14,9 @@ import tiny
 
 import deepaug
 from deepaug.cli import main
-from deepaug.studies import catalogue, records, sweep
+from deepaug.studies import catalogue, records, sweep, workers
 from deepaug.studies.records import Store
+from deepaug.training import devices
 from deepaug.training.modalities.vision import sets as images
 
 ROOT = Path(__file__).parents[1]
@@ -130,6 +132,21 @@ def test_list_as_json(call):
     assert {row["recorded"] for row in rows} == {True, False}
 
 
+def test_list_puts_missing_trials_into_batches_named_by_a_hash(call):
+    path = tiny.profile(Path.cwd(), quick={"seeds": [0, 1, 2, 3, 4]})
+    study = catalogue.load("vision", str(path))
+    first, *others = (entry.trial.key for entry in study.entries())
+    study.store.write(tiny.record(study.entries()[0].trial))
+    _, out, _ = call("list", "vision", "--profile", path, "--json", "--batch", "2")
+    rows = {row["key"]: row for row in json.loads(out)}
+    names = [
+        hashlib.sha256(" ".join(ks).encode()).hexdigest()[:16] for ks in (others[:2], others[2:])
+    ]
+    assert rows[first]["batch"] is None
+    assert [rows[key]["batch"] for key in others] == [names[0]] * 2 + [names[1]] * 2
+    assert {row["threads"] for row in rows.values()} == {1}
+
+
 def test_list_tells_the_stages_apart(call):
     code, out, _ = call("list", "vision", "--profile", "cpu")
     assert code == 0
@@ -220,7 +237,7 @@ def test_run_goes_on_to_what_a_stage_has_chosen(call, monkeypatch):
         store.write(record)
         return record
 
-    monkeypatch.setattr(sweep, "compute", compute)
+    monkeypatch.setattr(workers, "compute", compute)
     chosen = {"seeds": [100], "chosen_from": "screen"}
     path = tiny.profile(Path.cwd(), screen={**GRID, "seeds": [2]}, confirm=chosen)
     _, out, _ = call(*run(path, "--stage", "confirm"))
@@ -228,6 +245,27 @@ def test_run_goes_on_to_what_a_stage_has_chosen(call, monkeypatch):
     _, out, _ = call(*run(path))
     assert "4 new records" in out
     assert catalogue.load("vision", str(path)).missing() == []
+
+
+PROCESSOR = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu sse2 avx512f{more}\n"
+
+
+@pytest.mark.parametrize(
+    ("precision", "more", "lines"),
+    [("bfloat16", "", 1), ("bfloat16", " avx512_bf16", 0), ("float32", "", 0)],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_run_says_once_that_bfloat16_is_slow_here(
+    call, monkeypatch, precision, more, lines, workers
+):
+    monkeypatch.setattr(devices, "cpuinfo", lambda: PROCESSOR.format(more=more))
+    profile(seeds=[0], trial={"precision": precision})
+    code, _, err = call(*run("tiny.yaml", "--workers", workers))
+    told = [line for line in err.splitlines() if "bfloat16" in line]
+    assert code == 0 and len(told) == lines
+    assert all(line.startswith("deepaug: ") and "as long" in line for line in told)
+    _, _, err = call(*run("tiny.yaml", "--workers", workers))  # with nothing left to run
+    assert "bfloat16" not in err
 
 
 def test_results_may_lie_anywhere(call, tmp_path):
@@ -238,7 +276,7 @@ def test_results_may_lie_anywhere(call, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_recorded(call, monkeypatch):
-    done, compute = [], sweep.compute
+    done, compute = [], workers.compute
 
     def second_is_interrupted(trial, store, *args, **named):
         if done:
@@ -246,7 +284,7 @@ def test_ctrl_c_keeps_what_is_recorded(call, monkeypatch):
         done.append(trial)
         return compute(trial, store, *args, **named)
 
-    monkeypatch.setattr(sweep, "compute", second_is_interrupted)
+    monkeypatch.setattr(workers, "compute", second_is_interrupted)
     profile()
     code, _, err = call(*run("tiny.yaml"))
     assert code == 130
@@ -266,8 +304,8 @@ def test_ctrl_c_keeps_what_is_recorded(call, monkeypatch):
         (["vision", "--profile", "none.yaml"], "No such file"),
         (["vision", "--profle", "cpu"], "--profle"),
         (["all", "--profile", "cpuu"], "'cpu'"),
-        (["all", "--data", "cifar10"], "--data goes with one study"),
-        (["all", "--pairs", "sts"], "--pairs goes with one study"),
+        (["all", "--data", "cifar10"], "--data needs one study by name, not all"),
+        (["all", "--pairs", "sts"], "--pairs needs one study by name, not all"),
     ],
 )
 def test_unknown_study_profile_or_option(refused, command, words, named):
@@ -307,8 +345,8 @@ def test_unknown_stage_key_or_number(refused, words, named):
         (["run", "all", "--stage", "quik"], "'quick'"),
         (["run", "all", "--parts", "visoin"], "'vision'"),
         (["run", "all", "--only", "0123456789abcdef"], "0123456789abcdef"),
-        (["list", "all", "--batch", "5", "--json"], "--batch goes with one study"),
-        (["list", "all", "--parts", "text"], "--parts goes with one study"),
+        (["list", "all", "--batch", "5", "--json"], "--batch needs one study by name, not all"),
+        (["list", "all", "--parts", "text"], "--parts needs one study by name, not all"),
         (["runn", "vision"], "'runn'"),
         (["show"], "KEY"),
         (["data"], "NAME"),

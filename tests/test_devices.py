@@ -43,6 +43,31 @@ def test_the_processor_has_a_name():
     assert devices.name(torch.device("cpu")).strip()
 
 
+X86 = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu avx512f{}\n\nprocessor\t: 1\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd{}\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "has"),
+    [
+        (X86.format(""), False),
+        (X86.format(" avx512_bf16"), True),
+        (X86.format(" amx_bf16 amx_tile"), True),
+        (ARM.format(""), False),
+        (ARM.format(" bf16"), True),
+        ("", True),  # unknown: nothing is claimed
+        ("processor\t: 0\n", True),
+    ],
+)
+def test_what_a_processor_computes_in_bfloat16(cpuinfo, has):
+    assert devices.has_bfloat16(cpuinfo) is has
+
+
+def test_a_processor_is_called_by_its_model(monkeypatch):
+    monkeypatch.setattr(devices, "cpuinfo", lambda: X86.format(""))
+    assert devices.name(torch.device("cpu")) == "A processor"
+
+
 def test_a_sweep_knows_its_device_without_loading_lightning():
     code = "import sys, deepaug.studies.sweep; from deepaug.training import devices"
     code += "; devices.name(devices.resolve('auto'))"

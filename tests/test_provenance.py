@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, provenance, records, sweep
+from deepaug.studies import catalogue, provenance, records, workers
 from deepaug.studies import profile as profiles
 from deepaug.studies.records import Store
+from deepaug.training import loop
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 QUICK = catalogue.load("vision", "quick").entries()[0].trial
@@ -17,7 +19,9 @@ QUICK = catalogue.load("vision", "quick").entries()[0].trial
 
 @pytest.fixture
 def made(tmp_path):
-    return sweep.compute(tiny.trial(), Store(tmp_path / "results", "quick"), "cpu")
+    return workers.compute(
+        tiny.trial(), Store(tmp_path / "results", "quick"), partial(loop.run, accelerator="cpu")
+    )
 
 
 def test_the_command_is_of_the_code_that_made_it():

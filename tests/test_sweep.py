@@ -7,17 +7,19 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, records, sweep
+from deepaug.studies import catalogue, records, sweep, workers
 from deepaug.studies.study import Entry
-from deepaug.training import origin
+from deepaug.training import loop, origin
 from deepaug.validation import DataError
 
 ROOT = Path(__file__).parents[1]
+CPU = partial(loop.run, accelerator="cpu")
 STAGE = {"seeds": [0, 1], "layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
 
 
@@ -41,7 +43,7 @@ def computed(monkeypatch):
         store.write(record)
         return record
 
-    monkeypatch.setattr(sweep, "compute", compute)
+    monkeypatch.setattr(workers, "compute", compute)
     return trials
 
 
@@ -91,7 +93,7 @@ def test_a_worker_without_its_data_ends_the_sweep_and_its_workers(tmp_path):
 
 def test_a_record_tells_what_made_it(study):
     trial = study.entries()[0].trial
-    record = sweep.compute(trial, study.store, "cpu")
+    record = workers.compute(trial, study.store, CPU)
     assert study.store.read(trial) == record
     assert record["key"] == trial.key and record["trial"] == trial.to_dict()
     assert record["status"] == "ok" and record["metrics"].keys() == {"validation", "test"}
@@ -110,11 +112,12 @@ def test_a_record_names_the_code_that_training_began_with(study, monkeypatch):
     now = {"code": "before"}
     monkeypatch.setattr(origin, "source_digest", lambda: now["code"])
     monkeypatch.setattr(origin, "revision", lambda: now["code"])
-    from deepaug.training import loop
 
-    run = loop.run
-    monkeypatch.setattr(loop, "run", lambda *a: (now.update(code="after"), run(*a))[1])
-    record = sweep.compute(study.entries()[0].trial, study.store, "cpu")
+    def train(*args, **named):
+        now.update(code="after")
+        return CPU(*args, **named)
+
+    record = workers.compute(study.entries()[0].trial, study.store, train)
     assert (record["source_digest"], record["revision"]) == ("before", "before")
 
 
@@ -159,18 +162,18 @@ def test_nothing_to_do_touches_nothing(study, tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("no data"), OSError("disk full")])
 def test_what_is_recorded_stays_when_a_sweep_ends(study, computed, monkeypatch, error):
-    compute = sweep.compute
+    compute = workers.compute
 
     def third_fails(trial, store, *args, **named):
         if len(computed) == 2:
             raise error
         return compute(trial, store, *args, **named)
 
-    monkeypatch.setattr(sweep, "compute", third_fails)
+    monkeypatch.setattr(workers, "compute", third_fails)
     with pytest.raises(type(error)):
         sweep.run(study.entries(), study.store)
     assert kept(study) == {trial.key for trial in computed} and len(computed) == 2
-    monkeypatch.setattr(sweep, "compute", compute)
+    monkeypatch.setattr(workers, "compute", compute)
     sweep.run(study.entries(), study.store)
     assert study.missing() == [] and len(computed) == 4
 
@@ -198,7 +201,7 @@ def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch):
         def shutdown(self, **_):
             pass
 
-    monkeypatch.setattr(sweep, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
     with pytest.raises(OSError, match="fewer --workers"):
         sweep.run(study.entries(), study.store, workers=2)
 
@@ -233,7 +236,7 @@ def test_a_checkpoint_that_outlived_its_trial_is_removed(study):
     (entry, *_) = study.entries()
     study.store.write(tiny.record(entry.trial))
     study.store.checkpoint(entry.trial.key).write_text("left by a kill")
-    assert sweep.take(entry.trial, study.store).here is False
+    assert workers.take(entry.trial, study.store, CPU).here is False
     assert set(tiny.tree(study.store.folder)) == {f"{entry.trial.key}.json"}
 
 

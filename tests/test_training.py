@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from functools import partial
 
 import pytest
 import tiny
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from deepaug.method import attach, transforms
-from deepaug.studies import records, sweep
+from deepaug.studies import records, workers
 from deepaug.training import loop, optimisation, origin
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.modalities.vision import task as vision
@@ -92,7 +93,7 @@ def test_two_runs_give_the_same_record(tmp_path, changes):
     for name in ("one", "other"):
         torch.manual_seed(len(name))  # what was drawn before does not matter
         store = records.Store(tmp_path, name)
-        sweep.compute(trial, store, "cpu")
+        workers.compute(trial, store, partial(loop.run, accelerator="cpu"))
         record = store.read(trial)
         texts.append(json.dumps({n: v for n, v in record.items() if n not in records.OF_THE_RUN}))
     assert texts[0] == texts[1]

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from deepaug.pages import figures, show
-from deepaug.studies import batches, catalogue, rulebook
+from deepaug.studies import catalogue, listing, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.trial import WAYS, Trial
 
@@ -175,8 +175,8 @@ def features(trial: Trial) -> int:
 
 
 def budget(profile: str = "cpu") -> Rows:
-    """What each stage of a profile costs, as `batches.budget` reckons it, with its base."""
-    rows = batches.budget(catalogue.agenda(profile))
+    """What each stage of a profile costs, as `listing.budget` reckons it, with its base."""
+    rows = listing.budget(catalogue.agenda(profile))
     return [{"of": _origin(row), **row} for row in rows]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepaug.studies.batches import Durations, Expected, base_of, cost
+from deepaug.studies.durations import Durations, Expected, cost
 from deepaug.studies.records import Store
 from deepaug.studies.study import Entry, Study
 from deepaug.training.trial import Trial
@@ -24,11 +24,11 @@ class Item:
     entries: list[Entry] = field(default_factory=list)  # settled ones
     settled: bool = False  # whether these are all
     open: set[str] = field(default_factory=set)  # keys without a record
-    told: int | None = None
+    reported: int | None = None  # how many trials it had when it was last reported
 
     @property
     def name(self) -> str:
-        """The stage as it is told, as "vision screen"."""
+        """What messages call the stage, as "vision screen"."""
         if self.study is None:
             return self.stage
         parts = [base.label for base in self.study.bases] if self.study.whole else []
@@ -43,45 +43,45 @@ class Item:
     def expected(self, entry: Entry, durations: Durations) -> Expected:
         if self.study is None:
             return durations.of(entry.trial, entry.trial, cost(entry.trial))
-        return durations.of(entry.trial, base_of(self.study, entry), self.study.seconds)
+        return durations.of_entry(self.study, entry)
 
+    def waiting(self) -> list[Entry]:
+        """Entries that wait for a choice, by one that is assumed; wanted or not."""
+        if self.settled or self.study is None:
+            return []
+        return waiting(self.study, self.stage, self.entries)
 
-@dataclass(frozen=True)
-class Told:
-    """How many trials an item has, and how many of them are to run."""
-
-    item: Item
-    trials: int
-    missing: int
+    def trials(self) -> dict[str, Trial]:
+        """Its settled trials by key."""
+        return {entry.trial.key: entry.trial for entry in self.entries}
 
 
 class Backlog:
     """The trials that are left to run, by key, in the order of the agenda.
 
-    A trial is taken out by `take`; then it is `recorded`, or given up for this sweep
-    (`stop`), or somebody else is at it (`elsewhere`), to be looked at again (`again`).
+    `take` takes a trial out. Then it is `recorded`; or somebody else is at it (`elsewhere`), to be
+    looked at again (`again`); or it is given up for this sweep.
+
+    Args:
+        wanted: which of the items' entries are to run.
+        report: called as `report(item, trials, missing)`, with how many trials an item has and how
+            many of them are to run, when it is first looked up and when more of it is settled.
     """
 
     def __init__(
         self,
         items: list[Item],
         wanted: Callable[[Entry], bool] = lambda entry: True,
-        tell: Callable[[Told], None] = lambda told: None,
+        report: Callable[[Item, int, int], None] = lambda item, trials, missing: None,
     ):
-        """Look the items up.
-
-        Args:
-            wanted: which of their entries are to run.
-            tell: called for each item when it is looked up first, and when more of it is settled.
-        """
-        self.items, self.wanted, self.tell = items, wanted, tell
+        self.items, self.wanted, self.report = items, wanted, report
         self.durations = Durations()
         self.found: dict[str, tuple[Entry, Item]] = {}
         self.pending: dict[str, Trial] = {}
         self.done: set[str] = set()
         self.out: set[str] = set()  # being run, or no longer in this sweep
         self.others: dict[str, Trial] = {}  # that somebody else is at
-        self.failed: dict[tuple, str] = {}  # what trials need and lack, and what was said of it
+        self.lacking: set[tuple] = set()  # what trials need that cannot be prepared
         self.begun = False
         self.ended: list[Trial] = []  # by force, when time was up
         self.stale = False
@@ -99,36 +99,33 @@ class Backlog:
         for item in self.items:
             if not item.settled:
                 item.look(self.wanted)
-            keys = self._keys(item)
-            if item.told is None or len(keys) > item.told:
-                item.open = {key for key in keys if key not in self.done}
-                item.told = len(keys)
-                self.tell(Told(item, len(keys), len(item.open)))
+            self._find(item)
+            keys = item.trials().keys()
+            if item.reported is None or len(keys) > item.reported:
+                item.open = keys - self.done
+                item.reported = len(keys)
+                self.report(item, len(keys), len(item.open))
         self.pending = {
             key: trial
             for item in self.items
-            for key, trial in self._keys(item).items()
-            if key not in self.done and key not in self.out and key not in self.others
-            if _needs(trial) not in self.failed
+            for key, trial in item.trials().items()
+            if not (key in self.done or key in self.out or key in self.others)
+            if _needs(trial) not in self.lacking
         }
 
-    def _keys(self, item: Item) -> dict[str, Trial]:
-        keys = {}
+    def _find(self, item: Item) -> None:
+        """Read the records of those of an item's trials that have not been met before."""
         for entry in item.entries:
             trial = entry.trial
-            keys[trial.key] = trial
             if trial.key not in self.found:
                 self.found[trial.key] = entry, item
                 if (record := item.store.read(trial)) is not None:
                     self.done.add(trial.key)
                     self.durations.add(trial, record)
-        return keys
 
     def expected(self, key: str) -> Expected:
         entry, item = self.found[key]
         return item.expected(entry, self.durations)
-
-    # One trial after another
 
     def fitting(self, left: float = math.inf, spare: float = 0.0) -> Trial | None:
         """The first trial that may be begun with `left` seconds to go, if any.
@@ -163,6 +160,7 @@ class Backlog:
         self.out.add(trial.key)
 
     def recorded(self, trial: Trial, record: dict[str, Any], here: bool) -> None:
+        """Count a record, made `here` or by somebody else."""
         key = trial.key
         self.done.add(key)
         self.out.discard(key)
@@ -181,37 +179,41 @@ class Backlog:
         self.pending |= self.others
         self.others = {}
 
-    def pass_over(self, trial: Trial, why: str) -> tuple[int, list[str]]:
+    def pass_over(self, trial: Trial) -> tuple[int, list[str]]:
         """Leave out all trials that lack what this one lacks: how many, and of which stages."""
-        self.failed[_needs(trial)] = why
-        lacking = {key for key, t in self.pending.items() if _needs(t) == _needs(trial)}
-        self.pending = {key: t for key, t in self.pending.items() if key not in lacking}
-        lacking.add(trial.key)
-        return len(lacking), [item.name for item in self.items if item.open & lacking]
+        self.lacking.add(_needs(trial))
+        left_out = {key for key, other in self.pending.items() if _needs(other) == _needs(trial)}
+        for key in left_out:
+            del self.pending[key]
+        left_out.add(trial.key)
+        return len(left_out), [item.name for item in self.items if item.open & left_out]
 
     def left(self) -> tuple[int, float]:
-        """How many trials are left, those among them that wait for a choice, and their seconds.
+        """How many trials are left, those that wait for a choice among them, and their seconds.
 
         Without those that lack what they need.
         """
         seconds = {
             key: self.expected(key).seconds
             for key, (entry, _) in self.found.items()
-            if key not in self.done and _needs(entry.trial) not in self.failed
+            if key not in self.done and _needs(entry.trial) not in self.lacking
         }
         for item in self.items:
-            if not item.settled and item.study is not None:
-                known = {entry.base for entry in item.entries}
-                for entry in filter(self.wanted, item.study.planned(item.stage)):
-                    key = entry.trial.key
-                    if entry.base not in known and key not in self.done:
-                        seconds[key] = item.expected(entry, self.durations).seconds
+            for entry in filter(self.wanted, item.waiting()):
+                if (key := entry.trial.key) not in self.done:
+                    seconds[key] = item.expected(entry, self.durations).seconds
         return len(seconds), sum(seconds.values())
 
 
 def of_entries(entries: Iterable[Entry], store: Store) -> Backlog:
     """Of a list of entries, nothing of which waits."""
     return Backlog([Item(None, "", store, list(entries), settled=True)])
+
+
+def waiting(study: Study, stage: str, settled: Iterable[Entry]) -> list[Entry]:
+    """Entries beside the `settled` ones that a stage will have, by a choice that is assumed."""
+    bases = {entry.base for entry in settled}
+    return [entry for entry in study.planned(stage) if entry.base not in bases]
 
 
 def _needs(trial: Trial) -> tuple:

@@ -2,10 +2,11 @@
 
 import shlex
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepaug.studies import catalogue, records, sweep
+from deepaug.studies import catalogue, records, workers
 from deepaug.studies.profile import packaged
 from deepaug.studies.records import Store
 from deepaug.training.trial import Trial, current_protocol
@@ -56,7 +57,10 @@ def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
             f"{current_protocol(trial.transform)}, cannot repeat; check out "
             f"{record['revision'] or 'the code that made it'}"
         )
+    from deepaug.training import loop
+
     with tempfile.TemporaryDirectory() as folder:
-        again = sweep.compute(trial, Store(Path(folder), "again"), accelerator)
+        train = partial(loop.run, accelerator=accelerator)
+        again = workers.compute(trial, Store(Path(folder), "again"), train)
     differing = [name for name in records.FIELDS if again[name] != record[name]]
     return [name for name in differing if name not in records.OF_THE_RUN]

@@ -119,3 +119,16 @@ def bundle(root: Path, folder: Path) -> int:
         partial.write_text(json.dumps(schema(), indent=1) + "\n")
     write_table(frame, folder / "records.csv")
     return len(frame)
+
+
+def export(root: Path | None, target: Path) -> int:
+    """Write all records to `target`, a table by its suffix, else a folder; how many.
+
+    `root` is by default `$DEEPAUG_RESULTS` or results/.
+    """
+    root = root or records.default_root()
+    if not target.suffix:
+        return bundle(root, target)
+    frame = table(root)
+    write_table(frame, target)
+    return len(frame)

@@ -1,148 +1,186 @@
-"""What `deepaug run` does and tells."""
+"""What `deepaug run` does and says."""
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tqdm import tqdm
 
 from deepaug.studies import sweep
-from deepaug.studies.backlog import Backlog, Item, Told
+from deepaug.studies.backlog import Backlog, Item
 from deepaug.studies.study import Entry, Study, progress
-from deepaug.studies.sweep import Limit
+from deepaug.studies.sweep import Limit, Resources
+from deepaug.training import devices
 from deepaug.training.trial import Trial
+from deepaug.validation import one_of
 
 Agenda = list[tuple[Study, str]]
 
 
 def one(
-    study: Study,
-    stages: list[str],
-    only: list[str] | None,
-    workers: int,
-    accelerator: str,
-    started: float,
-    minutes: float | None,
+    study: Study, stages: list[str] | None, only: list[str] | None, resources: Resources
 ) -> None:
-    """Run what is missing of a study's stages, and what their records choose.
+    """Run what is missing of a study, and what its records choose.
 
     Args:
+        stages: these alone, by name.
         only: keys of the trials that are to run; by default all.
-        started: when the process began, by `time.monotonic()`.
-        minutes: after which it has ended; by default when nothing is left.
+
+    Raises ValueError for a stage or a key that the study has not.
     """
+    where = f"{study.name} at {study.profile}"
+    for stage in stages or ():
+        one_of(f"stage of {where}", stage, study.stages)
+    _check_keys(only, study.entries(), where=f"in {where}")
 
-    limit = _limit(started, minutes)
+    def report(item: Item, trials: int, missing: int) -> None:
+        if missing:
+            conditions = _conditions(item.entries, resources)
+            _say(f"{item.stage}: {missing} of {trials} trials to run; {conditions}")
+        elif trials or not only:
+            _say(f"{item.stage}: {progress(study, item.stage)}")
 
-    def tell(told: Told) -> None:
-        if told.missing:
-            conditions = _conditions(told.item.entries, workers, accelerator, limit)
-            _say(f"{told.item.stage}: {told.missing} of {told.trials} trials to run; {conditions}")
-        elif told.trials or not only:
-            _say(f"{told.item.stage}: {progress(study, told.item.stage)}")
-
-    agenda = [(study, stage) for stage in stages]
-    work = Backlog(_items(agenda), lambda entry: not only or entry.trial.key in only, tell)
-    _run(work, workers, accelerator, limit, None)
+    items = [Item(study, stage, study.store) for stage in stages or study.stages]
+    work = Backlog(items, lambda entry: not only or entry.trial.key in only, report)
+    _run(work, resources, None)
 
 
 def everything(
     agenda: Agenda,
-    wanted: Callable[[Entry], bool],
-    workers: int,
-    accelerator: str,
-    started: float,
-    minutes: float | None,
+    stages: list[str] | None,
+    parts: list[str] | None,
+    only: list[str] | None,
+    resources: Resources,
 ) -> None:
     """Run what is missing of an agenda in its order, and what its records choose.
 
-    Trials whose data cannot be prepared are passed over, each reason told once; it then ends in
-    exit code 2. Arguments as in `one`; `wanted` says which entries are to run.
+    Trials whose data cannot be prepared are passed over, each reason given once; it then ends in
+    exit code 2.
+
+    Args:
+        stages, parts, only: these stages, modalities or bases, and keys alone.
+
+    Raises ValueError for one of these that the agenda has not.
     """
-    limit, begun = _limit(started, minutes), False
+    where = f"at {agenda[0][0].profile}"
+    for name in stages or ():
+        one_of(f"stage {where}", name, [stage for _, stage in agenda])
+    agenda = [(study, stage) for study, stage in agenda if not stages or stage in stages]
+    bases = [base for study, _ in agenda for base in study.bases]
+    known = [name for base in bases for name in (base.label, base.trial.modality) if name]
+    for part in parts or ():
+        one_of(f"part {where}", part, dict.fromkeys(known))
+    _check_keys(only, (e for study, stage in agenda for e in study.stage_entries(stage)), where)
+    begun = False
 
-    def tell(told: Told) -> None:
-        if begun and told.missing:
-            _say(f"{told.item.name}: {told.missing} of {told.trials} trials to run")
+    def wanted(entry: Entry) -> bool:
+        of_part = not parts or entry.base in parts or entry.trial.modality in parts
+        return of_part and (not only or entry.trial.key in only)
 
-    work = Backlog(_items(agenda), wanted, tell)
+    def report(item: Item, trials: int, missing: int) -> None:
+        if begun and missing:
+            _say(f"{item.name}: {missing} of {trials} trials to run")
+
+    work = Backlog([Item(study, stage, study.store) for study, stage in agenda], wanted, report)
     begun = True
     if work.pending:
-        entries = [entry for entry, _ in map(work.found.get, work.pending)]
-        count, seconds = work.left()
-        told = f"{len(work.pending)} of {len(work.found)} trials to run"
-        if waiting := sum(not item.settled for item in work.items):
-            told += f", {count - len(work.pending)} more in {waiting} stages that wait for a choice"
-        conditions = _conditions(entries, workers, accelerator, limit)
-        _say(f"{told}; about {_hours(seconds, workers)}; {conditions}")
+        _say(_summary(work, resources))
     reasons: set[str] = set()
-    passed = 0
+    passed_over = 0
 
-    def lacking(trial: Trial, why: str) -> None:
-        nonlocal passed
-        count, stages = work.pass_over(trial, why)
-        passed += count
+    def pass_over(trial: Trial, why: str) -> None:
+        nonlocal passed_over
+        count, names = work.pass_over(trial)
+        passed_over += count
         if why not in reasons:
             reasons.add(why)
-            more = f" and {len(stages) - 3} stages more" if len(stages) > 3 else ""
-            _say(f"deepaug: {', '.join(stages[:3])}{more} passed over: {why}", sys.stderr)
+            more = f" and {len(names) - 3} stages more" if len(names) > 3 else ""
+            _complain(f"{', '.join(names[:3])}{more} passed over: {why}")
 
-    _run(work, workers, accelerator, limit, lacking)
-    if passed:
-        _say(
-            f"deepaug: {passed} trials were passed over for want of what is told above", sys.stderr
-        )
+    _run(work, resources, pass_over)
+    if passed_over:
+        _complain(f"{passed_over} trials were passed over for want of what is named above")
         sys.exit(2)
 
 
-def _items(agenda: Agenda) -> list[Item]:
-    return [Item(study, stage, study.store) for study, stage in agenda]
+def _check_keys(only: list[str] | None, entries: Iterable[Entry], where: str) -> None:
+    keys = {entry.trial.key for entry in entries} if only else ()
+    for key in only or ():
+        one_of(f"key {where}", key, keys)
 
 
 def _run(
-    work: Backlog,
-    workers: int,
-    accelerator: str,
-    limit: Limit,
-    lacking: Callable[[Trial, str], None] | None,
+    work: Backlog, resources: Resources, pass_over: Callable[[Trial, str], None] | None
 ) -> None:
+    """Run a backlog, and say what has come of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's kill ends as Ctrl-C
     store = work.items[0].store
-    devices: set[str] = set()
+    seen: set[str] = set()
+    if work.pending and resources.in_process:
+        _warn_of_bfloat16(work, devices.resolve(resources.accelerator).type)
 
-    def begun(device: str) -> None:
-        if device not in devices:
-            _say(f"workers train on {device}")
-        devices.add(device)
+    def begun(kind: str, name: str) -> None:
+        if name not in seen:
+            _say(f"workers train on {name}")
+            _warn_of_bfloat16(work, kind)
+        seen.add(name)
 
-    new = sweep.run_backlog(work, store, workers, accelerator, limit, lacking, begun)
+    new = sweep.run_backlog(work, store, resources, pass_over, begun)
     for trial in work.ended:
         if not store.checkpoint(trial.key).exists():
             entry, item = work.found[trial.key]
-            _say(
-                f"deepaug: {item.name}: {entry.name} seed {trial.seed} was ended, and nothing of "
-                f"it is kept: no epoch of it, or not its evaluation, was done in time; give more "
-                f"--minutes",
-                sys.stderr,
+            _complain(
+                f"{item.name}: {entry.name} seed {trial.seed} was ended, and nothing of it is "
+                f"kept: no epoch of it, or not its evaluation, was done in time; give more "
+                f"--minutes"
             )
-    count, seconds = work.left() if limit != Limit() else (0, 0.0)
+    count, seconds = work.left() if resources.limit != Limit() else (0, 0.0)
     if not count:
         _say(f"{len(new)} new records in {store.folder}")
         return
     if not work.begun:
-        _say("deepaug: there was no time to begin a trial; give more --minutes", sys.stderr)
+        _complain("there was no time to begin a trial; give more --minutes")
     _say(
-        f"{len(new)} new records; {count} trials left, about {_hours(seconds, workers)}; "
+        f"{len(new)} new records; {count} trials left, about {_hours(seconds, resources)}; "
         f"run the same command to go on"
     )
 
 
-def _limit(started: float, minutes: float | None) -> Limit:
-    return Limit() if minutes is None else Limit.of(started, minutes)
+def _warn_of_bfloat16(work: Backlog, kind: str) -> None:
+    """Say so where trials are about to run in a precision that this processor has to emulate."""
+    wanted = any(trial.precision == "bfloat16" for trial in work.pending.values())
+    if kind == "cpu" and wanted and not devices.has_bfloat16(devices.cpuinfo()):
+        _complain(
+            "this processor does not compute in bfloat16 itself: such trials take several times "
+            "as long here as in float32 (7 to 11 times, as measured)"
+        )
 
 
-def _hours(seconds: float, workers: int) -> str:
-    return f"{seconds / 3600 / workers:.1f} hours"
+def _summary(work: Backlog, resources: Resources) -> str:
+    """How much is to run, how long that may take, and under what conditions."""
+    entries = [entry for entry, _ in map(work.found.get, work.pending)]
+    count, seconds = work.left()
+    text = f"{len(work.pending)} of {len(work.found)} trials to run"
+    if waiting := sum(not item.settled for item in work.items):
+        text += f", {count - len(work.pending)} more in {waiting} stages that wait for a choice"
+    return f"{text}; about {_hours(seconds, resources)}; {_conditions(entries, resources)}"
+
+
+def _conditions(entries: list[Entry], resources: Resources) -> str:
+    """Which data, device, precision and threads are used; workers name their devices themselves."""
+    device = ""
+    if resources.in_process:
+        device = f"device {devices.name(devices.resolve(resources.accelerator))}, "
+
+    def each(name: str) -> str:
+        return "/".join(sorted({str(getattr(entry.trial, name)) for entry in entries}))
+
+    used = f"data {each('data')}, {device}precision {each('precision')}, threads {each('threads')}"
+    return f"{used}, workers {resources.workers}"
+
+
+def _hours(seconds: float, resources: Resources) -> str:
+    return f"{seconds / 3600 / resources.workers:.1f} hours"
 
 
 def _say(text: str, file=None) -> None:
@@ -151,17 +189,5 @@ def _say(text: str, file=None) -> None:
         print(text, file=file or sys.stdout, flush=True)
 
 
-def _conditions(entries: list[Entry], workers: int, accelerator: str, limit: Limit) -> str:
-    """Which data, device, precision and threads are used; workers tell their devices themselves."""
-    device = ""
-    if sweep.in_process(workers, limit):
-        from deepaug.training import devices  # brings torch
-
-        device = f"device {devices.name(devices.resolve(accelerator))}, "
-    trials = [entry.trial for entry in entries]
-
-    def each(name: str) -> str:
-        return "/".join(sorted({str(getattr(trial, name)) for trial in trials}))
-
-    told = f"data {each('data')}, {device}precision {each('precision')}, threads {each('threads')}"
-    return f"{told}, workers {workers}"
+def _complain(text: str) -> None:
+    _say(f"deepaug: {text}", sys.stderr)
