@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     store = _Parser(add_help=False)
     store.add_argument(
         "--results",
-        type=_folder,
+        type=lambda text: Path(_named(text)),
         metavar="DIR",
         help="folder of records (default: $DEEPAUG_RESULTS or results/)",
     )
@@ -85,16 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
     _add_list(listing)
 
+    record = _Parser(add_help=False, parents=[store])
+    record.add_argument("key", metavar="KEY|FILE")
     show = commands.add_parser(
-        "show", parents=[store], help="print a record, and the command that makes it again"
+        "show", parents=[record], help="print a record, and the command that makes it again"
     )
-    show.add_argument("key", metavar="KEY|FILE")
     show.set_defaults(command=_show)
 
     reproduce = commands.add_parser(
-        "reproduce", parents=[store], help="train a record's trial again, and compare"
+        "reproduce", parents=[record], help="train a record's trial again, and compare"
     )
-    reproduce.add_argument("key", metavar="KEY|FILE")
     reproduce.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
     reproduce.set_defaults(command=_reproduce)
 
@@ -239,10 +239,6 @@ def _named(text: str) -> str:
     return text
 
 
-def _folder(text: str) -> Path:
-    return Path(_named(text))
-
-
 def _run(options: argparse.Namespace) -> None:
     from deepaug.studies import running
     from deepaug.studies.sweep import Limit, Resources
@@ -265,23 +261,19 @@ def _list(options: argparse.Namespace) -> None:
         print("\n".join(catalogue.names(options.profile)))
         print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
     elif options.study == ALL:
-        _refuse_with_all(options, "batch", "parts")
-        listing.show_budget(_agenda(options), options.profile, options.json)
+        agenda = _agenda(options, "batch", "parts")
+        listing.show_budget(agenda, options.profile, options.json)
     else:
         listing.show_trials(_study(options), options.batch, options.json)
 
 
-def _refuse_with_all(options: argparse.Namespace, *names: str) -> None:
-    for name in names:
-        if getattr(options, name):
-            raise ValueError(f"--{name} needs one study by name, not {ALL}")
-
-
-def _agenda(options: argparse.Namespace) -> "list[tuple[Study, str]]":
-    """What `all` stands for."""
+def _agenda(options: argparse.Namespace, *refused: str) -> "list[tuple[Study, str]]":
+    """What `all` stands for; options that make no sense with it are refused."""
     from deepaug.studies import catalogue, listing
 
-    _refuse_with_all(options, "data", "pairs")
+    for name in (*refused, "data", "pairs"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} needs one study by name, not {ALL}")
     agenda = catalogue.agenda(options.profile, options.results)
     listing.note_other_protocols(agenda[0][0].store)
     return agenda

@@ -106,23 +106,10 @@ class Handle:
     def _apply(self, x: Tensor) -> Tensor:
         if self.stop_gradient:
             x = x.detach()
-        rows = {"mask": self._rows(self._mask), "groups": self._rows(self._groups)}
+        mask, groups = (_rows(of, self._arguments) for of in (self._mask, self._groups))
         self.calls += 1
         with self._draws.on(x.device, self._repeating):
-            return self.transform(x, self.dim, **rows)
-
-    def _rows(self, of: Callable | None) -> Tensor | None:
-        if of is None:
-            return None
-        if _recomputing():
-            raise RuntimeError("mask and groups do not work with activation checkpointing")
-        if self._arguments is None:
-            raise RuntimeError(
-                "mask and groups follow from the model's arguments, but the layer ran outside "
-                "the model's own forward pass; call the model, or attach to what is called"
-            )
-        args, kwargs = self._arguments
-        return of(*args, **kwargs)
+            return self.transform(x, self.dim, mask, groups)
 
     @property
     def _acting(self) -> bool:
@@ -148,6 +135,21 @@ class Handle:
     @torch.compiler.disable
     def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
         self._arguments = None
+
+
+def _rows(of: Callable[..., Tensor] | None, arguments: tuple[tuple, dict] | None) -> Tensor | None:
+    """What `mask` or `groups` make of the arguments of the model's current forward pass."""
+    if of is None:
+        return None
+    if _recomputing():
+        raise RuntimeError("mask and groups do not work with activation checkpointing")
+    if arguments is None:
+        raise RuntimeError(
+            "mask and groups follow from the model's arguments, but the layer ran outside the "
+            "model's own forward pass; call the model, or attach to what is called"
+        )
+    args, kwargs = arguments
+    return of(*args, **kwargs)
 
 
 class _Draws:

@@ -40,6 +40,14 @@ class Item:
             self.entries = [e for e in self.study.stage_entries(self.stage) if wanted(e)]
             self.settled = not self.study.waits_for(self.stage)
 
+    def has_grown(self, done: set[str]) -> bool:
+        """Whether there are more trials than it had when last asked; `done` are keys recorded."""
+        keys = self.trials().keys()
+        if self.reported is not None and len(keys) <= self.reported:
+            return False
+        self.open, self.reported = keys - done, len(keys)
+        return True
+
     def expected(self, entry: Entry, durations: Durations) -> Expected:
         if self.study is None:
             return durations.of(entry.trial, entry.trial, cost(entry.trial))
@@ -99,12 +107,15 @@ class Backlog:
         for item in self.items:
             if not item.settled:
                 item.look(self.wanted)
-            self._find(item)
-            keys = item.trials().keys()
-            if item.reported is None or len(keys) > item.reported:
-                item.open = keys - self.done
-                item.reported = len(keys)
-                self.report(item, len(keys), len(item.open))
+            for entry in item.entries:
+                trial = entry.trial
+                if trial.key not in self.found:
+                    self.found[trial.key] = entry, item
+                    if (record := item.store.read(trial)) is not None:
+                        self.done.add(trial.key)
+                        self.durations.add(trial, record)
+            if item.has_grown(self.done):
+                self.report(item, item.reported, len(item.open))
         self.pending = {
             key: trial
             for item in self.items
@@ -112,16 +123,6 @@ class Backlog:
             if not (key in self.done or key in self.out or key in self.others)
             if _needs(trial) not in self.lacking
         }
-
-    def _find(self, item: Item) -> None:
-        """Read the records of those of an item's trials that have not been met before."""
-        for entry in item.entries:
-            trial = entry.trial
-            if trial.key not in self.found:
-                self.found[trial.key] = entry, item
-                if (record := item.store.read(trial)) is not None:
-                    self.done.add(trial.key)
-                    self.durations.add(trial, record)
 
     def expected(self, key: str) -> Expected:
         entry, item = self.found[key]
@@ -138,21 +139,11 @@ class Backlog:
             return next(iter(self.pending.values()), None)
         left -= spare
         self.longest = max(self.longest, left)
-        last_resort = None
-        for key, trial in self.pending.items():
-            expected = self.expected(key)
-            need = MARGIN * expected.seconds
-            if need <= left:
-                return trial
-            piece = max(MARGIN * expected.rest, MARGIN * EPOCHS * expected.epoch)
-            begun = self.found[key][1].store.checkpoint(key).exists()
-            if (begun or need > self.longest) and trial.epochs and piece <= left:
-                return trial
-            # Not even an epoch, or the evaluation, is expected to fit. With nothing else to do,
-            # and all the time there is, it is tried: what is expected may be wrong.
-            if last_resort is None and piece > self.longest and left > 0.9 * self.longest > 0:
-                last_resort = trial
-        return last_resort
+        candidates = (
+            (trial, self.expected(key), self.found[key][1].store.checkpoint(key).exists())
+            for key, trial in self.pending.items()
+        )
+        return _first_fitting(candidates, left, self.longest)
 
     def take(self, trial: Trial) -> None:
         self.begun = True
@@ -203,6 +194,28 @@ class Backlog:
                 if (key := entry.trial.key) not in self.done:
                     seconds[key] = item.expected(entry, self.durations).seconds
         return len(seconds), sum(seconds.values())
+
+
+def _first_fitting(
+    candidates: Iterable[tuple[Trial, Expected, bool]], left: float, longest: float
+) -> Trial | None:
+    """The first trial that fits `left` seconds, where there were never more than `longest`.
+
+    Args:
+        candidates: trials, what is expected of each, and whether it was begun before.
+    """
+    last_resort = None
+    for trial, expected, begun in candidates:
+        need = MARGIN * expected.seconds
+        piece = MARGIN * max(expected.rest, EPOCHS * expected.epoch)
+        in_pieces = trial.epochs and (begun or need > longest)
+        if need <= left or (in_pieces and piece <= left):
+            return trial
+        # Not even an epoch, or the evaluation, is expected to fit. With nothing else to do,
+        # and all the time there is, it is tried: what is expected may be wrong.
+        if last_resort is None and piece > longest and left > 0.9 * longest > 0:
+            last_resort = trial
+    return last_resort
 
 
 def of_entries(entries: Iterable[Entry], store: Store) -> Backlog:
