@@ -19,7 +19,7 @@ import measure
 import torch
 from torch.nn import functional as F
 
-from deepaug.training import contrastive, loop
+from deepaug.training import contrastive, loop, optimisation
 from deepaug.training.modalities.text.encoders import SentenceEncoder
 from deepaug.training.trial import Trial
 
@@ -96,7 +96,7 @@ def sentence_transformers(
         per_device_train_batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
         lr_scheduler_type=trial.schedule.removeprefix("warmup-"),
-        warmup_ratio=loop.WARMUP if trial.schedule.startswith("warmup") else 0.0,
+        warmup_ratio=optimisation.WARMUP if trial.schedule.startswith("warmup") else 0.0,
         weight_decay=trial.weight_decay,
         bf16=trial.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
