@@ -7,7 +7,11 @@ from typing import Any
 
 
 class DataError(ValueError):
-    """A data set that is missing, damaged or too small; the message says what to do."""
+    """A data set that is missing or damaged; the message says what to do."""
+
+
+class UnsuitedData(DataError):
+    """A data set that is whole, but too small for what one trial asks of it."""
 
 
 def one_line(error: Exception) -> str:
@@ -70,17 +74,17 @@ def typed(what: str, given: object, kind: type) -> Any:
 def training_size(data: str, available: int, samples: int, batch_size: int, least: int = 1) -> int:
     """How many samples to train on: `samples`, or if that is 0 all that are `available`.
 
-    Raises DataError if there are fewer, or if `least` <= batch_size <= the samples does not hold.
+    Raises UnsuitedData if there are fewer, or unless `least` <= batch_size <= the samples.
     """
     if samples > available:
-        raise DataError(
+        raise UnsuitedData(
             f"samples {samples} is more than the {available} that {data!r} has to train on; set "
             f"samples to {available} or less in a profile of your own, or take more data"
         )
     samples = samples or available
     if not least <= batch_size <= samples:
         needed = f"between {least} and {samples}" if least <= samples else "more data"
-        raise DataError(
+        raise UnsuitedData(
             f"batch_size {batch_size} does not fit the {samples} samples of {data!r} to train on; "
             f"needed: {needed}"
         )

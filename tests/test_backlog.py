@@ -113,7 +113,7 @@ def test_what_somebody_else_is_at_comes_again(chain):
     assert first.key in work.pending and first.key not in work.others
 
 
-def test_what_cannot_be_prepared_is_passed_over_with_all_that_lacks_the_same(tmp_path):
+def test_data_that_cannot_be_read_are_passed_over_for_all_their_trials(tmp_path):
     study = load(
         tmp_path,
         scale={"seeds": [0, 1]},
@@ -124,12 +124,22 @@ def test_what_cannot_be_prepared_is_passed_over_with_all_that_lacks_the_same(tmp
     work = Backlog(items(study))
     lacking = next(t for t in work.pending.values() if t.data == "cifar10")
     work.take(lacking)
-    assert work.pass_over(lacking) == (3, ["vision pilot", "vision screen"])
+    assert work.pass_over(lacking, of_data=True) == (3, ["vision pilot", "vision screen"])
     assert [t.data for t in work.pending.values()] == ["mnist-5k"] * 2
     work.look()
     assert [t.data for t in work.pending.values()] == ["mnist-5k"] * 2
     waiting = {entry.trial.key for entry in study.planned("confirm")}
     assert work.left()[0] == 2 + len(waiting)
+
+
+def test_a_trial_that_cannot_be_prepared_is_passed_over_alone(chain):
+    """Another of the same data may well be: with a smaller batch, or by another seed."""
+    _, work = chain
+    first, *others = work.pending.values()
+    work.take(first)
+    assert work.pass_over(first, of_data=False)[0] == 1
+    work.look()
+    assert [*work.pending.values()] == others and work.left()[0] >= len(others)
 
 
 # Time that is left. A trial of the profile takes 100 seconds, one of `longer` has 100 times as many

@@ -744,12 +744,6 @@ def test_whole_graphs_are_evaluated(folder):
     assert same(view, tu.load("TOY").graphs.take(torch.arange(40)))
 
 
-def test_features_that_are_not_finite_do_not_stop_the_sweep(folder):
-    prepared = task()
-    found = prepared.evaluate(lambda v: torch.full((v["size"], 3), torch.nan), True)
-    assert found["test"]["svc"] == pytest.approx(50, abs=1)
-
-
 # Training
 
 
@@ -759,6 +753,12 @@ def run(**changes):
 
 def losses(outcome):
     return [point["loss"] for point in outcome.curve]
+
+
+def test_features_that_are_not_finite_have_diverged(folder):
+    """The loss of the last step was taken before it."""
+    outcome = run(data="TOY", epochs=1, batch_size=40, learning_rate=1e30)
+    assert (outcome.status, outcome.metrics) == ("diverged", {})
 
 
 def test_training_is_deterministic_and_learns(folder):

@@ -346,8 +346,12 @@ def test_a_transform_that_always_diverged_has_no_chosen_arm(study):
 def test_a_screen_without_a_baseline_that_trains_is_told(study):
     arms = {entry.arm for entry in study.stage_entries("screen") if entry.trial.layer == "none"}
     fill(study, "screen", scattered, {(arm, 2) for arm in arms})
-    with pytest.raises(ValueError, match="every baseline"):
+    with pytest.raises(ValueError, match="every baseline of vision screen at tiny diverged"):
         study.choice("screen")
+    # What waits for it is listed, and waits.
+    assert study.waits_for("confirm") == ["screen"] and study.planned("confirm")
+    (reason,) = study.obstacles("confirm")
+    assert "every baseline of vision screen" in reason and not [*study.obstacles("screen")]
 
 
 def test_controls_are_not_the_tuned_baseline(study):
@@ -763,3 +767,45 @@ def test_a_profile_whose_records_would_lie_elsewhere_is_refused(tmp_path, name):
     path.write_text(tiny.profile(tmp_path).read_text())
     with pytest.raises(ValueError, match="cannot name a folder"):
         catalogue.load("vision", str(path), tmp_path / "results")
+
+
+def test_settings_of_a_stage_go_before_what_was_tuned(tmp_path):
+    path = tiny.profile(
+        tmp_path,
+        tuning={"seeds": [2], "tune": {"epochs": [2, 3]}},
+        longer={"seeds": [100], "chosen_from": "tuning", "trial": {"epochs": 8}},
+    )
+    study = catalogue.load("vision", str(path), tmp_path / "results")
+    fill(study, "tuning", lambda entry: entry.trial.epochs)
+    assert study.choice("tuning").baseline == {"epochs": 3}
+    assert {entry.trial.epochs for entry in study.stage_entries("longer")} == {8}
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"layers": ["middle", "stem"]}, "'middle' stands for targets by itself"),
+        ({"variants": {"untrained": {"epochs": 3}}}, "'untrained' has a name that is taken"),
+        ({"tune": {"learning_rate": [0.12345678, 0.12345679]}}, "values of learning_rate to tune"),
+        ({"variants": {"twin": {"objective": "supervised"}}}, "objective stands under objectives"),
+    ],
+)
+def test_names_and_values_that_clash_are_told(tmp_path, stage, words):
+    grid = {"transforms": ["pca"], "strengths": [0.5]} if "layers" in stage else {}
+    path = tiny.profile(tmp_path, quick={"seeds": [0], **grid, **stage})
+    with pytest.raises(ValueError, match=words):
+        catalogue.load("vision", str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"all": {"trial": {}, "stages": {"quick": {"seeds": [0]}}}}, "'all' stands for all"),
+        ({"vision": {"trial": {}, "stages": {}}}, "has no stage; give one to a study"),
+    ],
+)
+def test_a_profile_that_cannot_be_run_as_a_whole_is_told(tmp_path, content, words):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"studies": content}))
+    with pytest.raises(ValueError, match=words):
+        catalogue.agenda(str(path))

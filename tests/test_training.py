@@ -704,6 +704,14 @@ def test_divergence_is_an_outcome(changes):
     assert all(loss == loss and abs(loss) < float("inf") for loss in losses(outcome))
 
 
+def test_weights_that_the_last_step_made_infinite_have_diverged():
+    """The loss of that step was taken before it."""
+    last = {"samples": 50, "batch_size": 50, "epochs": 1, "learning_rate": 1e30}
+    outcome = run(**last)
+    assert (outcome.status, outcome.metrics) == ("diverged", {})
+    assert outcome.curve[0]["loss"] < 10
+
+
 def test_a_diverged_training_leaves_no_checkpoint(tmp_path, often):
     run(tmp_path / "trial.ckpt", learning_rate=1e30, epochs=4)
     assert tiny.tree(tmp_path) == {}

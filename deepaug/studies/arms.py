@@ -48,7 +48,7 @@ def name(trial: Trial) -> str:
 
 def short(value: Any) -> str:
     """A setting's value as names of arms have it."""
-    return value if isinstance(value, str) else f"{value:g}"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def grid(

@@ -89,7 +89,7 @@ class Backlog:
         self.done: set[str] = set()
         self.out: set[str] = set()  # being run, or no longer in this sweep
         self.others: dict[str, Trial] = {}  # that somebody else is at
-        self.lacking: set[tuple] = set()  # what trials need that cannot be prepared
+        self.lacking: set[tuple | str] = set()  # data, and trials, that cannot be prepared
         self.begun = False
         self.ended: list[Trial] = []  # by force, when time was up
         self.stale = False
@@ -121,7 +121,7 @@ class Backlog:
             for item in self.items
             for key, trial in item.trials().items()
             if not (key in self.done or key in self.out or key in self.others)
-            if _needs(trial) not in self.lacking
+            if not self._lacks(trial)
         }
 
     def expected(self, key: str) -> Expected:
@@ -170,14 +170,17 @@ class Backlog:
         self.pending |= self.others
         self.others = {}
 
-    def pass_over(self, trial: Trial) -> tuple[int, list[str]]:
-        """Leave out all trials that lack what this one lacks: how many, and of which stages."""
-        self.lacking.add(_needs(trial))
-        left_out = {key for key, other in self.pending.items() if _needs(other) == _needs(trial)}
+    def pass_over(self, trial: Trial, of_data: bool) -> tuple[int, list[str]]:
+        """Leave out a trial, or all of its data: how many there are, and of which stages."""
+        self.lacking.add(_data(trial) if of_data else trial.key)
+        left_out = {key for key, other in self.pending.items() if self._lacks(other)}
         for key in left_out:
             del self.pending[key]
         left_out.add(trial.key)
         return len(left_out), [item.name for item in self.items if item.open & left_out]
+
+    def _lacks(self, trial: Trial) -> bool:
+        return trial.key in self.lacking or _data(trial) in self.lacking
 
     def left(self) -> tuple[int, float]:
         """How many trials are left, those that wait for a choice among them, and their seconds.
@@ -187,7 +190,7 @@ class Backlog:
         seconds = {
             key: self.expected(key).seconds
             for key, (entry, _) in self.found.items()
-            if key not in self.done and _needs(entry.trial) not in self.lacking
+            if key not in self.done and not self._lacks(entry.trial)
         }
         for item in self.items:
             for entry in filter(self.wanted, item.waiting()):
@@ -229,7 +232,6 @@ def waiting(study: Study, stage: str, settled: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in study.planned(stage) if entry.base not in bases]
 
 
-def _needs(trial: Trial) -> tuple:
-    """What decides whether a trial's data can be prepared."""
-    sizes = trial.samples, trial.batch_size, trial.held_out
-    return trial.modality, trial.data, trial.pairs, trial.encoder, trial.objective, *sizes
+def _data(trial: Trial) -> tuple:
+    """The data that a trial reads, and the encoder, which may be one to be fetched."""
+    return trial.modality, trial.data, trial.pairs, trial.encoder

@@ -103,22 +103,13 @@ def _check(study: Study, name: str) -> None:
     stage = study.stages[name]
     for label in stage.bases:
         one_of(f"base of {study.name}", label, [b.label for b in (study.whole or study).bases])
-    bases = study.bases_of(stage)
-    for tuned in stage.tune:
-        if len(own := {getattr(base.trial, tuned) for base in bases}) > 1:
-            raise ValueError(
-                f"{tuned} is to be tuned, but bases have values of their own: {sorted(own)}; give "
-                f"them one"
-            )
-    for base in bases:
+    for base in study.bases_of(stage):
         _check_layers(stage, base.trial)
         stage.applied(base.trial)
         if stage.chosen_from:  # no stage waits for one that waits for it
             before = [n for n in STAGES[: STAGES.index(name)] if n in study.stages]
             choosers = base.origin.stages if base.origin else before
             one_of(f"stage for {name} to be chosen from", stage.chosen_from, choosers)
-            if len((base.origin or study).stages[stage.chosen_from].objectives) > 1:
-                raise ValueError(f"{stage.chosen_from} has twins, among which nothing is chosen")
     study.planned(name)  # every trial is valid before any of them runs
 
 

@@ -12,7 +12,7 @@ from deepaug.studies.study import Entry, Study, progress
 from deepaug.studies.sweep import Limit, Resources
 from deepaug.training import devices
 from deepaug.training.trial import Trial
-from deepaug.validation import one_of
+from deepaug.validation import DataError, UnsuitedData, one_line, one_of
 
 Agenda = list[tuple[Study, str]]
 
@@ -43,6 +43,8 @@ def one(
     items = [Item(study, stage, study.store) for stage in stages or study.stages]
     work = Backlog(items, lambda entry: not only or entry.trial.key in only, report)
     _run(work, resources, None)
+    if obstacles := _obstacles(work):
+        raise ValueError(obstacles[0])
 
 
 def everything(
@@ -64,7 +66,7 @@ def everything(
     """
     where = f"at {agenda[0][0].profile}"
     for name in stages or ():
-        one_of(f"stage {where}", name, [stage for _, stage in agenda])
+        one_of(f"stage {where}", name, dict.fromkeys(stage for _, stage in agenda))
     agenda = [(study, stage) for study, stage in agenda if not stages or stage in stages]
     bases = [base for study, _ in agenda for base in study.bases]
     known = [name for base in bases for name in (base.label, base.trial.modality) if name]
@@ -88,9 +90,14 @@ def everything(
     reasons: set[str] = set()
     passed_over = 0
 
-    def pass_over(trial: Trial, why: str) -> None:
+    def pass_over(trial: Trial, error: Exception) -> None:
         nonlocal passed_over
-        count, names = work.pass_over(trial)
+        # What is wrong with a data set is so for all its trials; what is wrong with one, for it.
+        of_data = not isinstance(error, ValueError) or (
+            isinstance(error, DataError) and not isinstance(error, UnsuitedData)
+        )
+        why = one_line(error)
+        count, names = work.pass_over(trial, of_data)
         passed_over += count
         if why not in reasons:
             reasons.add(why)
@@ -99,8 +106,19 @@ def everything(
 
     _run(work, resources, pass_over)
     if passed_over:
-        _complain(f"{passed_over} trials were passed over for want of what is named above")
+        _complain(f"{passed_over} trials were passed over for what is named above")
+    obstacles = _obstacles(work)
+    for obstacle in obstacles:
+        _complain(f"passed over what waits for a choice: {obstacle}")
+    if passed_over or obstacles:
         sys.exit(2)
+
+
+def _obstacles(work: Backlog) -> list[str]:
+    """Why stages that still wait for a choice will wait for ever, each reason once."""
+    waiting = [item for item in work.items if item.study is not None and not item.settled]
+    reasons = (reason for item in waiting for reason in item.study.obstacles(item.stage))
+    return list(dict.fromkeys(reasons))
 
 
 def _check_keys(only: list[str] | None, entries: Iterable[Entry], where: str) -> None:
@@ -110,7 +128,7 @@ def _check_keys(only: list[str] | None, entries: Iterable[Entry], where: str) ->
 
 
 def _run(
-    work: Backlog, resources: Resources, pass_over: Callable[[Trial, str], None] | None
+    work: Backlog, resources: Resources, pass_over: Callable[[Trial, Exception], None] | None
 ) -> None:
     """Run a backlog, and say what has come of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's kill ends as Ctrl-C

@@ -12,6 +12,10 @@ from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
 
 
+class NothingChosen(ValueError):
+    """Every baseline that might have been chosen diverged."""
+
+
 @dataclass(frozen=True)
 class Base:
     """The plain trial that a study's arms are changes of; a study has one or several."""
@@ -135,7 +139,7 @@ class Study:
         A stage that tunes chooses the baseline; one with arms the best of each family, and where
         these have several targets, which family is the primary one. What an earlier stage has
         chosen stays. The mean is over seeds and, where the study has several data sets, over all
-        of these. An arm that diverged once is not chosen.
+        of these. An arm that diverged once is not chosen. Raises NothingChosen, a ValueError.
         """
         if self.whole is not None:
             return self.whole.choice(stage)
@@ -160,8 +164,19 @@ class Study:
         for entry in self.entries() if stage is None else self.stage_entries(stage):
             yield entry, self.store.read(entry.trial)
 
+    def obstacles(self, name: str) -> Iterator[str]:
+        """Why a stage will never be settled, if its choosers have chosen nothing."""
+        for base in self.bases_of(self.stages[name]) if self.stages[name].chosen_from else ():
+            try:
+                (base.origin or self).choice(self.stages[name].chosen_from)
+            except NothingChosen as error:
+                yield str(error)
+
     def _settled(self, base: Base, stage: str) -> Choice | None:
-        return (base.origin or self).choice(stage)
+        try:
+            return (base.origin or self).choice(stage)
+        except NothingChosen:
+            return None
 
 
 def progress(study: Study, stage: str) -> str:
@@ -198,6 +213,16 @@ def _chosen(study: Study, stage: str, found: list[tuple[Entry, dict[str, Any]]])
         entries.setdefault(entry.arm, []).append(entry)
         scores.setdefault(entry.arm, []).append(_score(entry, record))
 
+    # A configuration that is one base's own is its baseline there: all are scored on all bases.
+    for name, own in entries.items():
+        if own[0].role == "tune":
+            known = {entry.base for entry in own}
+            scores[name] += [
+                _score(entry, record)
+                for entry, record in found
+                if entry.role == "baseline" and entry.base not in known
+            ]
+
     def scores_of(*roles: str) -> dict[str, list[float]]:
         return {name: scores[name] for name, own in entries.items() if own[0].role in roles}
 
@@ -206,7 +231,7 @@ def _chosen(study: Study, stage: str, found: list[tuple[Entry, dict[str, Any]]])
 
     baseline = choice.best(scores_of("baseline", "tune", "variant"))
     if baseline is None:
-        raise ValueError(
+        raise NothingChosen(
             f"every baseline of {study.name} {stage} at {study.profile} diverged, so that it "
             f"chooses nothing; lower learning_rate, or give it more to choose from"
         )

@@ -18,7 +18,6 @@ from deepaug.studies.records import Store, StoreError
 from deepaug.studies.study import Entry
 from deepaug.studies.workers import Taken, ThisProcess, WorkerProcesses
 from deepaug.training.trial import Trial
-from deepaug.validation import one_line
 
 POLL = 1.0  # seconds after which a trial that somebody else is at is looked at again
 
@@ -85,14 +84,14 @@ def run_backlog(
     work: Backlog,
     store: Store,
     resources: Resources,
-    pass_over: Callable[[Trial, str], None] | None = None,
+    pass_over: Callable[[Trial, Exception], None] | None = None,
     begun: Callable[[str, str], None] = lambda kind, name: None,
 ) -> list[dict[str, Any]]:
     """Compute and store the records of a backlog, and of what these settle meanwhile.
 
     Args:
-        pass_over: called with a trial whose data cannot be prepared, and why, to pass it over with
-            all that lack the same. Without it the sweep ends there.
+        pass_over: called with a trial that cannot be prepared, and why, to pass it over. Without it
+            the sweep ends there.
         begun: called with the kind and the name of each worker process's device as it is ready.
             This process imports no torch for them, which may take it as long as it takes them.
 
@@ -124,8 +123,8 @@ def run_backlog(
                 ) from None
             finally:
                 crew.end(work.found)
-                if bar.format_dict["elapsed"] > bar.delay:
-                    bar.clear()  # closing clears no bar drawn anew past a printed line alone
+                if bar.drawn:
+                    bar.clear()  # closing clears no bar that a line printed past it alone has drawn
     finally:
         store.forget_empty()
     return driver.new
@@ -142,8 +141,18 @@ def local_workers(trial: Trial) -> int:
     return max(1, cores // trial.threads)
 
 
-def _bar() -> tqdm:
-    return tqdm(
+class _Bar(tqdm):
+    """A progress bar that knows whether it has ever been drawn."""
+
+    drawn = False
+
+    def display(self, *args, **kwargs) -> None:
+        self.drawn = True
+        super().display(*args, **kwargs)
+
+
+def _bar() -> _Bar:
+    return _Bar(
         total=0,
         file=sys.stderr,
         leave=False,
@@ -173,7 +182,8 @@ class _Shares:
     def __call__(self, key: str, share: float) -> None:
         grown = max(0.0, share - self.seen.get(key, 0.0))
         self.seen[key] = self.seen.get(key, 0.0) + grown
-        self.bar.update(grown * self.costs[key])
+        # Sums of shares may come out larger than the whole, by rounding.
+        self.bar.update(min(grown * self.costs[key], max(0.0, self.bar.total - self.bar.n)))
 
 
 class _Driver:
@@ -184,7 +194,7 @@ class _Driver:
         work: Backlog,
         crew: ThisProcess | WorkerProcesses,
         shares: _Shares,
-        pass_over: Callable[[Trial, str], None] | None,
+        pass_over: Callable[[Trial, Exception], None] | None,
     ):
         self.work, self.crew, self.shares, self.pass_over = work, crew, shares, pass_over
         self.running: dict[Future, Trial] = {}
@@ -236,7 +246,7 @@ class _Driver:
             except (ValueError, OSError, ModuleNotFoundError) as error:
                 if self.pass_over is None:
                     raise
-                self.pass_over(trial, one_line(error))
+                self.pass_over(trial, error)
                 continue
             if taken is None:
                 self.work.elsewhere(trial)

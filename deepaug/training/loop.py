@@ -44,6 +44,10 @@ class OutOfTime(Exception):
     """A deadline came before a trial's end; how far it is, its checkpoint keeps."""
 
 
+class NotFinite(Exception):
+    """A loss is not finite; or features are not, after a step whose loss came before it."""
+
+
 @dataclass
 class Outcome:
     """What a trial came to; times in seconds."""
@@ -126,13 +130,16 @@ def run(
         training.load_state_dict(state)
     task, progress = training.task, training.progress
     resumed_seconds = progress.seconds
-    finite = _fit(training, checkpoint, tick, deadline, evaluation)
-    metrics = task.evaluate(training.embed, final=True) if finite else {}
+    try:
+        _fit(training, checkpoint, tick, deadline, evaluation)
+        metrics = task.evaluate(training.embed, final=True)
+    except NotFinite:
+        metrics = {}
     if training.handle is not None:
         training.handle.remove()
     seen = progress.epoch * training.samples
     return Outcome(
-        status="ok" if finite else "diverged",
+        status="ok" if metrics else "diverged",
         metrics=metrics,
         curve=progress.curve,
         data_digest=task.digest,
@@ -150,11 +157,11 @@ def _fit(
     tick: Callable[[float], None],
     deadline: float,
     evaluation: float,
-) -> bool:
-    """Train to the last epoch; False if the loss stopped being finite.
+) -> None:
+    """Train to the last epoch.
 
-    Raises OutOfTime, with a checkpoint, before an epoch or an evaluation that would not end by
-    the deadline; arguments as in `run`.
+    Raises NotFinite where the loss stops being so; and OutOfTime, with a checkpoint, before an
+    epoch or an evaluation that would not end by the deadline. Arguments as in `run`.
     """
     trial, progress = training.trial, training.progress
     points, evaluated = _points(trial.epochs)
@@ -175,7 +182,7 @@ def _fit(
         progress.seconds += time.monotonic() - start
         progress.epoch += 1
         if not math.isfinite(loss):
-            return False
+            raise NotFinite
         if progress.epoch in points:
             progress.curve.append(training.point(loss, progress.epoch in evaluated))
         tick(progress.epoch / trial.epochs)
@@ -188,7 +195,6 @@ def _fit(
         save()  # it may take longer than expected
         if left < evaluation:
             raise OutOfTime
-    return True
 
 
 def _points(epochs: int) -> tuple[set[int], set[int]]:
@@ -296,10 +302,13 @@ class Training:
 
     @torch.no_grad()
     def embed(self, batch: Any) -> Tensor:
-        """Features in evaluation mode, float32."""
+        """Features in evaluation mode, float32. Raises NotFinite if they are not."""
         self.encoder.eval()
         with self.fabric.autocast():
-            return call(self.encoder, batch).float()
+            features = call(self.encoder, batch).float()
+        if not features.isfinite().all():
+            raise NotFinite
+        return features
 
     def state_dict(self) -> dict[str, Any]:
         """All that a training interrupted between two epochs goes on from."""

@@ -166,7 +166,7 @@ class Learnt:
         return self.trained - self.untrained
 
     @property
-    def training_size(self) -> bool:
+    def enough(self) -> bool:
         """Whether a page of it teaches something."""
         return self.gain > self.spread
 

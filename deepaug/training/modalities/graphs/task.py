@@ -16,7 +16,7 @@ from deepaug.training.modalities.graphs import views as graph_views
 from deepaug.training.modalities.graphs.gin import GIN, Counts, xavier
 from deepaug.training.modalities.graphs.views import AUGMENTATIONS, Graphs
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, training_size
+from deepaug.validation import UnsuitedData, training_size
 
 RATIO = 0.2  # of a graph's nodes or edges that an augmentation changes, at view strength 1
 MANY = 500  # graphs beyond which the SVC takes too long for mid-training
@@ -123,8 +123,7 @@ class GraphTask:
 
         whole = torch.arange(len(self.graphs), device=self.device)
         features = torch.cat([embed(self.graphs.take(part)) for part in whole.split(512)])
-        # Training may have gone wrong without an infinite loss; the SVC would refuse.
-        features = features.nan_to_num().double().cpu().numpy()
+        features = features.double().cpu().numpy()
         labels = self._labels.cpu().numpy()
         with threadpool_limits(self.trial.threads):
             if self.trial.held_out:
@@ -173,7 +172,7 @@ def _check_classes(trial: Trial, data: tu.GraphSet, parts: dict[str, Tensor]) ->
         counts = labels.bincount(minlength=len(data.classes))
         if counts.min() < least:
             rarest = int(counts.argmin())
-            raise DataError(
+            raise UnsuitedData(
                 f"class {data.classes[rarest]} of {trial.data!r} has "
                 f"{int((data.labels == rarest).sum())} graphs, {why} take another data set"
             )

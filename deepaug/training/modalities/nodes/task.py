@@ -13,7 +13,7 @@ from deepaug.training.modalities.nodes import citation
 from deepaug.training.modalities.nodes.gcn import GCN, RawFeatures
 from deepaug.training.modalities.nodes.sparse import Graph, Words
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, training_size
+from deepaug.validation import UnsuitedData
 
 COSTS = tuple(2.0**power for power in range(-10, 11, 2))  # GRACE's grid of C, every second
 UNUSED = ("samples", "view_size")  # Trial itself refuses `held_out`, `pooling` and `pairs`
@@ -39,8 +39,8 @@ class NodeTask:
                     f"{name} {getattr(trial, name)} has no meaning for nodes: a step takes the "
                     f"whole graph; leave it out"
                 )
-        if trial.objective == "contrastive":
-            training_size(trial.data, len(data), 0, trial.batch_size, least=2)
+        if trial.objective == "contrastive" and trial.batch_size < 2:
+            raise ValueError("batch_size must be 2 or more: a node is contrasted with others")
         highest = max(*data.recipe.edges, *data.recipe.features)
         if highest * trial.view_strength >= 1:
             raise ValueError(
@@ -66,7 +66,7 @@ class NodeTask:
         ):
             counts = self.data.labels[index].bincount(minlength=self.classes)
             if not counts.all():
-                raise DataError(
+                raise UnsuitedData(
                     f"data {self.trial.data!r}: class {int(counts.argmin())} has no node among the "
                     f"{len(index)} {drawn}; take {advice}"
                 )
@@ -137,7 +137,7 @@ class NodeTask:
         edges = torch.ones(self.data.edges.shape[1], dtype=torch.bool)
         columns = torch.ones(self.data.x.shape[1], dtype=torch.bool)
         features = embed(self._view(edges, columns, torch.arange(len(self))))
-        features = F.normalize(features.nan_to_num().float(), dim=1)
+        features = F.normalize(features.float(), dim=1)
         parts = {"validation": self.validation} | ({"test": self.data.test} if final else {})
         queries = {split: (features[index], self.labels(index)) for split, index in parts.items()}
         threads = self.trial.threads

@@ -11,7 +11,7 @@ from deepaug.training import evaluation
 from deepaug.training.modalities.text import corpora, metrics, pairs
 from deepaug.training.modalities.text.corpora import Corpus
 from deepaug.training.trial import Trial, derive
-from deepaug.validation import DataError
+from deepaug.validation import UnsuitedData
 
 BANK = 5000  # labelled sentences that the probe learns from, beside scored pairs
 MANY = 2000  # samples beyond which features of all take too long for mid-training
@@ -40,7 +40,7 @@ class TextTask:
         labelled = self.subset[corpus.labels[self.subset] >= 0]
         self.bank = labelled[:BANK] if self.scored else labelled
         if self.classes and len(corpus.labels[self.bank].unique()) < 2:
-            raise DataError(
+            raise UnsuitedData(
                 f"the {len(self)} samples of {trial.data!r} have fewer than two of its "
                 f"{self.classes} labels; raise samples"
             )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deepaug.training.modalities.text import documents, metrics
 from deepaug.training.modalities.text.base import Embed, TextTask
-from deepaug.validation import DataError
+from deepaug.validation import UnsuitedData
 
 ENCODERS = ("bag-of-words", "tf-idf", "lsa")
 DIRECTIONS = 128  # of latent semantic analysis
@@ -52,7 +52,7 @@ def vectorizer(encoder: str, data: str):
     try:
         counts = words.fit_transform(texts)
     except ValueError:
-        raise DataError(
+        raise UnsuitedData(
             f"data {data!r} has no words to count, of two letters or more; use another encoder "
             f"than {encoder!r}"
         ) from None

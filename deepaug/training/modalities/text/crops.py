@@ -12,7 +12,7 @@ from deepaug.training.modalities.text import documents, encoders, tokens
 from deepaug.training.modalities.text.base import Embed
 from deepaug.training.modalities.text.sentences import EVALUATION_BATCH, SentenceTask
 from deepaug.training.trial import derive
-from deepaug.validation import DataError
+from deepaug.validation import UnsuitedData
 
 WINDOWS = 2  # of a document, at most, whose mean its features are
 DELETED = 0.1  # share of the tokens that "crops-deletion" deletes, at view strength 1
@@ -103,7 +103,7 @@ class CropTask(SentenceTask):
         self.length = self.train.lengths.cpu()
         short = int((self.length <= self.size).sum())
         if trial.objective != "untrained" and short > len(self) // 2:
-            raise DataError(
+            raise UnsuitedData(
                 f"{short} of {len(self)} documents of {trial.data!r} are no longer than a crop of "
                 f"{self.size} tokens, so that their two views are equal; lower view_size"
             )

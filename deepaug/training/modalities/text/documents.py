@@ -40,9 +40,12 @@ def is_folder(path: Path) -> bool:
 
 def load(name: str) -> Corpus:
     """The corpus `name`: documents as below, else sentences as `corpora.load` has them."""
-    if name in NAMES or Path(name).is_dir():
-        return load_documents(name)
-    return corpora.load(name)
+    return load_documents(name) if is_documents(name) else corpora.load(name)
+
+
+def is_documents(name: str) -> bool:
+    """Whether a corpus is one of documents rather than sentences."""
+    return name in NAMES or Path(name).is_dir()
 
 
 @functools.lru_cache(maxsize=2)
@@ -60,23 +63,14 @@ def load_documents(name: str) -> Corpus:
         train, test, classes = [(document, -100) for document in documents], None, ()
     else:
         train, test, classes = _folder(Path(name))
-    return assemble(name, train, test, classes, by_class=Path(name).is_dir())
+    return assemble(name, train, test, classes)
 
 
 Labelled = list[tuple[str, int]]  # a document and its class, -100 where there is none
 
 
-def assemble(
-    name: str,
-    train: Labelled,
-    test: Labelled | None,
-    classes: Sequence[str],
-    by_class: bool = False,
-) -> Corpus:
-    """A corpus of documents to train on and, if they have a part of their own, to test with.
-
-    What is held out is drawn from all documents, or `by_class` from those of each class.
-    """
+def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequence[str]) -> Corpus:
+    """A corpus of documents to train on and, if they have a part of their own, to test with."""
     first: dict[str, tuple[int, bool]] = {}
     for part, documents in ((False, train), (True, test or [])):
         for document, label in documents:
@@ -84,15 +78,10 @@ def assemble(
     labels = torch.tensor([label for label, _ in first.values()])
     tested = torch.tensor([part for _, part in first.values()], dtype=torch.bool)
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
-    groups = labels if by_class else torch.zeros_like(labels)
-    if test is None:
-        tested[_leading(order, groups, TEST)] = True
-    rest = order[~tested[order]]
-    validation = _leading(rest, groups, TEST if test is None else VALIDATION)
-    learnt_from = rest[~torch.isin(rest, validation)].sort().values
-    validation = validation.sort().values
-    tested = tested.nonzero().squeeze(1)
-    parts = {"train": learnt_from, "validation": validation, "test": tested}
+    parts = _parts(order, tested, torch.zeros_like(labels), test is None)
+    if not all(set(range(len(classes))) <= set(labels[index].tolist()) for index in parts.values()):
+        # Of small classes none may be left for a part: then each is divided by itself.
+        parts = _parts(order, tested, labels, test is None)
     for part, index in parts.items():
         if len(index) < 2:
             raise DataError(
@@ -108,7 +97,19 @@ def assemble(
             )
     texts = tuple(first)
     fingerprint = corpora.digest(f"{text}\t{label}" for text, (label, _) in first.items())
+    learnt_from = parts["train"]
     return Corpus(name, texts, labels, tuple(classes), *parts.values(), fingerprint, learnt_from)
+
+
+def _parts(order: Tensor, tested: Tensor, groups: Tensor, draw_test: bool) -> dict[str, Tensor]:
+    """Documents for each part, in order; shares of each group are held out."""
+    if draw_test:
+        tested = torch.isin(torch.arange(len(order)), _leading(order, groups, TEST))
+    rest = order[~tested[order]]
+    validation = _leading(rest, groups, TEST if draw_test else VALIDATION)
+    train = rest[~torch.isin(rest, validation)]
+    test = tested.nonzero().squeeze(1)
+    return {"train": train.sort().values, "validation": validation.sort().values, "test": test}
 
 
 def _leading(order: Tensor, groups: Tensor, share: float) -> Tensor:

@@ -11,13 +11,13 @@ from deepaug.training.modalities.text.base import TextTask
 from deepaug.training.modalities.text.corpora import Corpus
 from deepaug.training.modalities.text.encoders import DROPOUT
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, training_size
+from deepaug.validation import UnsuitedData, training_size
 
 
 def prepare(trial: Trial, device: torch.device) -> TextTask:
     """A trial's corpus, encoder, views and evaluation.
 
-    Raises ValueError, in one line, for what cannot be trained or evaluated: DataError where the
+    Raises ValueError, in one line, for what cannot be trained or evaluated: UnsuitedData where the
     data are to blame.
     """
     corpus = documents.load(trial.data)
@@ -33,7 +33,7 @@ def describe(data: str) -> str:
     """One line on a corpus, fetched if need be."""
     found = documents.load(data)
     parts = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
-    kind = "documents" if len(found.learnt_from) else "sentences"
+    kind = "documents" if documents.is_documents(data) else "sentences"
     return f"{found.name}: {parts} {kind}; {len(found.classes)} classes; digest {found.digest}"
 
 
@@ -41,12 +41,12 @@ def _check_data(trial: Trial, corpus: Corpus) -> None:
     least = 2 if trial.objective == "contrastive" else 1  # contrast needs another sentence
     training_size(trial.data, len(corpus.train), trial.samples, trial.batch_size, least)
     if trial.objective == "supervised" and not corpus.classes:
-        raise DataError(
+        raise UnsuitedData(
             f"data {trial.data!r} has no labels, which the supervised objective needs; take data "
             f"with labels, such as wordnet"
         )
     if trial.pairs == "none" and not corpus.classes:
-        raise DataError(
+        raise UnsuitedData(
             f"data {trial.data!r} has no labels, and so no topics to evaluate on; set pairs to "
             f"'halves', 'sts', 'lee' or a TSV file"
         )
@@ -55,18 +55,18 @@ def _check_data(trial: Trial, corpus: Corpus) -> None:
 
 
 def _check_held_out(trial: Trial, corpus: Corpus) -> None:
-    """Raise DataError unless enough is held out, of labels that are trained on."""
+    """Raise UnsuitedData unless enough is held out, of labels that are trained on."""
     known = set(corpus.labels[corpus.train].tolist())
     for split in ("validation", "test"):
         index = getattr(corpus, split)
         if len(index) < 2:
-            raise DataError(
+            raise UnsuitedData(
                 f"data {trial.data!r} holds out {len(index)} for {split}, but pairs "
                 f"{trial.pairs!r} need two or more; a tenth of a file's labelled lines are held "
                 f"out: add some, or take a folder of documents, or scored pairs"
             )
         if trial.pairs == "none" and (strange := set(corpus.labels[index].tolist()) - known):
-            raise DataError(
+            raise UnsuitedData(
                 f"data {trial.data!r}: label {corpus.classes[min(strange)]!r} is held out for "
                 f"{split} and never trained on; add samples of it, or remove it"
             )
