@@ -7,7 +7,7 @@ from typing import Any
 
 from deepaug.studies import choice
 from deepaug.training import registry
-from deepaug.training.trial import WAYS, Trial
+from deepaug.training.trial import TRANSFORMS, WAYS, Trial
 
 _UNTRAINED = {"objective": "untrained", "epochs": 0}
 # What a reader would use instead of an encoder: features that nothing trains.
@@ -24,9 +24,6 @@ CONTROLS: dict[str, dict[str, Any]] = {
     **{encoder: {**_UNTRAINED, "encoder": encoder} for encoder in REFERENCES},
 }
 DOUBLED = "doubled"  # the variant of a scale stage by which the rules take the gain of its epochs
-# The noise that changes an activation by the norm that a transform changes it by. The norm of what
-# truncation loses is known of no activation beforehand.
-NOISE = {"dropout": "noise", "dropout-feature": "noise", "pca": "noise-centred"}
 POOLED = ("pooled", "readout")
 
 
@@ -67,7 +64,9 @@ def grid(
 
 
 def _noise(arm: Trial) -> Trial | None:
-    return replace(arm, transform=NOISE[arm.transform]) if arm.transform in NOISE else None
+    """Noise of the norm by which the transform changes an activation, where that is known."""
+    noise = TRANSFORMS[arm.transform].noise
+    return replace(arm, transform=noise) if noise else None
 
 
 def _no_transform(arm: Trial) -> Trial | None:

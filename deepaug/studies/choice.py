@@ -6,8 +6,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from deepaug.training.trial import TRANSFORMS
+
 # A screen chooses one arm of each family; members in the order in which ties are settled.
-FAMILIES = {"dropout": ("dropout", "dropout-feature"), "pca": ("pca", "pca-truncate")}
+FAMILIES = {
+    family: tuple(name for name, named in TRANSFORMS.items() if named.family == family)
+    for family in ("dropout", "pca")
+}
 
 
 @dataclass(frozen=True)

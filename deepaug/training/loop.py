@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,15 @@ from deepaug.method import attach, transforms
 from deepaug.method.layers import below, call
 from deepaug.training import checkpoint as checkpoints
 from deepaug.training import devices, optimisation, registry
+from deepaug.training import trial as trials
 from deepaug.training.checkpoint import Progress
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.task import Task
 from deepaug.training.trial import Trial, derive
 
 TRANSFORMS: dict[str, Callable[[float], transforms.Transform]] = {
-    "dropout": transforms.Dropout,
-    "dropout-feature": lambda p: transforms.Dropout(p, "feature"),
-    "pca": transforms.PCA,
-    "pca-truncate": lambda p: transforms.PCA(p, "truncate"),
-    "noise": transforms.GaussianNoise,
-    "noise-centred": lambda p: transforms.GaussianNoise(p, centred=True),
+    name: partial(getattr(transforms, named.of), **named.settings)
+    for name, named in trials.TRANSFORMS.items()
 }
 # Lightning announces the precision for each trial; `deepaug run` has said it once for all.
 for _name in ("lightning.fabric", "lightning.pytorch"):

@@ -17,7 +17,26 @@ PROTOCOL = 2
 # gradient of PCA flows through the batch's mean, and what no component spans passes unchanged.
 PROTOCOLS = {"pca": 3, "pca-truncate": 3}
 
-TRANSFORMS = ("dropout", "dropout-feature", "pca", "pca-truncate", "noise", "noise-centred")
+
+
+@dataclass(frozen=True)
+class NamedTransform:
+    """What a trial's transform is in code, and what the studies hold it against."""
+
+    of: str  # a class in `deepaug.method.transforms`, called with p and these settings
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    family: str = ""  # of which a screen chooses the best; of equal ones the first named
+    noise: str = ""  # that changes an activation by the norm that this one does; "": not known
+
+
+TRANSFORMS = {
+    "dropout": NamedTransform("Dropout", {}, "dropout", "noise"),
+    "dropout-feature": NamedTransform("Dropout", {"granularity": "feature"}, "dropout", "noise"),
+    "pca": NamedTransform("PCA", {}, "pca", "noise-centred"),
+    "pca-truncate": NamedTransform("PCA", {"mode": "truncate"}, "pca"),
+    "noise": NamedTransform("GaussianNoise"),
+    "noise-centred": NamedTransform("GaussianNoise", {"centred": True}),
+}
 CHOICES = {
     "modality": registry.NAMES,
     "objective": ("contrastive", "supervised", "untrained"),
