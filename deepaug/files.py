@@ -14,8 +14,9 @@ def whole(path: Path) -> Iterator[Path]:
     A reader finds what was there before or all that is new, whatever interrupts the block, and
     what is new is on the disk before it has its name. The folder must exist.
 
-    >>> with whole(Path("scores.csv")) as partial:
-    ...     table.to_csv(partial)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole(Path(folder, "scores.csv")) as partial:
+    ...         size = partial.write_text("seed,score")
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)

@@ -220,6 +220,16 @@ def attach(
 
     Raises:
         ValueError: unknown layer (with the nearest names), or no usable tensor at the layer.
+
+    >>> from deepaug.method.transforms import PCA
+    >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    >>> handle = attach(model, "1", PCA(0.5))
+    >>> first = model(torch.randn(32, 8))
+    >>> with handle.paused():  # the second view stays plain
+    ...     second = model(torch.randn(32, 8))
+    >>> handle.calls
+    1
+    >>> handle.remove()
     """
     if isinstance(layer, nn.Module):
         raise ValueError(

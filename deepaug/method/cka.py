@@ -22,6 +22,10 @@ def cka(x: Tensor, y: Tensor) -> float:
     Raises:
         ValueError: other shapes, fewer than four samples, features that are not finite, or that
             tell no pair of samples from another.
+
+    >>> x = torch.randn(50, 8)
+    >>> round(cka(x, 3 * x + 1), 4)
+    1.0
     """
     for name, features in (("x", x), ("y", y)):
         if features.ndim != 2 or not features.is_floating_point():

@@ -31,6 +31,9 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
         model: run once in `eval()` mode without gradient; its training flags are put back.
         example: one batch: a tensor, a tuple of positional or a mapping of keyword arguments.
         forward: `forward(model, example)`, for batches passed in another way.
+
+    >>> layers(nn.Sequential(nn.Linear(8, 16), nn.ReLU()), torch.randn(4, 8))
+    ['input', '0', '1']
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
     ran: Counter[str] = Counter()

@@ -31,7 +31,13 @@ class Transform:
       axis 0 (the nodes of a batched graph).
 
     Returns a tensor of the shape, dtype, device and memory format of `x`. Raises ValueError for an
-    activation without features, or a mask or groups of another shape.
+    activation without features, or a mask or groups of another shape. One of your own:
+
+    >>> class Sign(Transform):
+    ...     def transform(self, x, mask, groups):
+    ...         return x.sign()
+    >>> Sign()(torch.tensor([[3.0, -2.0]]))
+    tensor([[ 1., -1.]])
     """
 
     def __init__(self, p: float = 0.5):
@@ -79,6 +85,9 @@ class Dropout(Transform):
         granularity: "element" draws for every number by itself; "feature" draws once for each
             sample and feature, and zeroes that feature at all the sample's positions (for images,
             whole activation maps, as in `nn.Dropout2d`).
+
+    >>> Dropout(0.5)(torch.ones(4, 1000)).unique()
+    tensor([0., 2.])
     """
 
     def __init__(self, p: float = 0.5, granularity: str = "element"):
@@ -128,6 +137,11 @@ class PCA(Transform):
     μ and V come from the rows of the batch at hand, in float32 or better. Where eigenvalues repeat
     the basis is any one of their eigenspace. Non-finite activations are returned as they came, for
     the training loop to notice.
+
+    >>> x = torch.randn(100, 8, dtype=torch.float64)
+    >>> kept = PCA(0.75, "truncate")(x) - x.mean(0)  # the two leading components of eight
+    >>> int(torch.linalg.matrix_rank(kept))
+    2
     """
 
     def __init__(self, p: float = 0.5, mode: str = "drop"):
@@ -182,6 +196,10 @@ class GaussianNoise(Transform):
     Args:
         p: the probability whose norm is matched, 0 <= p < 1.
         centred: match PCA's norm rather than dropout's.
+
+    >>> change = GaussianNoise(0.5)(torch.ones(4, 100_000)) - 1
+    >>> round(change.square().mean().item(), 1)
+    1.0
     """
 
     def __init__(self, p: float = 0.5, centred: bool = False):

@@ -19,6 +19,10 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
         The loss averaged over the 2n views, a float32 scalar: each view picks its partner out of
         the 2n - 1 others. log(2n - 1) where all projections are equal. Beyond 4,096 views its
         memory grows with n instead of n², and it has a first derivative only.
+
+    >>> z = torch.ones(4, 2)  # each view picks one of seven others at random
+    >>> round(nt_xent(z, z).exp().item(), 4)
+    7.0
     """
     if first.shape != second.shape:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
@@ -71,6 +75,9 @@ class ProjectionHead(nn.Sequential):
     """Linear, BatchNorm, ReLU, Linear, BatchNorm, as in lightly's SimCLR: (n, f) to (n, out).
 
     The encoder's features are what is evaluated; the head serves the loss alone.
+
+    >>> ProjectionHead(512)(torch.randn(8, 512)).shape
+    torch.Size([8, 128])
     """
 
     def __init__(self, features: int, out: int = 128):
