@@ -77,10 +77,11 @@ def test_features_lie_along_axis_1_of_images_and_the_last_otherwise(make, shape,
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("masked", [False, True])
-def test_memory_format_is_left_alone(make, memory_format, masked):
+@pytest.mark.parametrize("side", [2, 5])  # with more positions than features PCA makes one product
+def test_memory_format_is_left_alone(make, memory_format, masked, side):
     """A model that goes on with `.view(n, -1)` breaks otherwise."""
-    x = torch.randn(3, 4, 2, 2).to(memory_format=memory_format)
-    mask = torch.ones(3, 2, 2) if masked else None
+    x = torch.randn(3, 4, side, side).to(memory_format=memory_format)
+    mask = torch.ones(3, side, side) if masked else None
     assert make(0.5)(x, mask=mask).is_contiguous(memory_format=memory_format)
 
 
