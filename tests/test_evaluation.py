@@ -122,6 +122,22 @@ def test_probe_standardises_by_the_bank():
     assert scores == {"validation": 100, "test": 100}
 
 
+def test_queries_are_standardised_by_the_bank_and_not_by_themselves():
+    """Those of one class have a mean of their own, and without it tell nothing."""
+    x, labels = blobs(200, 5)
+    one = labels == 1
+    assert linear_probe(x, labels, {"validation": (x[one], labels[one])}) == {"validation": 100}
+
+
+def test_without_standardising_features_are_taken_as_they_are():
+    """Of features too small to be told apart at any cost the larger class is what is left."""
+    labels = (torch.arange(200) % 4 == 0).long()
+    x = 1e-4 * torch.stack([2.0 * labels - 1, torch.randn(200)], 1)
+    queries = {"validation": (x, labels)}
+    assert linear_probe(x, labels, queries) == {"validation": 100}
+    assert linear_probe(x, labels, queries, standardise=False) == {"validation": 75}
+
+
 def test_probe_is_at_chance_on_features_that_tell_nothing():
     scores = linear_probe(*blobs(400, 0), {"validation": blobs(400, 0), "test": blobs(400, 0)})
     assert scores["test"] == pytest.approx(50, abs=10)
