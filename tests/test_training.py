@@ -9,12 +9,14 @@ import pytest
 import tiny
 import torch
 from torch import nn
+from torchvision.models import resnet18
 
 from deepaug.method import attach, transforms
 from deepaug.studies import records, workers
 from deepaug.training import loop, optimisation, origin
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.modalities.vision import task as vision
+from deepaug.training.modalities.vision.resnet import ResNet
 from deepaug.training.trial import PROTOCOL, PROTOCOLS, derive
 
 TRANSFORMS = list(loop.TRANSFORMS)
@@ -54,6 +56,19 @@ def baseline():
 def undisturbed():
     """The baseline of four epochs, for trainings that are not."""
     return run(epochs=4)
+
+
+def test_the_encoder_of_images_is_torchvisions_resnet18_but_for_its_stem():
+    """Golden values alone would tell, and they are replaced whenever the protocol is raised."""
+    own, other = ResNet(blocks=2, width=64).eval(), resnet18().eval()
+    other.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    other.maxpool = other.fc = nn.Identity()
+    state = own.state_dict()
+    for name, called in {"stem.0": "conv1", "stem.1": "bn1", "stage": "layer"}.items():
+        state = {key.replace(name, called, 1): value for key, value in state.items()}
+    other.load_state_dict(state)
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(own(x), other(x))
 
 
 # Arms that come out alike on any processor. With PCA at p = 0.5 components of nearly equal variance
@@ -280,6 +295,11 @@ def flows(monkeypatch):
 def test_stop_gradient_is_that_of_the_first_view_or_both(flows, stop_gradient, views, objective):
     run(**arm(stop_gradient=stop_gradient, objective=objective))
     assert flows == STEPS * views
+
+
+def test_of_one_view_it_is_the_first_that_is_transformed_and_detached(flows):
+    run(**arm(transformed="one", stop_gradient="one"))
+    assert flows == STEPS * [False]
 
 
 def test_a_view_that_is_left_alone_cannot_stop_the_gradient():
