@@ -1,4 +1,4 @@
-"""Batches hold every missing trial once and are long enough."""
+"""Batches hold every missing trial once and are long enough; what a stage costs."""
 
 import hashlib
 from collections import Counter
@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import tiny
 
-from deepaug.studies import batches, catalogue
+from deepaug.studies import batches, catalogue, listing
 
 STAGE = {"seeds": list(range(20))}
 
@@ -58,12 +58,34 @@ def test_seconds_are_the_profiles_until_some_are_recorded(study):
     assert batches.expected_seconds(study)[others[0].key] == pytest.approx(7.0)
 
 
+def test_a_diverged_trial_tells_nothing_of_how_long_others_take(study):
+    first, other, *_ = (entry.trial for entry in study.entries())
+    ended = {"status": "diverged", "metrics": {}, "curve": [], "seconds": 1.0}
+    study.store.write(tiny.record(first, **ended))
+    assert batches.expected_seconds(study)[other.key] == study.seconds
+
+
 def test_training_takes_time_in_proportion_to_the_work_and_evaluation_does_not(tmp_path):
     stage = {**STAGE, "variants": {"longer": {"epochs": 20}}}
     study = catalogue.load("vision", str(tiny.profile(tmp_path, quick=stage)), tmp_path / "results")
     short, long = (next(e.trial for e in study.entries() if e.trial.epochs == n) for n in (2, 20))
     study.store.write(tiny.record(short, seconds=3.0, training_seconds=2.5))
     assert batches.expected_seconds(study)[long.key] == pytest.approx(0.5 + 10 * 2.5)
+
+
+def test_what_stages_cost_by_hand(tmp_path):
+    """Of 36, 72 and 108 seconds the quarter that took least ends at 54; on two cores."""
+    stages = {"quick": {"seeds": [0, 1, 2, 3, 4]}, "pilot": {"seeds": [0, 1]}}
+    path = tiny.profile(tmp_path, trial={"threads": 2}, **stages)
+    study = catalogue.load("vision", str(path), tmp_path / "results")
+    for number, entry in enumerate(study.stage_entries("quick")[:3]):
+        taken = {"seconds": 36.0 * (number + 1), "training_seconds": 0.0}
+        study.store.write(tiny.record(entry.trial, **taken))
+    first, again = listing.budget([(study, "quick"), (study, "pilot")])
+    assert (first["trials"], first["recorded"], again["trials"]) == (5, 3, 0)
+    assert first["core_hours"] == pytest.approx(5 * 2 * 54 / 3600)
+    assert first["core_hours_left"] == pytest.approx(2 * 2 * 54 / 3600)
+    assert again["core_hours"] == again["core_hours_left"] == 0
 
 
 @pytest.mark.parametrize("given", ["0", "-1", '"5"', ".inf", ".nan", "null", "true"])
