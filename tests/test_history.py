@@ -212,9 +212,11 @@ def test_a_stage_that_no_claim_names_is_held_to_the_common_blocks(checkout):
     assert checkout.blocks() == [(LONGER.key, "interval")]
 
 
-def test_what_judges_nothing_may_change(checkout):
+@pytest.mark.parametrize("block", ["published", "references", "outside", "budget", "order"])
+def test_what_judges_nothing_may_come_and_change(checkout, block):
     checkout.record(C1_RECORD, PILOT)
-    checkout.change("hours: 10", "hours: 12")
+    checkout.change("budget: {hours: 10}", f"{block}: {{told: 11}}")
+    checkout.change("told: 11", "told: 12")
     assert checkout.blocks() == []
 
 
