@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from deepaug.training import evaluation, loop, registry
 from deepaug.training.modalities.text import base, counted, crops, documents, metrics, tokens
@@ -111,6 +112,14 @@ def test_equal_documents_count_once(tmp_path):
     folder = written(tmp_path / "mine")
     (folder / "sea" / "again.txt").write_text((folder / "sea" / "0.txt").read_text())
     assert len(documents.load(str(folder)).sentences) == 60
+
+
+def test_of_two_equal_documents_the_first_stays_with_its_class_and_part():
+    train = [(f"train {n}", n % 2) for n in range(200)] + [("twice", 0)]
+    test = [("twice", 1)] + [(f"test {n}", n % 2) for n in range(20)]
+    corpus = documents.assemble("mine", train, test, ("sea", "sky"))
+    number = corpus.sentences.index("twice")
+    assert corpus.labels[number] == 0 and number not in corpus.test.tolist()
 
 
 def test_hidden_entries_are_no_classes_and_no_documents(folder):
@@ -501,6 +510,34 @@ def test_sparse_neighbours_are_those_of_dense_rows():
     sparse = [csr_matrix(part.numpy()) for part in (bank, queries)]
     found = metrics.knn_accuracy(sparse[0], labels, sparse[1], truth, 3, 5)
     assert found == evaluation.knn_accuracy(bank, labels, queries, truth, 3, 5)
+
+
+def test_the_sparse_probe_is_chosen_on_validation_and_fitted_on_rows_of_length_1():
+    """Rows of many lengths, and a test set so small that another cost suits it better."""
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+
+    weights = torch.randn(10)
+
+    def split(n):
+        x = torch.rand(n, 10) * 10 ** torch.rand(n, 1)
+        return x, (F.normalize(x) @ weights + torch.randn(n) / 2 > weights.sum() / 10**0.5).long()
+
+    bank, parts = split(60), {"validation": split(1000), "test": split(40)}
+    expected = []
+    for c in (1, 10, 100):
+        probe = LogisticRegression(C=c, max_iter=200).fit(F.normalize(bank[0]).numpy(), bank[1])
+        scores = (100 * probe.score(F.normalize(x).numpy(), y) for x, y in parts.values())
+        expected.append(dict(zip(parts, scores, strict=True)))
+    best = max(expected, key=lambda scores: scores["validation"])
+
+    def probed(**labels):
+        sparse = {n: (csr_matrix(x.numpy()), labels.get(n, y)) for n, (x, y) in parts.items()}
+        return metrics.linear_probe(csr_matrix(bank[0].numpy()), bank[1], sparse, threads=1)
+
+    assert probed() == pytest.approx(best)
+    inverted = {"validation": best["validation"], "test": 100 - best["test"]}
+    assert probed(test=1 - parts["test"][1]) == pytest.approx(inverted)
 
 
 def test_documents_without_topics_need_pairs():
