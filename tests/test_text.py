@@ -218,6 +218,14 @@ def test_the_subset_is_the_seeds(prepared, files):
     assert set(one.subset.tolist()) <= set(corpus.train.tolist())
 
 
+def test_labels_are_those_of_the_sentences_trained_on(prepared):
+    """The seed draws these in an order of its own, whose places are no numbers of sentences."""
+    task = prepared(samples=100)
+    labels = task.labels(torch.arange(100)).tolist()
+    for sentence, label in zip(task.texts(task.subset), labels, strict=True):
+        assert {*sentence.split()} & {*WORDS[task.corpus.classes[label]]}
+
+
 # Views
 
 
