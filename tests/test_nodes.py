@@ -507,6 +507,24 @@ def test_the_evaluation_reads_each_split_where_it_should():
     assert set(task.evaluate(lambda view: told, final=False)) == {"validation"}
 
 
+def test_the_probe_learns_from_the_training_nodes_on_features_of_length_1(monkeypatch):
+    task = prepare()
+    asked, features = [], torch.rand(2708, 4)
+
+    def probe(bank, labels, queries, **settings):
+        asked.append((bank, labels, queries))
+        return dict.fromkeys(queries, 0.0)
+
+    monkeypatch.setattr(nodes.evaluation, "linear_probe", probe)
+    task.evaluate(lambda view: features, final=True)
+    ((bank, labels, queries),) = asked
+    expected = F.normalize(features)
+    torch.testing.assert_close(bank, expected[task.train])
+    assert labels.equal(task.data.labels[task.train])
+    torch.testing.assert_close(queries["validation"][0], expected[task.validation])
+    torch.testing.assert_close(queries["test"][0], expected[task.data.test])
+
+
 def test_the_evaluation_sees_the_whole_graph_in_plain():
     task = prepare()
     seen = []
