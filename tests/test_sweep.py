@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, records, sweep, workers
+from deepaug.studies import catalogue, records, running, sweep, workers
 from deepaug.studies.study import Entry
 from deepaug.training import loop, origin
 from deepaug.validation import DataError
@@ -89,6 +89,26 @@ def test_a_worker_without_its_data_ends_the_sweep_and_its_workers(tmp_path):
     assert "\n" not in str(caught.value) and str(tmp_path / "images") in str(caught.value)
     assert kept(study) == {earlier.trial.key}
     wait_until(lambda: not multiprocessing.active_children(), seconds=60)
+
+
+def test_of_an_agenda_what_cannot_be_prepared_is_passed_over(tmp_path, capsys):
+    """A trial that asks for more samples than there are; and all trials of data that are not."""
+    nowhere = {"data": str(tmp_path / "nowhere")}
+    variants = {
+        "large": {"samples": 5000},
+        "small": {"samples": 100},
+        "other": nowhere,
+        "longer": {**nowhere, "epochs": 4},
+    }
+    study = load(tmp_path, {"seeds": [0], "variants": variants})
+    with pytest.raises(SystemExit) as ended:
+        everything = partial(running.everything, stages=None, parts=None, only=None)
+        everything([(study, "quick")], resources=sweep.Resources(accelerator="cpu"))
+    assert ended.value.code == 2
+    assert [entry.arm for entry, _ in study.recorded()] == ["baseline", "small"]
+    told = capsys.readouterr().err
+    assert told.count("samples 5000 is more") == told.count("no folder") == 1
+    assert "3 trials were passed over" in told
 
 
 def test_a_record_tells_what_made_it(study):
