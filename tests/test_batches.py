@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import tiny
 
-from deepaug.studies import batches, catalogue, listing
+from deepaug.studies import batches, catalogue, durations, listing
 
 STAGE = {"seeds": list(range(20))}
 
@@ -63,6 +63,38 @@ def test_a_diverged_trial_tells_nothing_of_how_long_others_take(study):
     ended = {"status": "diverged", "metrics": {}, "curve": [], "seconds": 1.0}
     study.store.write(tiny.record(first, **ended))
     assert batches.expected_seconds(study)[other.key] == study.seconds
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"samples": 0},
+        {"width": 8},
+        {"encoder": "resnet18"},
+        {"objective": "untrained", "epochs": 0},
+    ],
+    ids=str,
+)
+def test_trials_of_another_kind_tell_nothing(changes):
+    known, trial, other = durations.Durations(), tiny.trial(), tiny.trial(**changes)
+    known.add(other, tiny.record(other, seconds=7.0))
+    assert known.of(trial, trial, 100.0).seconds == pytest.approx(100.0)
+
+
+def test_those_of_another_objective_tell_until_one_of_their_own_is_recorded():
+    known, trial, twin = durations.Durations(), tiny.trial(), tiny.trial(objective="supervised")
+    known.add(trial, tiny.record(trial, seconds=7.0))
+    assert known.of(twin, twin, 100.0).seconds == pytest.approx(7.0)
+    known.add(twin, tiny.record(twin, seconds=3.0))
+    found = [known.of(each, each, 100.0).seconds for each in (trial, twin)]
+    assert found == pytest.approx([7.0, 3.0])
+
+
+def test_what_other_machines_took_counts_until_this_one_knows():
+    known, trial = durations.Durations(), tiny.trial()
+    for seconds, here in ((90.0, False), (7.0, True), (90.0, False)):
+        known.add(trial, tiny.record(trial, seconds=seconds), here)
+    assert known.of(trial, trial, 100.0).seconds == pytest.approx(7.0)
 
 
 def test_training_takes_time_in_proportion_to_the_work_and_evaluation_does_not(tmp_path):
