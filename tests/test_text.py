@@ -478,6 +478,19 @@ def test_the_probe_learns_from_training_sentences_alone(prepared, monkeypatch):
 # Word counts
 
 
+def test_beside_pairs_the_probe_of_lsa_takes_rows_of_length_1(prepared, monkeypatch):
+    seen = []
+
+    def regression(inputs, labels, queries, threads, costs):
+        seen.append(inputs)
+        return dict.fromkeys(queries, 0.0)
+
+    monkeypatch.setattr(metrics.evaluation, "best_regression", regression)
+    prepared(encoder="lsa", **UNTRAINED).evaluate(None, final=True)
+    (inputs,) = seen
+    np.testing.assert_allclose(np.linalg.norm(inputs, axis=1), 1, rtol=1e-4)
+
+
 @pytest.mark.parametrize("encoder", ["bag-of-words", "tf-idf"])
 def test_counts_go_the_way_of_a_trial(trial, encoder):
     outcome = loop.run(trial(encoder=encoder, **UNTRAINED), "cpu")
