@@ -260,7 +260,7 @@ def test_a_checkpoint_that_outlived_its_trial_is_removed(study):
     assert set(tiny.tree(study.store.folder)) == {f"{entry.trial.key}.json"}
 
 
-@pytest.mark.parametrize("total", [0.3, 4.1])
+@pytest.mark.parametrize("total", [0.3, 0.4, 4.1])  # of 0.4 the sum of shares is larger
 def test_progress_grows_to_its_end_and_not_past_it(total):
     class Bar:
         n = 0.0
