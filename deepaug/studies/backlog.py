@@ -121,7 +121,7 @@ class Backlog:
             for item in self.items
             for key, trial in item.trials().items()
             if not (key in self.done or key in self.out or key in self.others)
-            if not self._lacks(trial)
+            if not _lacks(trial, self.lacking)
         }
 
     def expected(self, key: str) -> Expected:
@@ -173,14 +173,11 @@ class Backlog:
     def pass_over(self, trial: Trial, of_data: bool) -> tuple[int, list[str]]:
         """Leave out a trial, or all of its data: how many there are, and of which stages."""
         self.lacking.add(_data(trial) if of_data else trial.key)
-        left_out = {key for key, other in self.pending.items() if self._lacks(other)}
+        left_out = {key for key, other in self.pending.items() if _lacks(other, self.lacking)}
         for key in left_out:
             del self.pending[key]
         left_out.add(trial.key)
         return len(left_out), [item.name for item in self.items if item.open & left_out]
-
-    def _lacks(self, trial: Trial) -> bool:
-        return trial.key in self.lacking or _data(trial) in self.lacking
 
     def left(self) -> tuple[int, float]:
         """How many trials are left, those that wait for a choice among them, and their seconds.
@@ -190,7 +187,7 @@ class Backlog:
         seconds = {
             key: self.expected(key).seconds
             for key, (entry, _) in self.found.items()
-            if key not in self.done and not self._lacks(entry.trial)
+            if key not in self.done and not _lacks(entry.trial, self.lacking)
         }
         for item in self.items:
             for entry in filter(self.wanted, item.waiting()):
@@ -230,6 +227,10 @@ def waiting(study: Study, stage: str, settled: Iterable[Entry]) -> list[Entry]:
     """Entries beside the `settled` ones that a stage will have, by a choice that is assumed."""
     bases = {entry.base for entry in settled}
     return [entry for entry in study.planned(stage) if entry.base not in bases]
+
+
+def _lacks(trial: Trial, lacking: set[tuple | str]) -> bool:
+    return trial.key in lacking or _data(trial) in lacking
 
 
 def _data(trial: Trial) -> tuple:

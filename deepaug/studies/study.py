@@ -5,15 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deepaug.studies import arms, choice, records
+from deepaug.studies import arms, choosing, records
 from deepaug.studies.choice import Choice
 from deepaug.studies.profile import Stage
 from deepaug.training import registry
-from deepaug.training.trial import WAYS, Trial
-
-
-class NothingChosen(ValueError):
-    """Every baseline that might have been chosen diverged."""
+from deepaug.training.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,11 @@ class Study:
 
         Assumed is what asks for most: arms at the middle target, in a detached way.
         """
-        return self._entries(name, lambda base, stage: self._settled(base, stage) or _assumed(base))
+
+        def settled(base: Base, stage: str) -> Choice:
+            return self._settled(base, stage) or choosing.assumed(base.trial)
+
+        return self._entries(name, settled)
 
     def _entries(self, name: str, settled: Callable[[Base, str], Choice | None]) -> list[Entry]:
         stage = self.stages[name]
@@ -150,7 +150,7 @@ class Study:
             if record is None:
                 return None
             found.append((entry, record))
-        return _chosen(self, stage, found)
+        return choosing.chosen(self, stage, found)
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
@@ -169,13 +169,13 @@ class Study:
         for base in self.bases_of(self.stages[name]) if self.stages[name].chosen_from else ():
             try:
                 (base.origin or self).choice(self.stages[name].chosen_from)
-            except NothingChosen as error:
+            except choosing.NothingChosen as error:
                 yield str(error)
 
     def _settled(self, base: Base, stage: str) -> Choice | None:
         try:
             return (base.origin or self).choice(stage)
-        except NothingChosen:
+        except choosing.NothingChosen:
             return None
 
 
@@ -189,87 +189,6 @@ def progress(study: Study, stage: str) -> str:
     if waiting:
         said.append("waits for all records of " + ", ".join(waiting))
     return "; ".join(said)
-
-
-# The choice
-
-
-def _assumed(base: Base) -> Choice:
-    layer = arms.middle(base.trial)
-    changes = {
-        family: {"layer": layer, "transform": family, "strength": 0.5, **WAYS["one-view-detached"]}
-        for family in choice.FAMILIES
-    }
-    return Choice({}, changes, changes, "dropout")
-
-
-def _chosen(study: Study, stage: str, found: list[tuple[Entry, dict[str, Any]]]) -> Choice:
-    """What a stage chooses, given all its entries with their records."""
-    earlier = study.stages[stage].chosen_from
-    settled = study.choice(earlier) if earlier else Choice()
-    entries: dict[str, list[Entry]] = {}
-    scores: dict[str, list[float]] = {}
-    for entry, record in found:
-        entries.setdefault(entry.arm, []).append(entry)
-        scores.setdefault(entry.arm, []).append(_score(entry, record))
-
-    # A configuration that is one base's own is its baseline there: all are scored on all bases.
-    for name, own in entries.items():
-        if own[0].role == "tune":
-            known = {entry.base for entry in own}
-            scores[name] += [
-                _score(entry, record)
-                for entry, record in found
-                if entry.role == "baseline" and entry.base not in known
-            ]
-
-    def scores_of(*roles: str) -> dict[str, list[float]]:
-        return {name: scores[name] for name, own in entries.items() if own[0].role in roles}
-
-    def changes(arm: str) -> dict[str, Any]:
-        return _changes(study, stage, entries[arm], settled)
-
-    baseline = choice.best(scores_of("baseline", "tune", "variant"))
-    if baseline is None:
-        raise NothingChosen(
-            f"every baseline of {study.name} {stage} at {study.profile} diverged, so that it "
-            f"chooses nothing; lower learning_rate, or give it more to choose from"
-        )
-    own = scores_of("arm")
-    trials = {name: entries[name][0].trial for name in own}
-    transforms = {name: trial.transform for name, trial in trials.items()}
-    best, primary = choice.targets_and_primary(choice.by_family(own, transforms))
-    after = {n: own[n] for n, trial in trials.items() if trial.layer != arms.targets(trial)[0]}
-    deepest = choice.best_by_family(after, transforms)
-    return Choice(
-        settled.baseline | changes(baseline),
-        {family: changes(arm) for family, arm in best.items()} or settled.arms,
-        {family: changes(deepest.get(family, arm)) for family, arm in best.items()} or settled.deep,
-        primary or "",
-    )
-
-
-def _score(entry: Entry, record: dict[str, Any]) -> float:
-    """The validation score of a record; -inf for a run that diverged."""
-    if record["status"] == "diverged":
-        return float("-inf")
-    return record["metrics"]["validation"][registry.primary(entry.trial)]
-
-
-def _changes(study: Study, stage: str, entries: list[Entry], settled: Choice) -> dict[str, Any]:
-    """In what an arm differs from what was settled before the stage."""
-    # A value that one base has of itself may be a change of another.
-    changes: dict[str, Any] = {}
-    for entry in entries:
-        base = next(b for b in study.bases if b.label == entry.base)
-        tuned = replace(base.trial, **settled.baseline)
-        plain = study.stages[stage].applied(tuned, entry.objective)
-        changes |= {
-            name: value
-            for name in Trial.__dataclass_fields__
-            if name != "seed" and (value := getattr(entry.trial, name)) != getattr(plain, name)
-        }
-    return changes
 
 
 # The arms

@@ -20,19 +20,19 @@ from deepaug.method import attach, transforms
 from deepaug.method.layers import below, call
 from deepaug.training import checkpoint as checkpoints
 from deepaug.training import devices, optimisation, registry
-from deepaug.training import trial as trials
 from deepaug.training.checkpoint import Progress
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.task import Task
+from deepaug.training.trial import TRANSFORMS as NAMED
 from deepaug.training.trial import Trial, derive
 
 TRANSFORMS: dict[str, Callable[[float], transforms.Transform]] = {
     name: partial(getattr(transforms, named.of), **named.settings)
-    for name, named in trials.TRANSFORMS.items()
+    for name, named in NAMED.items()
 }
 # Lightning announces the precision for each trial; `deepaug run` has said it once for all.
-for _name in ("lightning.fabric", "lightning.pytorch"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+for name in ("lightning.fabric", "lightning.pytorch"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 CURVE_POINTS = 50
 CHECKPOINT_SECONDS = 60
 SLOWER = 1.2  # an epoch may take so many times the longest before it, and still fits
@@ -84,11 +84,11 @@ def build(trial: Trial, task: Task) -> Network:
 
 def fabric_on(accelerator: str = "auto", device: int | None = None, precision="32-true") -> Fabric:
     """Lightning's Fabric on one device; names as in `run`."""
-    accelerator = devices.resolve(accelerator).type
-    which = 1 if device is None or accelerator == "cpu" else [device]
+    kind = devices.resolve(accelerator).type
+    which = 1 if device is None or kind == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
-    alone = LightningEnvironment()
-    return Fabric(accelerator=accelerator, devices=which, precision=precision, plugins=[alone])
+    alone = [LightningEnvironment()]
+    return Fabric(accelerator=kind, devices=which, precision=precision, plugins=alone)
 
 
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":
@@ -115,8 +115,7 @@ def run(
         accelerator: as Lightning names them: "cpu", "cuda", "mps" or "auto".
         device: index of the accelerator; by default the first.
         checkpoint: a file to keep the state of a long training in, and resumed from if it is there,
-            which on the CPU gives bit for bit what an undisturbed run gives. It is the caller's to
-            remove.
+            which on the CPU gives bit for bit what an undisturbed run gives. The caller removes it.
         tick: called with the share of the epochs done, as training goes on.
         deadline: when to have ended, by `time.monotonic()`. An epoch that would not fit is not
             begun; what is trained goes into the checkpoint, and OutOfTime is raised.
@@ -135,7 +134,6 @@ def run(
         metrics = {}
     if training.handle is not None:
         training.handle.remove()
-    seen = progress.epoch * training.samples
     return Outcome(
         status="ok" if metrics else "diverged",
         metrics=metrics,
@@ -143,7 +141,7 @@ def run(
         data_digest=task.digest,
         device=devices.name(training.fabric.device),
         training_seconds=progress.seconds,
-        samples_per_second=seen / progress.seconds if progress.seconds else 0.0,
+        samples_per_second=progress.epoch * training.samples / (progress.seconds or 1.0),
         resumed_seconds=resumed_seconds,
         encoder=training.encoder.eval(),
     )
