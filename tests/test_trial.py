@@ -6,12 +6,14 @@ import json
 import math
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import tiny
 
 from deepaug.studies import publish
 from deepaug.studies.records import Store, read_record
+from deepaug.training import registry
 from deepaug.training.trial import PROTOCOL, PROTOCOLS, WAYS, Trial, derive
 
 ARM = {"layer": "stem", "transform": "dropout", "strength": 0.5}
@@ -305,3 +307,9 @@ def test_is_frozen():
 @pytest.mark.parametrize("name", ["width", "view_size", "batch_size", "threads", "seed"])
 def test_sizes_that_no_memory_holds_are_refused(name):
     assert f"{name} must be below" in refusal(**{name: 10**30})
+
+
+def test_an_empty_folder_of_data_is_none(monkeypatch):
+    """An unset variable of the shell: the working folder is not meant."""
+    monkeypatch.setenv("DEEPAUG_DATA", "")
+    assert registry.data_root() == Path.home() / ".cache" / "deepaug"
