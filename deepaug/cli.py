@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deepaug
+from deepaug.studies import ALL
 from deepaug.training import registry
 from deepaug.validation import one_line
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from deepaug.studies.study import Study
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-ALL = "all"  # in a study's place: all studies of the profile
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,7 +132,7 @@ def _add_grid(grid: argparse.ArgumentParser) -> None:
         "--profile",
         default="quick",
         metavar="NAME|FILE",
-        help="quick (default), cpu, gpu or a YAML file",
+        help="quick (default), cpu, gpu-small, gpu or a YAML file",
     )
     grid.add_argument(
         "--data", type=_named, metavar="NAME|PATH", help="another data set than the profile's"

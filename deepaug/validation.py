@@ -26,7 +26,7 @@ def one_line(error: Exception) -> str:
 
 def reason(error: Exception) -> str:
     """The first line of what a library says, or the kind of its error if it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> str:

@@ -1,6 +1,6 @@
 """Attaching a transform to one chosen layer, for as long as a network trains.
 
-handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
+    handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
 """
 
 import contextlib
@@ -30,10 +30,10 @@ class Handle:
         model: nn.Module,
         layer: str,
         transform: Transform,
-        stop_gradient: bool = False,
-        dim: int | None = None,
-        mask: Callable[..., Tensor] | None = None,
-        groups: Callable[..., Tensor] | None = None,
+        stop_gradient: bool,
+        dim: int | None,
+        mask: Callable[..., Tensor] | None,
+        groups: Callable[..., Tensor] | None,
     ):
         self.model, self.transform = model, transform
         self.stop_gradient, self.dim = stop_gradient, dim

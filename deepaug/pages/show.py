@@ -15,11 +15,10 @@ from matplotlib.axes import Axes
 from deepaug import plain
 from deepaug.pages import figures, notebooks
 from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
-from deepaug.studies import catalogue, rulebook
+from deepaug.studies import arms, catalogue, rulebook
 from deepaug.studies.study import Study
 from deepaug.studies.study import progress as progress_of
-from deepaug.training import registry
-from deepaug.training.trial import Trial, current_protocol
+from deepaug.training.trial import current_protocol
 from deepaug.verdicts import effects as runs
 from deepaug.verdicts.effects import Recorded, by_base
 
@@ -196,7 +195,7 @@ def gain_by_depth(page: Page, stage: str = LIVE) -> None:
         for ax, (label, part) in zip(axes.flat, parts.items(), strict=True):
             trial, metric = part[0][0].trial, runs.metric_of(study, part)
             title = f"{_title(study, stage, label or trial.data)} ({runs.METRICS[metric]})"
-            figures.gain_by_depth(ax, runs.frame(part), metric, targets(trial), title)
+            figures.gain_by_depth(ax, runs.frame(part), metric, arms.targets(trial), title)
         _finish(found)
 
 
@@ -218,7 +217,7 @@ def learning_curves(page: Page, stage: str = LIVE) -> None:
     """Training loss and primary metric by epoch; in the live run of the deepest target alone."""
     for title, part in _parts(page, stage):
         if stage == LIVE:
-            plain_or_deepest = ("none", targets(part[0][0].trial)[-1])
+            plain_or_deepest = ("none", arms.targets(part[0][0].trial)[-1])
             part = [r for r in part if r[0].trial.layer in plain_or_deepest]
         figure, axes = plt.subplots(2, 1, figsize=(6.8, 6.6), sharex=True, layout="constrained")
         figures.learning_curves(axes, part, runs.primary(part))
@@ -232,11 +231,6 @@ def gradient_norms(page: Page, stage: str = LIVE) -> None:
         _, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
         figures.gradient_norms(ax, part, title)
         _finish(part)
-
-
-def targets(trial: Trial) -> tuple[str, ...]:
-    """The layers of a trial's encoder, from the input on."""
-    return registry.layers(trial.modality, trial.encoder)
 
 
 def _parts(page: Page, stage: str) -> Iterator[tuple[str, Recorded]]:

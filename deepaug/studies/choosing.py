@@ -27,11 +27,9 @@ def assumed(base: Trial) -> Choice:
 
 
 def chosen(
-    study: "Study", stage: str, found: list[tuple["Entry", dict[str, Any]]]
+    study: "Study", stage: str, found: list[tuple["Entry", dict[str, Any]]], settled: Choice
 ) -> Choice:
-    """What a stage chooses, given all its entries with their records."""
-    earlier = study.stages[stage].chosen_from
-    settled = study.choice(earlier) if earlier else Choice()
+    """What a stage chooses, given its entries with their records and what was settled before."""
     entries: dict[str, list[Entry]] = {}
     scores: dict[str, list[float]] = {}
     for entry, record in found:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from deepaug import plain
 from deepaug.declared import read, some
-from deepaug.studies import arms, rulebook
+from deepaug.studies import ALL, arms, rulebook
 from deepaug.training import registry
 from deepaug.training.trial import CHOICES, TRANSFORMS, WAYS, Trial
 from deepaug.validation import one_of, share
@@ -18,7 +18,6 @@ PROFILES = Path(__file__).parent / "profiles"
 STAGES = ("quick", *rulebook.rules()["stages"])  # in the order in which one may choose for another
 # What a stage may say of its targets in the place of names.
 LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
-ALL = "all"  # on the command line, in the place of a study
 FIXED = ("seed", "protocol")  # of a trial's settings those that no profile sets by name
 
 

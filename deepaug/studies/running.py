@@ -12,7 +12,7 @@ from deepaug.studies.study import Entry, Study, progress
 from deepaug.studies.sweep import Limit, Resources
 from deepaug.training import devices
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, UnsuitedData, one_line, one_of
+from deepaug.validation import DataError, one_line, one_of
 
 Agenda = list[tuple[Study, str]]
 
@@ -92,10 +92,9 @@ def everything(
 
     def pass_over(trial: Trial, error: Exception) -> None:
         nonlocal passed_over
-        # What is wrong with a data set is so for all its trials; what is wrong with one, for it.
-        of_data = not isinstance(error, ValueError) or (
-            isinstance(error, DataError) and not isinstance(error, UnsuitedData)
-        )
+        # A set that cannot be read, for want of a package say, is so for all its trials; what does
+        # not suit one trial may suit another.
+        of_data = not isinstance(error, ValueError) or type(error) is DataError
         why = one_line(error)
         count, names = work.pass_over(trial, of_data)
         passed_over += count

@@ -1,7 +1,8 @@
 """Studies: the grid of trials behind a notebook, and what its records choose."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,29 +84,31 @@ class Study:
 
     def stage_entries(self, name: str) -> list[Entry]:
         """The trials of a stage, but for bases whose choice is not recorded yet."""
-        return self._entries(name, self._settled)
+        return self._entries(name, self._settled(name))
 
     def planned(self, name: str) -> list[Entry]:
         """As many trials as a stage will have, by an assumed choice where none is recorded.
 
         Assumed is what asks for most: arms at the middle target, in a detached way.
         """
+        settled = self._settled(name)
+        return self._entries(name, [(b, c or choosing.assumed(b.trial)) for b, c in settled])
 
-        def settled(base: Base, stage: str) -> Choice:
-            return self._settled(base, stage) or choosing.assumed(base.trial)
+    def _settled(self, name: str) -> list[tuple[Base, Choice | None]]:
+        """The bases of a stage, each with what is chosen for it; None while nothing is."""
+        stage, choices = self.stages[name], {}
+        bases = [(base, base.origin or self) for base in self.bases_of(stage)]
+        for chooser in {chooser.name: chooser for _, chooser in bases}.values():
+            with contextlib.suppress(choosing.NothingChosen):
+                asked = stage.chosen_from
+                choices[chooser.name] = chooser.choice(asked) if asked else Choice()
+        return [(base, choices.get(chooser.name)) for base, chooser in bases]
 
-        return self._entries(name, settled)
-
-    def _entries(self, name: str, settled: Callable[[Base, str], Choice | None]) -> list[Entry]:
-        stage = self.stages[name]
-        found = [
-            (base, settled(base, stage.chosen_from) if stage.chosen_from else Choice())
-            for base in self.bases_of(stage)
-        ]
+    def _entries(self, name: str, settled: list[tuple[Base, Choice | None]]) -> list[Entry]:
         # Listing is done anew whenever a record has come; what it depends on seldom changes.
-        key = name, repr([(base.label, chosen) for base, chosen in found])
+        key = name, repr([(base.label, chosen) for base, chosen in settled])
         if key not in self._listed:
-            self._listed[key] = self._list(name, found)
+            self._listed[key] = self._list(name, settled)
         return self._listed[key]
 
     def _list(self, name: str, found: list[tuple[Base, Choice | None]]) -> list[Entry]:
@@ -123,13 +126,11 @@ class Study:
 
     def waits_for(self, name: str) -> list[str]:
         """Stages, as "screen" or "screen of vision", that must be recorded before this one."""
-        stage = self.stages[name]
-        if not stage.chosen_from:
-            return []
+        asked = self.stages[name].chosen_from
         names = (
-            f"{stage.chosen_from} of {base.origin.name}" if base.origin else stage.chosen_from
-            for base in self.bases_of(stage)
-            if not self._settled(base, stage.chosen_from)
+            f"{asked} of {base.origin.name}" if base.origin else asked
+            for base, chosen in self._settled(name)
+            if chosen is None
         )
         return list(dict.fromkeys(names))
 
@@ -143,14 +144,15 @@ class Study:
         """
         if self.whole is not None:
             return self.whole.choice(stage)
-        if self.waits_for(stage):
+        settled = self._settled(stage)
+        if any(chosen is None for _, chosen in settled):
             return None
         found = []
-        for entry, record in self._read(stage):
-            if record is None:
+        for entry in self._entries(stage, settled):
+            if (record := self.store.read(entry.trial)) is None:
                 return None
             found.append((entry, record))
-        return choosing.chosen(self, stage, found)
+        return choosing.chosen(self, stage, found, settled[0][1] if settled else Choice())
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""
@@ -171,12 +173,6 @@ class Study:
                 (base.origin or self).choice(self.stages[name].chosen_from)
             except choosing.NothingChosen as error:
                 yield str(error)
-
-    def _settled(self, base: Base, stage: str) -> Choice | None:
-        try:
-            return (base.origin or self).choice(stage)
-        except choosing.NothingChosen:
-            return None
 
 
 def progress(study: Study, stage: str) -> str:

@@ -1,7 +1,5 @@
 """The file that keeps a long training's state between two calls."""
 
-import contextlib
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +7,9 @@ from typing import Any
 
 import torch
 
+from deepaug.files import whole
 from deepaug.training import origin
+from deepaug.validation import reason
 
 
 @dataclass
@@ -29,17 +29,14 @@ def save(path: Path, key: str, state: dict[str, Any]) -> None:
 
     A file that cannot be written costs the training nothing: the reason is printed.
     """
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"key": key, "source_digest": origin.source_digest(), **state}, partial)
-        partial.replace(path)
+        with whole(path) as partial:
+            torch.save({"key": key, "source_digest": origin.source_digest(), **state}, partial)
     except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        reason = str(error).splitlines()[0]
         print(
-            f"deepaug: no checkpoint in {path.parent}: {reason}; training goes on", file=sys.stderr
+            f"deepaug: no checkpoint in {path.parent}: {reason(error)}; training goes on",
+            file=sys.stderr,
         )
 
 

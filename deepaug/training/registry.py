@@ -1,7 +1,7 @@
 """The table of modalities: names that trials may use, known without importing torch.
 
 A modality is a folder of `modalities`, whose module `task` has `prepare(trial, device) -> Task` and
-`describe(data)`; `loop.Task` says what a task offers.
+`describe(data)`; `task.Task` says what a task offers.
 """
 
 import importlib

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deepaug.studies import catalogue
+from deepaug.validation import reason
 
 # Blocks of the rules that judge nothing: figures to hold ours against, what is shown beside the
 # verdicts, and what the runs may cost and come after. All others are common to all claims, which
@@ -147,8 +148,8 @@ class _History:
         except FileNotFoundError:
             raise NoHistory("git is not installed; it would say when records came") from None
         except subprocess.CalledProcessError as error:
-            reason = (error.stderr.decode(errors="replace").strip().splitlines() or ["?"])[0]
-            raise HistoryError(f"git {words[0]} failed in {self.checkout}: {reason}") from None
+            said = (error.stderr.decode(errors="replace").strip().splitlines() or ["?"])[0]
+            raise HistoryError(f"git {words[0]} failed in {self.checkout}: {said}") from None
         return done.stdout.decode(errors="replace").strip()
 
     def additions(self) -> dict[str, str]:
@@ -191,9 +192,8 @@ class _History:
         try:
             content = yaml.safe_load(self._git("cat-file", "blob", blob))
         except yaml.YAMLError as error:
-            reason = str(error).splitlines()[0]
             raise HistoryError(
-                f"the rules of commit {commit[:12]} are not YAML: {reason}"
+                f"the rules of commit {commit[:12]} are not YAML: {reason(error)}"
             ) from None
         if not isinstance(content, dict) or not isinstance(content.get("claims", {}), dict):
             raise HistoryError(f"the rules of commit {commit[:12]} are not a mapping with claims")

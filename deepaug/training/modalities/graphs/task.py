@@ -23,7 +23,7 @@ MANY = 500  # graphs beyond which the SVC takes too long for mid-training
 
 
 class GraphTask:
-    """A TU set prepared for one trial; see `deepaug.training.loop.Task`.
+    """A TU set prepared for one trial; see `deepaug.training.task.Task`.
 
     With `held_out` 0 training sees all graphs, without their classes, and the features of all are
     evaluated by nested cross-validation: transductive, as the field does it. `samples` is then the

@@ -20,7 +20,7 @@ UNUSED = ("samples", "view_size")  # Trial itself refuses `held_out`, `pooling` 
 
 
 class NodeTask:
-    """A citation graph prepared for one trial; see `deepaug.training.loop.Task`.
+    """A citation graph prepared for one trial; see `deepaug.training.task.Task`.
 
     Every step takes the whole graph; its loss is that of `batch_size` nodes, drawn anew each epoch,
     or all. Rows of a layer are nodes, and each is a sample of its own. Test nodes are the same for

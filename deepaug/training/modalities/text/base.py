@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from deepaug.training import evaluation
+from deepaug.training.modalities import sampling
 from deepaug.training.modalities.text import corpora, metrics, pairs
 from deepaug.training.modalities.text.corpora import Corpus
-from deepaug.training.trial import Trial, derive
+from deepaug.training.trial import Trial
 from deepaug.validation import UnsuitedData
 
 BANK = 5000  # labelled sentences that the probe learns from, beside scored pairs
@@ -20,7 +21,7 @@ Embed = Callable[[Any], Tensor]  # a view, as the encoder takes it, to features 
 
 
 class TextTask:
-    """A corpus prepared for one trial, and what evaluates it; see `deepaug.training.loop.Task`.
+    """A corpus prepared for one trial, and what evaluates it; see `deepaug.training.task.Task`.
 
     A subclass says what the encoder is, what it takes (`tokenise`, `batches`, `views`) and how
     texts become features.
@@ -34,8 +35,8 @@ class TextTask:
         self.trial, self.corpus, self.device = trial, corpus, device
         self.classes = len(corpus.classes)
         self.scored = None if trial.pairs in ("none", "halves") else pairs.load(trial.pairs)
-        order = torch.Generator().manual_seed(derive(trial.seed, "subset"))
-        subset = corpus.train[torch.randperm(len(corpus.train), generator=order)]
+        draws = sampling.generator(trial.seed, "subset")
+        subset = corpus.train[torch.randperm(len(corpus.train), generator=draws)]
         self.subset = subset[: trial.samples or len(subset)]
         labelled = self.subset[corpus.labels[self.subset] >= 0]
         self.bank = labelled[:BANK] if self.scored else labelled

@@ -21,7 +21,7 @@ class Counted(nn.Module):
 
 
 class CountTask(TextTask):
-    """Word counts prepared for one trial, which trains nothing; see `loop.Task`."""
+    """Word counts prepared for one trial, training nothing; see `deepaug.training.task.Task`."""
 
     scored_probe = staticmethod(metrics.normalised_probe)  # of LSA too, unlike its topics
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from deepaug.training.contrastive import ProjectionHead
+from deepaug.training.modalities import sampling
 from deepaug.training.modalities.text import documents, encoders, tokens
 from deepaug.training.modalities.text.base import Embed
 from deepaug.training.modalities.text.sentences import EVALUATION_BATCH, SentenceTask
-from deepaug.training.trial import derive
 from deepaug.validation import UnsuitedData
 
 WINDOWS = 2  # of a document, at most, whose mean its features are
@@ -83,7 +83,7 @@ def tokenised(data: str) -> Documents:
 
 
 class CropTask(SentenceTask):
-    """Documents prepared for one trial; see `deepaug.training.loop.Task`."""
+    """Documents prepared for one trial; see `deepaug.training.task.Task`."""
 
     def keep(self) -> None:
         trial = self.trial
@@ -112,10 +112,7 @@ class CropTask(SentenceTask):
         return ProjectionHead(features)
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
-        """Shuffled full batches of documents; the remainder is left for another epoch's order."""
-        size = self.trial.batch_size
-        order = torch.randperm(len(self), generator=generator)
-        return list(order[: len(self) // size * size].split(size))
+        return sampling.full_batches(len(self), self.trial.batch_size, generator)
 
     def views(self, epoch: int) -> Callable[[Tensor], tuple[dict, dict]]:
         """A function from indices (n,) to two crops of those documents in this epoch.
@@ -123,7 +120,7 @@ class CropTask(SentenceTask):
         View strength is how far the two places are drawn apart: at 1 independently, at 0 both are
         one. "crops-deletion" also deletes a tenth of the tokens, at view strength 1.
         """
-        generator = torch.Generator().manual_seed(derive(self.trial.seed, "views", epoch))
+        generator = sampling.generator(self.trial.seed, "views", epoch)
         places = torch.rand(3, len(self), generator=generator)
         strength = self.trial.view_strength
         room = (self.length - self.size).clamp_min(0) + 1

@@ -15,7 +15,7 @@ from torch import Tensor
 from deepaug.training import registry
 from deepaug.training.modalities.text import corpora
 from deepaug.training.modalities.text.corpora import Corpus
-from deepaug.validation import DataError
+from deepaug.validation import DataError, reason
 
 WORDS = 30  # that a document of 20 Newsgroups has at least: less is a signature or a retort
 VALIDATION, TEST = 0.1, 0.2  # shares held out where a set has no parts of its own
@@ -79,7 +79,7 @@ def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequenc
     tested = torch.tensor([part for _, part in first.values()], dtype=torch.bool)
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
     parts = _parts(order, tested, torch.zeros_like(labels), test is None)
-    if not all(set(range(len(classes))) <= set(labels[index].tolist()) for index in parts.values()):
+    if _lacking(parts, labels, len(classes)):
         # Of small classes none may be left for a part: then each is divided by itself.
         parts = _parts(order, tested, labels, test is None)
     for part, index in parts.items():
@@ -88,17 +88,25 @@ def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequenc
                 f"data {name!r} has {len(first)} different documents, which leaves {len(index)} "
                 f"for {part}; needed: two or more"
             )
-        counts = labels[index].clamp_min(0).bincount(minlength=len(classes))
-        if classes and not counts.all():
-            missing = int(counts.argmin())
-            raise DataError(
-                f"data {name!r}: class {classes[missing]!r} has {int((labels == missing).sum())} "
-                f"documents, none of which is left for {part}; add some, or remove the class"
-            )
+    if lacking := _lacking(parts, labels, len(classes)):
+        part, number = lacking
+        raise DataError(
+            f"data {name!r}: class {classes[number]!r} has {int((labels == number).sum())} "
+            f"documents, none of which is left for {part}; add some, or remove the class"
+        )
     texts = tuple(first)
     fingerprint = corpora.digest(f"{text}\t{label}" for text, (label, _) in first.items())
     learnt_from = parts["train"]
     return Corpus(name, texts, labels, tuple(classes), *parts.values(), fingerprint, learnt_from)
+
+
+def _lacking(parts: dict[str, Tensor], labels: Tensor, classes: int) -> tuple[str, int] | None:
+    """The first part in which a class has no document, and that class."""
+    for part, index in parts.items():
+        counts = labels[index].clamp_min(0).bincount(minlength=classes)
+        if classes and not counts.all():
+            return part, int(counts.argmin())
+    return None
 
 
 def _parts(order: Tensor, tested: Tensor, groups: Tensor, draw_test: bool) -> dict[str, Tensor]:
@@ -147,10 +155,9 @@ def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:
         shutil.rmtree(file.parent / "20news_home", ignore_errors=True)
         with contextlib.suppress(OSError):  # where something else lies there
             file.parent.rmdir()
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"data set '20newsgroups' not found, and it could not be downloaded ({reason}); looked "
-            f"for {file}; set DEEPAUG_DATA to the folder that holds 20newsgroups/{file.name}"
+            f"data set '20newsgroups' not found, and it could not be downloaded ({reason(error)}); "
+            f"looked for {file}; set DEEPAUG_DATA to the folder that holds 20newsgroups/{file.name}"
         ) from None
     labelled = (zip(part.data, map(int, part.target), strict=True) for part in parts)
     train, test = ([row for row in rows if len(row[0].split()) >= WORDS] for rows in labelled)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deepaug.training import registry
 from deepaug.training.modalities.text import tokens
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError
+from deepaug.validation import DataError, reason
 
 DROPOUT = 0.1  # of the network itself, and share of tokens deleted, at view strength 1
 
@@ -58,8 +58,8 @@ def of_hub(kind: Any, name: str, **options: Any) -> Any:
     except Exception as error:  # of the hub, its HTTP client, the file format: of many kinds
         raise DataError(
             f"cannot load encoder {name!r} from the Hugging Face hub "
-            f"({str(error).strip().splitlines()[0]}); check its name and the network, or use one "
-            f"of {', '.join(registry.encoders('text'))}"
+            f"({reason(error)}); check its name and the network, or use one of "
+            f"{', '.join(registry.encoders('text'))}"
         ) from None
 
 

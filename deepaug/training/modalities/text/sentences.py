@@ -5,16 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from deepaug.training.modalities import sampling
 from deepaug.training.modalities.text import encoders, tokens
 from deepaug.training.modalities.text.base import Embed, TextTask
 from deepaug.training.modalities.text.encoders import DROPOUT
-from deepaug.training.trial import derive
 
 EVALUATION_BATCH = 256
 
 
 class SentenceTask(TextTask):
-    """Sentences prepared for one trial; see `deepaug.training.loop.Task`."""
+    """Sentences prepared for one trial; see `deepaug.training.task.Task`."""
 
     def tokenise(self) -> None:
         trial = self.trial
@@ -52,7 +52,7 @@ class SentenceTask(TextTask):
                 return view, view
 
             return same
-        generator = torch.Generator().manual_seed(derive(self.trial.seed, "views", epoch))
+        generator = sampling.generator(self.trial.seed, "views", epoch)
         draws = torch.rand(2, *self.train.ids.shape, generator=generator).to(self.device)
         p = DROPOUT * self.trial.view_strength
 

@@ -7,12 +7,12 @@ whatever pickle lies there.
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from deepaug.files import whole
 from deepaug.training import registry
 
 LAYOUT = 1  # raise when decoding changes
@@ -32,14 +32,8 @@ def keep(files: list[Path], settings: str, decode: Callable[[], np.ndarray]) -> 
     pixels = decode()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, pixels, allow_pickle=False)
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        with whole(path) as partial, open(partial, "wb") as file:
+            np.save(file, pixels, allow_pickle=False)
     return pixels
 
 

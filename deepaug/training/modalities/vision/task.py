@@ -19,7 +19,7 @@ from deepaug.validation import training_size
 
 
 class ImageTask:
-    """An image set prepared for one trial; see `deepaug.training.loop.Task`."""
+    """An image set prepared for one trial; see `deepaug.training.task.Task`."""
 
     dim = mask = groups = None  # rows are pixels and all of them count
 
