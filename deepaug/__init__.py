@@ -16,6 +16,7 @@ _HOMES = {
     "layers": "method.layers",
     "ProjectionHead": "training.contrastive",
     "nt_xent": "training.contrastive",
+    "select_layer": "method.selection",
 }
 __all__ = sorted(_HOMES)
 

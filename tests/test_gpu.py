@@ -21,7 +21,8 @@ from deepaug import PCA, Dropout, GaussianNoise
 from deepaug.cli import main
 from deepaug.method import transforms
 from deepaug.studies import arms, catalogue, records, sweep
-from deepaug.training import devices, evaluation, loop, registry
+from deepaug.training import devices, evaluation, loop, networks, registry
+from deepaug.training import steps as training_steps
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.trial import Trial
 
@@ -637,7 +638,7 @@ def test_the_same_mask_is_the_first_views(data, monkeypatch):
             drawn.append(torch.rand(3, device=x.device))
             return super().transform(x, mask, groups)
 
-    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(networks.TRANSFORMS, "dropout", Watched)
     run(trial_of("vision", data, **ARM, transformed="same", epochs=1))
     masks = torch.stack(drawn).view(-1, 2, 3)
     assert torch.equal(masks[:, 0], masks[:, 1])
@@ -662,7 +663,7 @@ def test_two_workers_share_one_device(data, tmp_path):
 def test_auto_is_the_device_and_what_is_not_there_is_refused(data, tmp_path, capsys):
     if CUDA:
         assert devices.resolve("auto").type == "cuda"
-        assert loop.fabric_on("auto").device.type == "cuda"
+        assert training_steps.fabric_on("auto").device.type == "cuda"
         assert devices.name(DEVICE) == torch.cuda.get_device_name()
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     lacking = next(kind for kind, here in present.items() if not here)

@@ -15,7 +15,7 @@ from torch_geometric.io import read_tu_data
 from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
 from deepaug.method import attach
-from deepaug.training import loop, origin
+from deepaug.training import loop, networks, origin
 from deepaug.training.modalities.graphs import svc, tu
 from deepaug.training.modalities.graphs import task as graphs
 from deepaug.training.modalities.graphs import views as graph_views
@@ -504,7 +504,7 @@ def test_a_transform_takes_a_graphs_nodes_together(folder, transform):
     prepared = task(layer="layer2", transform=transform, strength=0.5)
     gin = prepared.encoder().train()
     seen = {}
-    acting = loop.TRANSFORMS[transform](0.5)
+    acting = networks.TRANSFORMS[transform](0.5)
     with attach.attach(gin, "layer2", acting, groups=prepared.groups):
         gin.layer2.register_forward_hook(lambda _, __, out: seen.update(out=out))
         view = prepared.graphs.take(torch.arange(40))

@@ -246,7 +246,7 @@ def test_the_agenda_is_in_the_order_of_the_rules(profile, tmp_path):
     ]
     found = [place for place in dict.fromkeys(found) if place in ruled]
     assert found == [place for place in ruled if place in found]
-    assert len(found) == 3 * (len(steps) - 1)  # co-adaptation is not among the studies yet
+    assert len(found) == 3 * len(steps)
 
 
 def test_a_part_of_the_agenda_waits_for_its_own_choice(tmp_path):

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from deepaug import cli
 from deepaug.method import attach, transforms
-from deepaug.training import loop, registry
+from deepaug.training import loop, networks, registry
 from deepaug.training.modalities.text import base, corpora, encoders, metrics, tokens
 from deepaug.training.modalities.text import task as text
 from deepaug.training.trial import Trial
@@ -82,7 +82,7 @@ def prepared(trial):
 @pytest.fixture
 def built(trial, prepared):
     def make(**changes):
-        return loop.build(trial(**changes), prepared(**changes)).encoder
+        return networks.build(trial(**changes), prepared(**changes)).encoder
 
     return make
 
@@ -161,8 +161,8 @@ def test_padding_enters_no_statistic(built, prepared, layer, transform):
     short = (task.length < 9).nonzero().squeeze(1)
     view = task.train.batch(short)
     seen = []
-    transform = loop.TRANSFORMS[transform](0.5)
-    with attach.attach(encoder, task.target, transform, mask=task.mask) as handle:
+    transform = networks.TRANSFORMS[transform](0.5)
+    with attach.attach(encoder, task.module(layer), transform, mask=task.mask) as handle:
         for shown in (view, padded(view, 4), padded(view, 4, token=9)):
             handle.seed(1)
             seen.append(encoder(**shown))
@@ -338,7 +338,8 @@ def test_layers_are_those_of_the_model_in_order(built, prepared):
     encoder = built()
     reached = []
     names = [
-        prepared(**arm(layer)).target for layer in ("embeddings", "block1", "block2", "pooled")
+        prepared(**arm(layer)).module(layer)
+        for layer in ("embeddings", "block1", "block2", "pooled")
     ]
     for name in names:
         module = encoder.get_submodule(name)
@@ -365,7 +366,7 @@ def test_two_arms_of_a_seed_have_the_same_dropout(trial, prepared, monkeypatch):
             seen.append(x.detach().clone())
             return super().transform(x, mask, groups) if self.p == 0.5 else x
 
-    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(networks.TRANSFORMS, "dropout", Watched)
     frozen = {"epochs": 1, "learning_rate": 1e-30, "samples": 90}
     for strength in (0.5, 0.3):
         loop.run(trial(**arm("block2", "dropout", strength, **frozen)), "cpu")

@@ -13,13 +13,13 @@ from torchvision.models import resnet18
 
 from deepaug.method import attach, transforms
 from deepaug.studies import records, workers
-from deepaug.training import loop, optimisation, origin
+from deepaug.training import loop, networks, optimisation, origin, steps
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.modalities.vision import task as vision
 from deepaug.training.modalities.vision.resnet import ResNet
 from deepaug.training.trial import PROTOCOL, PROTOCOLS, derive
 
-TRANSFORMS = list(loop.TRANSFORMS)
+TRANSFORMS = list(networks.TRANSFORMS)
 CPU = torch.device("cpu")
 
 
@@ -121,7 +121,7 @@ def test_another_seed_gives_another_outcome(baseline):
 def plain_simclr(trial):
     """SimCLR in plain PyTorch: neither Fabric nor a hook."""
     task = vision.prepare(trial, CPU)
-    network = loop.build(trial, task)
+    network = networks.build(trial, task)
     optimizer = torch.optim.SGD(
         network.parameters(), trial.learning_rate, momentum=0.9, weight_decay=trial.weight_decay
     )
@@ -218,7 +218,7 @@ def test_training_learns(baseline):
 
 def initial(**changes):
     trial = tiny.trial(**changes)
-    return loop.build(trial, vision.prepare(trial, CPU))
+    return networks.build(trial, vision.prepare(trial, CPU))
 
 
 def moved(outcome):
@@ -283,7 +283,7 @@ def flows(monkeypatch):
             found.append(x.requires_grad)
             return super().transform(x, mask, groups)
 
-    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(networks.TRANSFORMS, "dropout", Watched)
     return found
 
 
@@ -318,7 +318,7 @@ def drawn(monkeypatch):
             draws.append(torch.rand(3))
             return super().transform(x, mask, groups)
 
-    monkeypatch.setitem(loop.TRANSFORMS, "dropout", Watched)
+    monkeypatch.setitem(networks.TRANSFORMS, "dropout", Watched)
     return draws
 
 
@@ -433,9 +433,9 @@ def test_nothing_is_noted_of_a_gradient_below_nothing(changes):
 def harness(**changes):
     """A training as `run` sets it up, and its first batch."""
     trial = tiny.trial(objective="supervised", **changes)
-    fabric = loop.fabric_on("cpu")
+    fabric = steps.fabric_on("cpu")
     task = vision.prepare(trial, CPU)
-    training_ = loop.Training(trial, task, fabric, loop.build(trial, task))
+    training_ = loop.Training(trial, task, fabric, networks.build(trial, task))
     training_.network.train()
     index = task.batches(torch.Generator().manual_seed(1))[0]
     return training_, index, *task.views(0)(index)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional as F
 from torchvision.transforms import functional as reference
 
-from deepaug.training import loop
+from deepaug.training import loop, networks
 from deepaug.training.modalities.vision import sets as images
 from deepaug.training.modalities.vision import task as vision
 from deepaug.training.modalities.vision import views
@@ -82,13 +82,13 @@ def test_arms_with_one_seed_see_identical_crops(arm):
 @pytest.fixture
 def seen(monkeypatch):
     """Everything that networks are given while they train, in order."""
-    batches, forward = [], loop.Network.forward
+    batches, forward = [], networks.Network.forward
 
     def watched(network, batch):
         batches.append(batch.clone())
         return forward(network, batch)
 
-    monkeypatch.setattr(loop.Network, "forward", watched)
+    monkeypatch.setattr(networks.Network, "forward", watched)
     return batches
 
 
@@ -107,7 +107,7 @@ def test_arms_with_one_seed_train_on_identical_crops(arm, seen):
 def test_arms_with_one_seed_start_from_the_same_weights(arm):
     def encoder(trial):
         torch.rand(trial.epochs)  # what was drawn before does not matter
-        return loop.build(trial, vision.prepare(trial, CPU)).encoder.state_dict().values()
+        return networks.build(trial, vision.prepare(trial, CPU)).encoder.state_dict().values()
 
     baseline = tiny.trial(seed=3)
     assert same(encoder(baseline), encoder(tiny.trial(seed=3, **arm)))
@@ -118,7 +118,7 @@ def test_contrastive_arms_start_from_the_same_projector():
     heads = []
     for arm in ({}, ARMS["pca"]):
         trial = tiny.trial(**arm)
-        heads.append(loop.build(trial, vision.prepare(trial, CPU)).head.state_dict().values())
+        heads.append(networks.build(trial, vision.prepare(trial, CPU)).head.state_dict().values())
     assert same(*heads)
 
 

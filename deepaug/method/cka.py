@@ -1,7 +1,11 @@
 """Co-adaptation of layers: how alike what two of them represent is."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+FEWEST = 4  # samples that the unbiased estimator needs
 
 
 @torch.no_grad()
@@ -35,22 +39,32 @@ def cka(x: Tensor, y: Tensor) -> float:
             )
         if not torch.isfinite(features).all():
             raise ValueError(f"{name} has features that are not finite")
-    if len(x) != len(y) or len(x) < 4:
+    if len(x) != len(y) or len(x) < FEWEST:
         raise ValueError(f"x and y must have as many samples, 4 or more, not {len(x)} and {len(y)}")
-    first, second = _kernel(x), _kernel(y)
-    own = _inner(first, first), _inner(second, second)
-    for name, features, norm in zip("xy", (x, y), own, strict=True):
-        # Of samples that all differ alike nothing but rounding is left.
-        if norm <= 1e-24 * features.double().square().sum() ** 2:
+    found = hsic([x, y])
+    own = found.diagonal()
+    for name, norm in zip("xy", own, strict=True):
+        if not norm:
             raise ValueError(f"{name} has no pair of samples that is more alike than another")
-    return (_inner(first, second) / (own[0] * own[1]).sqrt()).item()
+    return (found[0, 1] / own.prod().sqrt()).item()
+
+
+def hsic(features: Sequence[Tensor]) -> Tensor:
+    """Unbiased HSIC of each of k representations with each: (n, f) tensors -> (k, k), float64.
+
+    The mean inner product of their U-centred kernels (Székely and Rizzo 2014). 0 where the samples
+    all differ alike, so that nothing but rounding is left.
+    """
+    kernels = torch.stack([_kernel(x) for x in features]).flatten(1)
+    n = len(features[0])
+    found = kernels @ kernels.mT / (n * (n - 3))
+    energy = torch.stack([x.double().square().sum() for x in features])
+    empty = found.diagonal() <= 1e-24 * energy**2
+    return found.masked_fill(empty | empty[:, None], 0)
 
 
 def _kernel(x: Tensor) -> Tensor:
-    """Linear kernel (n, n) in float64, U-centred: every row sums to 0, the diagonal left out.
-
-    The mean inner product of two such matrices is Song's unbiased HSIC (Székely and Rizzo 2014).
-    """
+    """Linear kernel (n, n) in float64, U-centred: every row sums to 0, the diagonal left out."""
     x = x.double()
     x = x - x.mean(0)
     kernel = x @ x.mT
@@ -58,8 +72,3 @@ def _kernel(x: Tensor) -> Tensor:
     n, sums = len(x), kernel.sum(0)
     kernel = kernel - (sums[:, None] + sums) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
     return kernel.fill_diagonal_(0)
-
-
-def _inner(first: Tensor, second: Tensor) -> Tensor:
-    n = len(first)
-    return (first * second).sum() / (n * (n - 3))

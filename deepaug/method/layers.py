@@ -44,7 +44,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
             ran[name] += 1
             finished[name] = len(finished)
-            outputs[name] = _first_tensor(output)
+            outputs[name] = first_tensor(output)
 
         return hook
 
@@ -55,7 +55,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
             lambda _, args, kwargs: arguments.extend([*args, *kwargs.values()]), with_kwargs=True
         )
     )
-    _run_once(model, example, forward, hooks)
+    run_once(model, example, forward, hooks)
 
     def worth(name: str) -> bool:
         out = outputs.get(name)
@@ -77,14 +77,23 @@ def below(model: nn.Module, layer: str, example: Any) -> list[nn.Parameter]:
     They get gradient through the target alone, in a network without a path around it. Empty for
     "input". The model runs once, in `eval()` mode and without gradient.
     """
+    finished = finished_by(model, layer, example)
+    return list(dict.fromkeys(p for module in finished for p in module.parameters(recurse=False)))
+
+
+def finished_by(model: nn.Module, layer: str, example: Any) -> list[nn.Module]:
+    """Modules that have finished when `layer` has, itself included, in the order they did.
+
+    Empty for "input". The model runs once, in `eval()` mode and without gradient.
+    """
     if layer == "input":
         return []
-    found: dict[nn.Parameter, None] = {}
+    found: dict[nn.Module, None] = {}
     reached = False
 
     def note(module: nn.Module, *_) -> None:
         if not reached:
-            found.update(dict.fromkeys(module.parameters(recurse=False)))
+            found[module] = None
 
     def reach(*_) -> None:
         nonlocal reached
@@ -92,11 +101,11 @@ def below(model: nn.Module, layer: str, example: Any) -> list[nn.Parameter]:
 
     hooks = [module.register_forward_hook(note) for module in model.modules()]
     hooks.append(dict(model.named_modules())[layer].register_forward_hook(reach))
-    _run_once(model, example, None, hooks)
+    run_once(model, example, None, hooks)
     return list(found)
 
 
-def _run_once(
+def run_once(
     model: nn.Module, example: Any, forward: Callable | None, hooks: list[RemovableHandle]
 ) -> None:
     """Run `model` in `eval()` mode without gradient; then undo the hooks and restore its flags."""
@@ -134,7 +143,7 @@ def _holds_a_chain(module: nn.Module, prefix: str, ran: Counter) -> bool:
     )
 
 
-def _first_tensor(output: Any) -> Tensor | None:
+def first_tensor(output: Any) -> Tensor | None:
     """The tensor that `attach` would change."""
     if isinstance(output, Mapping):
         values = list(output.values())

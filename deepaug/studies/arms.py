@@ -24,7 +24,6 @@ CONTROLS: dict[str, dict[str, Any]] = {
     **{encoder: {**_UNTRAINED, "encoder": encoder} for encoder in REFERENCES},
 }
 DOUBLED = "doubled"  # the variant of a scale stage by which the rules take the gain of its epochs
-POOLED = ("pooled", "readout")
 
 
 def targets(trial: Trial) -> tuple[str, ...]:
@@ -34,7 +33,12 @@ def targets(trial: Trial) -> tuple[str, ...]:
 
 def middle(trial: Trial) -> str:
     """Of the k layers between input and pooling the one numbered ⌈k/2⌉."""
-    return choice.middle([layer for layer in targets(trial)[1:] if layer not in POOLED])
+    return choice.middle([layer for layer in targets(trial)[1:] if layer not in registry.POOLED])
+
+
+def cuts(trial: Trial) -> tuple[str, ...]:
+    """The layers after which a trial's encoder may be cut."""
+    return registry.cuts(trial.modality, trial.encoder)
 
 
 def name(trial: Trial) -> str:

@@ -35,7 +35,7 @@ def samples_of(trial: Trial) -> int:
 
 def work(trial: Trial) -> int:
     """Samples that a trial is trained on, each as often as it comes."""
-    return trial.epochs * samples_of(trial)
+    return trial.trainings * trial.epochs * samples_of(trial)
 
 
 def cost(trial: Trial) -> float:
@@ -88,7 +88,7 @@ class Durations:
             training = (seconds - rest) / work(base)
         else:
             rest, training = seconds, 0.0
-        return Expected(trial.epochs, training * samples_of(trial), rest)
+        return Expected(trial.trainings * trial.epochs, training * samples_of(trial), rest)
 
     def of_entry(self, study: Study, entry: Entry) -> Expected:
         """What a trial of a study may take; the profile says what its plain trials do."""
@@ -122,4 +122,4 @@ def _kinds(trial: Trial) -> list[tuple]:
     whole = not trial.samples
     encoder = trial.encoder, trial.width, trial.objective == "untrained"
     kind = trial.modality, trial.data, trial.pairs, whole, *encoder
-    return [(*kind, trial.objective), kind]
+    return [(*kind, trial.objective, trial.trainings), kind]

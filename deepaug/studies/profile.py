@@ -15,10 +15,12 @@ from deepaug.training.trial import CHOICES, TRANSFORMS, WAYS, Trial
 from deepaug.validation import one_of, share
 
 PROFILES = Path(__file__).parent / "profiles"
-STAGES = ("quick", *rulebook.rules()["stages"])  # in the order in which one may choose for another
+# In the order in which one may choose for another; what is exploratory judges nothing.
+STAGES = ("quick", *rulebook.rules()["stages"], "exploratory")
 # What a stage may say of its targets in the place of names.
 LAYERS = {"all": arms.targets, "middle": lambda trial: (arms.middle(trial),)}
-FIXED = ("seed", "protocol")  # of a trial's settings those that no profile sets by name
+CUTS = LAYERS | {"all": arms.cuts}
+FIXED = ("seed", "protocol", "cut")  # of a trial's settings those that no profile sets by name
 
 
 def _names(what: str, allowed: Iterable[str]) -> Any:
@@ -89,12 +91,17 @@ class Stage(Grid):
     arms: ChosenArms = "both"
     everywhere: bool = False  # the chosen arms at all other targets, too
     arm_controls: tuple[ArmControl, ...] = ()  # of each arm that has a transform
+    # Networks of baselines and arms are split after these layers, and copies retrained; supervised
+    # twins have no arms then.
+    cuts: Layers = ()
 
     def __post_init__(self):
         super().__post_init__()
         grid = [n for n in ("layers", "transforms", "strengths") if getattr(self, n)]
         if len(grid) in (1, 2):
             raise ValueError(f"layers, transforms and strengths need each other; given: {grid}")
+        if self.cuts and self.arm_controls:
+            raise ValueError("networks of arm_controls are not split; leave out these or cuts")
         if self.ways and not grid:
             raise ValueError("ways are of layers, transforms and strengths; give these too")
         for where, settings in {"trial": self.settings, "tune": self.tune, **self.variants}.items():
@@ -110,13 +117,20 @@ class Stage(Grid):
     def layers_of(self, base: Trial) -> tuple[str, ...]:
         """The targets of this stage in the encoder of `base`."""
         named = self.layers
-        if isinstance(named, dict):
-            named = named.get(base.modality, ())
-        return LAYERS[named[0]](base) if named and named[0] in LAYERS else named
+        return _named(named.get(base.modality, ()) if isinstance(named, dict) else named, base)
+
+    def cuts_of(self, base: Trial) -> tuple[str, ...]:
+        """The layers of the encoder of `base` after which networks are split."""
+        return _named(self.cuts, base, CUTS)
 
     def applied(self, base: Trial, objective: str = "") -> Trial:
         """The base with the settings of this stage."""
         return replace(base, **self.settings, objective=objective or base.objective)
+
+
+def _named(names: tuple[str, ...], base: Trial, standing: Mapping = LAYERS) -> tuple[str, ...]:
+    """Layers by name, or those of the encoder of `base` that a single name stands for."""
+    return standing[names[0]](base) if names and names[0] in standing else names
 
 
 @dataclass(frozen=True)

@@ -62,5 +62,7 @@ def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         train = partial(loop.run, accelerator=accelerator)
         again = workers.compute(trial, Store(Path(folder), "again"), train)
-    differing = [name for name in records.FIELDS if again[name] != record[name]]
-    return [name for name in differing if name not in records.OF_THE_RUN]
+    # The trial is the same by its key; an older record may lack fields that have come since.
+    result = [n for n in records.FIELDS if n not in ("trial", *records.OF_THE_RUN)]
+    names = [*result, *records.OPTIONAL]
+    return [name for name in names if again.get(name) != record.get(name)]

@@ -48,7 +48,9 @@ def table(root: Path) -> "pd.DataFrame":
 def row(profile: str, record: dict[str, Any]) -> dict[str, Any]:
     """A record of `profile` as a row of the table, still nested."""
     last = ("metrics", "versions")
-    rest = {name: value for name, value in record.items() if name not in ("curve", *last)}
+    left_out = ("curve", "similarity", *last)
+    rest = {name: value for name, value in record.items() if name not in left_out}
+    rest["trial"] = Trial.from_dict(record["trial"]).to_dict()  # an older one may lack fields
     shown = records.without_sealed(record)
     return {"profile": profile, **rest, **{name: shown[name] for name in last}}
 
@@ -85,7 +87,11 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "required": list(records.FIELDS),
-        "properties": {**records.FIELDS, "trial": {**records.FIELDS["trial"], **trial}},
+        "properties": {
+            **records.FIELDS,
+            **records.OPTIONAL,
+            "trial": {**records.FIELDS["trial"], **trial},
+        },
     }
 
 

@@ -59,6 +59,22 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "checksum": {**_HASH, "description": "Hash of all other fields."},
 }
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "similarity": {
+        "type": "object",
+        "description": "Unbiased linear CKA between the layers of a network that is cut.",
+        "required": ["layers", "cka"],
+        "additionalProperties": False,
+        "properties": {
+            "layers": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+            "cka": {
+                "type": "array",
+                "items": {"type": "array", "items": {"type": "number"}, "minItems": 2},
+                "minItems": 2,
+            },
+        },
+    }
+}
 _TYPES = {"string": str, "number": float, "object": dict, "array": list, "null": type(None)}
 # Fields of the run rather than of its result: two runs of one trial may differ in these alone.
 OF_THE_RUN = ("seconds", "training_seconds", "samples_per_second", "created", "checksum")
@@ -235,7 +251,7 @@ def _checksum(record: dict[str, Any]) -> str:
 
 def sealed_test(trial: Trial) -> bool:
     """Whether a verdict is about this trial: its test metrics are read by verdict code alone."""
-    return trial.layer != "none" or trial.view_strength == 0
+    return trial.layer != "none" or trial.view_strength == 0 or trial.cut != "none"
 
 
 def without_sealed(record: dict[str, Any]) -> dict[str, Any]:
@@ -271,7 +287,7 @@ def check(record: Any) -> None:
         if not isinstance(record[name], tuple(_TYPES[kind] for kind in kinds)):
             raise ValueError(f"field {name!r} is {record[name]!r}")
     for name in record:
-        if name not in FIELDS:
+        if name not in FIELDS | OPTIONAL:
             raise ValueError(f"field {name!r} is unknown")
     trial = Trial.from_dict(record["trial"])
     if trial.key != record["key"]:
@@ -289,6 +305,8 @@ def check(record: Any) -> None:
         for name, value in values.items():
             if type(value) not in (int, float) or not -1e300 < value < 1e300:
                 raise ValueError(f"metric {name!r} is {repr(value)[:20]}")
+    if "similarity" in record:
+        _check_similarity(record["similarity"])
     if not all(isinstance(point, dict) and "epoch" in point for point in curve):
         raise ValueError("its curve has points without an epoch")
     last = curve[-1]["epoch"] if curve else 0
@@ -296,6 +314,18 @@ def check(record: Any) -> None:
         raise ValueError(f"its curve ends at epoch {last} of {trial.epochs}")
     if record["checksum"] != _checksum(record):
         raise ValueError("its checksum is of another content: it was edited after it was made")
+
+
+def _check_similarity(given: Any) -> None:
+    if not isinstance(given, dict) or given.keys() != {"layers", "cka"}:
+        raise ValueError("its similarity is not one of layers by their cka")
+    size = len(given["layers"])
+    rows = [row for row in given["cka"] if isinstance(row, list) and len(row) == size]
+    values = [value for row in rows for value in row]
+    if not len(rows) == len(given["cka"]) == size or not all(
+        type(value) in (int, float) and -2 <= value <= 2 for value in values
+    ):
+        raise ValueError(f"its similarity is not a table of {size} layers by {size}")
 
 
 def default_root() -> Path:

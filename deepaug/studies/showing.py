@@ -43,7 +43,7 @@ def reproduced(path: Path, accelerator: str = "auto") -> tuple[str, bool]:
     """
     record = records.read_record(path)
     differing = provenance.reproduce(record, accelerator)
-    results = sorted({"status", "metrics", "curve"}.intersection(differing))
+    results = sorted({"status", "metrics", "curve", "similarity"}.intersection(differing))
     verdict = f"differs in {', '.join(results)}" if results else "the same result"
     origin = [name for name in differing if name not in results]
     reason = f"; made with another {', '.join(origin)}" if origin else ""

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -117,7 +117,8 @@ class Study:
             for objective in stage.objectives or (base.trial.objective,) if chosen else ():
                 plain = stage.applied(replace(base.trial, **chosen.baseline), objective)
                 place = (name, base.label, objective, "baseline")
-                entries += _arms(stage, Entry(*place, plain, self.profile, "baseline"), chosen)
+                listed = _arms(stage, Entry(*place, plain, self.profile, "baseline"), chosen)
+                entries += _split(stage, base, listed) if stage.cuts else listed
         return [
             replace(entry, trial=replace(entry.trial, seed=seed))
             for seed in stage.seeds
@@ -216,6 +217,17 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
     yield from _with_controls(own, stage, baseline)
     for arm in elsewhere:
         yield replace(baseline, role="arm", arm=arms.name(arm), trial=arm)
+
+
+def _split(stage: Stage, base: Base, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Entries of a stage whose networks are split, one for each cut."""
+    for entry in entries:
+        if entry.role not in ("baseline", "arm"):
+            yield entry
+        elif entry.role == "baseline" or entry.objective == base.trial.objective:
+            for cut in stage.cuts_of(base.trial):
+                name = f"{entry.arm}, cut after {cut}"
+                yield replace(entry, arm=name, trial=replace(entry.trial, cut=cut))
 
 
 def _with_controls(own: list[Trial], stage: Stage, baseline: Entry) -> list[Entry]:

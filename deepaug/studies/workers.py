@@ -74,6 +74,7 @@ def compute(trial: Trial, store: Store, train: Train) -> dict[str, Any]:
             "versions": origin.versions(trial.modality) | {"protocol": str(fields["protocol"])},
             "data_digest": outcome.data_digest,
             **code,
+            **({"similarity": outcome.similarity} if outcome.similarity else {}),
         }
     )
     store.write(record)
@@ -196,9 +197,9 @@ def _begin() -> tuple[str, str]:
     """Load what training needs, and reach the device; its kind and its name."""
     import torch
 
-    from deepaug.training import devices, loop
+    from deepaug.training import devices, steps
 
-    device = loop.fabric_on(_worker["accelerator"], _device()).device
+    device = steps.fabric_on(_worker["accelerator"], _device()).device
     torch.zeros(1, device=device)
     return device.type, devices.name(device)
 

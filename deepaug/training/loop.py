@@ -1,49 +1,28 @@
 """Training: one trial in, one outcome out, whatever the modality."""
 
-import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from deepaug.method import attach, transforms
-from deepaug.method.layers import below, call
 from deepaug.training import checkpoint as checkpoints
-from deepaug.training import devices, optimisation, registry
+from deepaug.training import devices, split
 from deepaug.training.checkpoint import Progress
-from deepaug.training.contrastive import nt_xent
-from deepaug.training.task import Task
-from deepaug.training.trial import TRANSFORMS as NAMED
-from deepaug.training.trial import Trial, derive
+from deepaug.training.steps import NotFinite, Training, prepare
+from deepaug.training.trial import Trial
 
-TRANSFORMS: dict[str, Callable[[float], transforms.Transform]] = {
-    name: partial(getattr(transforms, named.of), **named.settings)
-    for name, named in NAMED.items()
-}
-# Lightning announces the precision for each trial; `deepaug run` has said it once for all.
-for name in ("lightning.fabric", "lightning.pytorch"):
-    logging.getLogger(name).setLevel(logging.WARNING)
 CURVE_POINTS = 50
 CHECKPOINT_SECONDS = 60
 SLOWER = 1.2  # an epoch may take so many times the longest before it, and still fits
+WHOLE = "whole"  # the training of a trial, before any of copies of its network
 
 
 class OutOfTime(Exception):
     """A deadline came before a trial's end; how far it is, its checkpoint keeps."""
-
-
-class NotFinite(Exception):
-    """A loss is not finite; or features are not, after a step whose loss came before it."""
 
 
 @dataclass
@@ -59,45 +38,64 @@ class Outcome:
     samples_per_second: float = 0.0
     resumed_seconds: float = 0.0  # of the training, those of earlier calls
     encoder: nn.Module | None = None  # as trained, for who wants to look at it or go on with it
+    similarity: dict[str, list] | None = None  # of its layers, where it is cut; see `split`
 
 
-class Network(nn.Module):
-    """Encoder and, for training alone, the head its loss needs."""
+class Job:
+    """The trainings of a trial: of its network and, where that is cut, of two copies of it."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module):
-        super().__init__()
-        self.encoder, self.head = encoder, head
+    def __init__(self, whole: Training, checkpoint: Path | None):
+        trial, device = whole.trial, whole.fabric.device
+        self.whole, self.checkpoint = whole, checkpoint
+        self.names = (WHOLE, *split.COPIES) if trial.cut != "none" else (WHOLE,)
+        self.ended: dict[str, tuple[dict, Progress]] = {}  # training -> metrics, how it went
+        self.begun = (checkpoint and checkpoints.load(checkpoint, trial.key, device)) or {}
+        for name, (metrics, progress) in self.begun.pop("ended", {}).items():
+            self.ended[name] = metrics, Progress(**progress)
+        if trained := self.begun.pop(WHOLE, None):
+            whole.load_state_dict(trained)
 
-    def forward(self, view: Any) -> Tensor:
-        return self.head(call(self.encoder, view))
+    @property
+    def progress(self) -> list[Progress]:
+        """Of each training that has ended or, in an earlier call, begun."""
+        begun = [Progress(**self.begun["progress"])] if self.begun else []
+        return [progress for _, progress in self.ended.values()] + begun
 
+    def training(self, name: str) -> Training:
+        """One that has not ended: at its beginning, or where an earlier call left it."""
+        training = self.whole if name == WHOLE else split.copy(self.whole, name)
+        if self.begun:
+            training.load_state_dict(self.begun)
+            self.begun = {}
+        return training
 
-def build(trial: Trial, task: Task) -> Network:
-    """The network at its initialisation, which depends on the seed and the architecture alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(trial.seed, "initialisation"))
-        encoder = task.encoder()
-        if trial.objective == "supervised":
-            return Network(encoder, nn.Linear(encoder.features, task.classes))
-        return Network(encoder, task.head(encoder.features))
+    def save(self, training: Training) -> None:
+        """Keep all that has ended, and the training under way, in the checkpoint."""
+        if self.checkpoint is None:
+            return
+        ended = {name: (metrics, vars(how)) for name, (metrics, how) in self.ended.items()}
+        trained = {WHOLE: self.whole.state_dict()} if ended else {}
+        state = training.state_dict() | {"ended": ended} | trained
+        checkpoints.save(self.checkpoint, training.trial.key, state)
 
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Those of the network, and in their names those of its copies, which may lack any."""
+        found = {part: dict(values) for part, values in self.ended[WHOLE][0].items()}
+        for name, (metrics, _) in self._copies():
+            for part, values in metrics.items():
+                found[part] |= {f"{metric}_{name}": value for metric, value in values.items()}
+        return found
 
-def fabric_on(accelerator: str = "auto", device: int | None = None, precision="32-true") -> Fabric:
-    """Lightning's Fabric on one device; names as in `run`."""
-    kind = devices.resolve(accelerator).type
-    which = 1 if device is None or kind == "cpu" else [device]
-    # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
-    alone = [LightningEnvironment()]
-    return Fabric(accelerator=kind, devices=which, precision=precision, plugins=alone)
+    def curve(self) -> list[dict[str, float]]:
+        """The network's, with the losses of its copies at the same epochs."""
+        points = [dict(point) for point in self.ended[WHOLE][1].curve]
+        for name, (_, progress) in self._copies():
+            for point, copied in zip(points, progress.curve, strict=False):  # one may diverge
+                point[f"loss_{name}"] = copied["loss"]
+        return points
 
-
-def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":
-    """A trial's training, at its beginning: data, network and optimiser on the device."""
-    torch.set_num_threads(trial.threads)
-    precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[trial.precision]
-    fabric = fabric_on(accelerator, device, precision)
-    task = registry.load(trial.modality).prepare(trial, fabric.device)
-    return Training(trial, task, fabric, build(trial, task))
+    def _copies(self) -> list[tuple[str, tuple[dict, Progress]]]:
+        return [(name, ended) for name, ended in self.ended.items() if name != WHOLE]
 
 
 def run(
@@ -122,34 +120,50 @@ def run(
         evaluation: seconds that evaluating at the end may take; where they would not fit, the
             trained network waits in the checkpoint.
     """
-    training = prepare(trial, accelerator, device)
-    if checkpoint and (state := checkpoints.load(checkpoint, trial.key, training.fabric.device)):
-        training.load_state_dict(state)
-    task, progress = training.task, training.progress
-    resumed_seconds = progress.seconds
-    try:
-        _fit(training, checkpoint, tick, deadline, evaluation)
-        metrics = task.evaluate(training.embed, final=True)
-    except NotFinite:
-        metrics = {}
-    if training.handle is not None:
-        training.handle.remove()
+    job = Job(prepare(trial, accelerator, device), checkpoint)
+    whole, task = job.whole, job.whole.task
+    resumed_seconds = sum(progress.seconds for progress in job.progress)
+    for number, name in enumerate(job.names):
+        if name in job.ended:
+            continue
+        training, metrics = job.training(name), {}
+        if name != WHOLE:
+            job.save(training)  # and with it what the network itself has come to
+        part = partial(_ticked, tick, number, len(job.names))
+        try:
+            _fit(training, partial(job.save, training), part, deadline, evaluation)
+            metrics = task.evaluate(training.embed, final=True)
+        except NotFinite:
+            pass
+        job.ended[name] = metrics, training.progress
+        if not job.ended[WHOLE][0]:
+            break  # there is nothing to copy
+    metrics = job.metrics()
+    similarity = split.similarity(whole) if metrics and trial.cut != "none" else None
+    if whole.handle is not None:
+        whole.handle.remove()
+    seconds = sum(progress.seconds for progress in job.progress)
     return Outcome(
         status="ok" if metrics else "diverged",
         metrics=metrics,
-        curve=progress.curve,
+        curve=job.curve(),
         data_digest=task.digest,
-        device=devices.name(training.fabric.device),
-        training_seconds=progress.seconds,
-        samples_per_second=progress.epoch * training.samples / (progress.seconds or 1.0),
+        device=devices.name(whole.fabric.device),
+        training_seconds=seconds,
+        samples_per_second=sum(p.epoch for p in job.progress) * whole.samples / (seconds or 1.0),
         resumed_seconds=resumed_seconds,
-        encoder=training.encoder.eval(),
+        encoder=whole.encoder.eval(),
+        similarity=similarity,
     )
 
 
+def _ticked(tick: Callable[[float], None], number: int, trainings: int, share: float) -> None:
+    tick((number + share) / trainings)
+
+
 def _fit(
-    training: "Training",
-    checkpoint: Path | None,
+    training: Training,
+    save: Callable[[], None],
     tick: Callable[[float], None],
     deadline: float,
     evaluation: float,
@@ -163,11 +177,6 @@ def _fit(
     points, evaluated = _points(trial.epochs)
     saved = time.monotonic()
     longest = 0.0  # epoch of this call, with what comes before the next
-
-    def save() -> None:
-        if checkpoint is not None:
-            checkpoints.save(checkpoint, trial.key, training.state_dict())
-
     while progress.epoch < trial.epochs:
         start = time.monotonic()
         if start + SLOWER * longest > deadline:
@@ -207,124 +216,3 @@ def _points(epochs: int) -> tuple[set[int], set[int]]:
         for q in quarters
     }
     return points, nearest - {epochs}
-
-
-class Training:
-    """One trial's network, optimiser and attached transform, trained an epoch at a time."""
-
-    def __init__(self, trial: Trial, task: Task, fabric: Fabric, network: Network):
-        self.trial, self.task, self.fabric = trial, task, fabric
-        batches = task.batches(torch.Generator())
-        self.samples = sum(map(len, batches))  # in an epoch
-        steps = max(1, trial.epochs * len(batches))
-        optimizer = optimisation.build(trial, network)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: optimisation.factor(trial.schedule, step, steps)
-        )
-        self.network, self.optimizer = fabric.setup(network, optimizer)
-        self.encoder = network.encoder
-        self.progress = Progress()
-        self.handle = _attached(trial, task, network.encoder)
-        self.below: list[nn.Parameter] | None = None  # parameters whose gradient passes the target
-
-    def epoch(self, epoch: int) -> float:
-        """One pass over the training subset, the `epoch`-th from 0; the mean loss."""
-        trial, task = self.trial, self.task
-        # Seeded anew each epoch, so that a resumed run goes on as an undisturbed one would. The
-        # transform has a stream of its own: the network's own dropout is the same in every arm.
-        torch.manual_seed(derive(trial.seed, "dropout", epoch))
-        if self.handle is not None:
-            self.handle.seed(derive(trial.seed, "transform", epoch))
-        order = torch.Generator().manual_seed(derive(trial.seed, "order", epoch))
-        views = task.views(epoch)
-        loss_of = self._supervised if trial.objective == "supervised" else self._contrastive
-        self.network.train()
-        total = torch.zeros((), device=self.fabric.device)
-        batches = task.batches(order)
-        for index in batches:
-            first, second = views(index)
-            if self.handle is not None and self.below is None:
-                self.below = below(self.encoder, task.target, first)
-            loss = loss_of(index, first, second)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(loss)
-            self.optimizer.step()
-            self.schedule.step()
-            total += loss.detach()
-        return total.item() / len(batches)
-
-    def _contrastive(self, index: Tensor, first: Any, second: Any) -> Tensor:
-        # One forward pass for each view: BatchNorm and PCA see the statistics of one view.
-        with self._transforming(view=0):
-            z1 = self.network(first)
-        with self._transforming(view=1):
-            z2 = self.network(second)
-        return nt_xent(z1, z2, self.trial.temperature)
-
-    def _supervised(self, index: Tensor, first: Any, second: Any) -> Tensor:
-        # Both views, as in the contrastive twin: the same samples and the same compute.
-        labels, losses = self.task.labels(index), []
-        for number, view in enumerate((first, second)):
-            with self._transforming(view=number):
-                # The mean over what has a label; a batch without any teaches nothing.
-                total = F.cross_entropy(self.network(view).float(), labels, reduction="sum")
-                losses.append(total / (labels >= 0).sum().clamp_min(1))
-        return sum(losses) / 2
-
-    def point(self, loss: float, evaluated: bool) -> dict[str, float]:
-        """The curve's point after an epoch of that mean loss; `evaluated`, with the metric too."""
-        point = {"epoch": self.progress.epoch, "loss": round(loss, 5)}
-        if self.below:
-            # Of the last step's gradient in the layers up to the target; 0 if it was stopped.
-            norms = [p.grad.norm() for p in self.below if p.grad is not None]
-            norm = torch.stack(norms).norm().item() if norms else 0.0
-            point["gradient_below"] = float(f"{norm:.4g}")
-        if evaluated:
-            metrics = self.task.evaluate(self.embed, final=False)["validation"]
-            if (primary := registry.primary(self.trial)) in metrics:
-                point[primary] = round(metrics[primary], 3)
-        return point
-
-    def _transforming(self, view: int) -> AbstractContextManager:
-        """A context for the forward pass of view 0 or 1: the transform as the trial wants it."""
-        if self.handle is None:
-            return nullcontext()
-        stopped = {"none": (), "one": (0,), "both": (0, 1)}[self.trial.stop_gradient]
-        self.handle.stop_gradient = view in stopped
-        if view == 0 or self.trial.transformed == "both":
-            return nullcontext()
-        one = self.trial.transformed == "one"
-        return self.handle.paused() if one else self.handle.repeated()
-
-    @torch.no_grad()
-    def embed(self, batch: Any) -> Tensor:
-        """Features in evaluation mode, float32. Raises NotFinite if they are not."""
-        self.encoder.eval()
-        with self.fabric.autocast():
-            features = call(self.encoder, batch).float()
-        if not features.isfinite().all():
-            raise NotFinite
-        return features
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a training interrupted between two epochs goes on from."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        return state | {"progress": vars(self.progress)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.progress = Progress(**state["progress"])
-
-    def _parts(self) -> dict[str, Any]:
-        return {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
-
-
-def _attached(trial: Trial, task: Task, encoder: nn.Module) -> attach.Handle | None:
-    """The trial's transform at its target, if it has one."""
-    if trial.layer == "none":
-        return None
-    transform = TRANSFORMS[trial.transform](trial.strength)
-    return attach.attach(
-        encoder, task.target, transform, dim=task.dim, mask=task.mask, groups=task.groups
-    )

@@ -40,6 +40,7 @@ def _gcn(count: int) -> tuple[str, ...]:
     return ("embeddings", *(f"layer{number + 1}" for number in range(count)))
 
 
+POOLED = ("pooled", "readout")  # layers that train nothing
 _RESNET = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")
 _GIN = ("input", "layer1", "layer2", "layer3", "readout")
 _TABLE = {
@@ -166,6 +167,12 @@ def layers(modality: str, encoder: str) -> tuple[str, ...]:
 
         return bert_layers(encoders.hub_config(encoder).num_hidden_layers)
     return _TABLE[modality].encoders[encoder]
+
+
+def cuts(modality: str, encoder: str) -> tuple[str, ...]:
+    """Layers of an encoder with something to train on both sides: it may be cut after these."""
+    trained = [name for name in layers(modality, encoder) if name not in ("input", *POOLED)]
+    return tuple(trained[:-1])
 
 
 def check_layer(modality: str, encoder: str, layer: str) -> None:

@@ -12,10 +12,15 @@ class Task(Protocol):
 
     digest: str  # of the data set
     classes: int  # 0 where there are no labels
-    target: str  # what `trial.layer` is called among the encoder's modules, or "input"
-    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` at this target
+    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` at the trial's target
     mask: Callable[..., Tensor] | None
     groups: Callable[..., Tensor] | None
+
+    def __len__(self) -> int:
+        """How many samples there are to train on."""
+
+    def module(self, layer: str) -> str:
+        """What a layer of the trial's encoder is called among its modules; "input" is itself."""
 
     def encoder(self) -> nn.Module:
         """A module from a view to features (n, f), with f as its attribute `features`."""
@@ -30,6 +35,15 @@ class Task(Protocol):
         """A function from a batch's indices to its two views, as `layers.call` takes them.
 
         What happens to a sample depends on seed, epoch and sample alone.
+        """
+
+    def plain(self, index: Tensor) -> Any:
+        """Training samples by number, below `len`, not augmented, as `layers.call` takes them."""
+
+    def activations(self, outputs: Tensor, plain: Any) -> Tensor:
+        """What a layer says of each sample of `plain`, (n, f), given its `outputs` on them.
+
+        Positions are flattened; padding is zeros.
         """
 
     def labels(self, index: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ PROTOCOL = 2
 PROTOCOLS = {"pca": 3, "pca-truncate": 3}
 
 
-
 @dataclass(frozen=True)
 class NamedTransform:
     """What a trial's transform is in code, and what the studies hold it against."""
@@ -94,6 +93,7 @@ class Trial:
     strength: float = _field(0.0, "The transform's p.")
     stop_gradient: str = _field("none", "Detach the target in no view, the first, or both.")
     transformed: str = _field("both", "Transform both views, the first, or both by the same mask.")
+    cut: str = _field("none", "Split the trained network above this layer, and retrain copies.")
     seed: int = 0
     precision: str = _field("float32", "Of the encoder; loss, normalisation and PCA are float32.")
     threads: int = _field(1, "On the CPU, where they can change the last bits of a result.")
@@ -110,6 +110,13 @@ class Trial:
         _check_data(self)
         _check_encoder(self)
         _check_target(self)
+        if self.cut != "none":
+            _check_cut(self)
+
+    @property
+    def trainings(self) -> int:
+        """How many there are: one or, where the network is cut, those of its two copies too."""
+        return 1 if self.cut == "none" else 3
 
     @property
     def way(self) -> str:
@@ -153,8 +160,8 @@ def current_protocol(transform: str) -> int:
 def derive(seed: int, purpose: str, step: int = 0) -> int:
     """A 63-bit seed for one purpose.
 
-    Purposes are "initialisation", "subset", "order", "views", "transform" and "dropout" (the
-    network's own).
+    Purposes are "initialisation", "subset", "order", "views", "transform", "dropout" (the
+    network's own), "retraining" (weights of copies) and "similarity" (the samples it is told on).
 
     Two trials that share `seed` share every stream but those their own settings change, which is
     what makes their difference a paired one.
@@ -185,9 +192,7 @@ def _check_data(trial: Trial) -> None:
     one_of("views", trial.views, registry.views(modality), f"of {modality}")
     one_of("pooling", trial.pooling, registry.poolings(modality), f"of {modality}")
     if trial.pairs != "none" and modality != "text":
-        raise ValueError(
-            f"pairs {trial.pairs!r} are for text alone; leave them out for {modality}"
-        )
+        raise ValueError(f"pairs {trial.pairs!r} are for text alone; leave them out for {modality}")
     if trial.held_out and modality != "graphs":
         raise ValueError(f"held_out is for graphs; {modality} has splits of its own")
     if trial.samples and trial.batch_size > trial.samples:
@@ -230,3 +235,12 @@ def _check_target(trial: Trial) -> None:
         value = getattr(trial, name)
         if trial.layer == "none" and value != Trial.__dataclass_fields__[name].default:
             raise ValueError(f"{name} {value!r} needs a layer and a transform")
+
+
+def _check_cut(trial: Trial) -> None:
+    registry.check_layer(trial.modality, trial.encoder, trial.cut)
+    if not registry.from_hub(trial.modality, trial.encoder):
+        allowed = registry.cuts(trial.modality, trial.encoder)
+        one_of("cut", trial.cut, allowed, f"of {trial.encoder}, with layers to train on both sides")
+    if trial.objective == "untrained":
+        raise ValueError(f"cut {trial.cut!r} needs a trained network; set another objective")

@@ -38,7 +38,7 @@ class GraphTask:
 
     def __init__(self, trial: Trial, device: torch.device):
         data = tu.load(trial.data)
-        self.trial, self.device, self.target = trial, device, trial.layer
+        self.trial, self.device = trial, device
         self.digest, self.classes = data.digest, len(data.classes)
         self.source = data.graphs  # on the CPU, to draw views from
         self.graphs, self._labels = data.graphs.to(device), data.labels.to(device)
@@ -59,6 +59,12 @@ class GraphTask:
         self.train = rest[: training_size(trial.data, len(rest), trial.samples, size, least)]
         parts = {"training": self.train, "validation": self.validation, "test": self.test}
         _check_classes(trial, data, parts)
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def module(self, layer: str) -> str:
+        return layer
 
     def encoder(self) -> GIN | Counts:
         inputs = self.graphs.x.shape[1]
@@ -107,6 +113,16 @@ class GraphTask:
             which.fill_(AUGMENTATIONS.index(self.trial.views))
         ratio = RATIO * self.trial.view_strength
         return graph_views.augment(self.source, which, ratio, generator).to(self.device)
+
+    def plain(self, index: Tensor) -> dict:
+        return self.graphs.take(self.train[index].to(self.device))
+
+    def activations(self, outputs: Tensor, plain: dict) -> Tensor:
+        """Nodes of a graph are summed: they have no order in which to flatten them."""
+        if len(outputs) == plain["size"]:
+            return outputs
+        found = outputs.new_zeros(plain["size"], outputs.shape[1])
+        return found.index_add_(0, plain["batch"], outputs)
 
     def labels(self, index: Tensor) -> Tensor:
         return self._labels[index.to(self.device)]

@@ -47,7 +47,7 @@ class NodeTask:
                 f"view_strength {trial.view_strength:g} drops every edge or feature of a view of "
                 f"{trial.data!r}; take less than {1 / highest:g}"
             )
-        self.trial, self.device, self.target = trial, device, trial.layer
+        self.trial, self.device = trial, device
         self.digest, self.classes, self.data = data.digest, data.classes, data
         draws = sampling.generator(trial.seed, "subset")
         rest = data.rest[torch.randperm(len(data.rest), generator=draws)]
@@ -73,6 +73,9 @@ class NodeTask:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def module(self, layer: str) -> str:
+        return layer
 
     def encoder(self) -> GCN | RawFeatures:
         inputs = self.data.x.shape[1]
@@ -129,14 +132,20 @@ class NodeTask:
             "nodes": index.to(self.device),
         }
 
+    def plain(self, index: Tensor) -> dict:
+        edges = torch.ones(self.data.edges.shape[1], dtype=torch.bool)
+        columns = torch.ones(self.data.x.shape[1], dtype=torch.bool)
+        return self._view(edges, columns, index)
+
+    def activations(self, outputs: Tensor, plain: dict) -> Tensor:
+        return outputs[plain["nodes"]]  # a layer's outputs are of all nodes
+
     def labels(self, index: Tensor) -> Tensor:
         return self._labels[index.to(self.device)]
 
     def evaluate(self, embed: Callable[[dict], Tensor], final: bool) -> dict[str, dict]:
         """Accuracies in per cent of frozen features by split: linear probe and kNN."""
-        edges = torch.ones(self.data.edges.shape[1], dtype=torch.bool)
-        columns = torch.ones(self.data.x.shape[1], dtype=torch.bool)
-        features = embed(self._view(edges, columns, torch.arange(len(self))))
+        features = embed(self.plain(torch.arange(len(self))))
         features = F.normalize(features.float(), dim=1)
         parts = {"validation": self.validation} | ({"test": self.data.test} if final else {})
         queries = {split: (features[index], self.labels(index)) for split, index in parts.items()}

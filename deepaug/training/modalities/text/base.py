@@ -28,7 +28,6 @@ class TextTask:
     """
 
     dim = groups = mask = None  # features are the last axis, samples the first
-    target = "none"
     scored_probe = staticmethod(metrics.linear_probe)
 
     def __init__(self, trial: Trial, corpus: Corpus, device: torch.device):
@@ -49,6 +48,9 @@ class TextTask:
         if self.scored:
             self.digest = corpora.digest((corpus.digest, self.scored.digest))
         self.tokenise()
+
+    def module(self, layer: str) -> str:
+        return layer
 
     def tokenise(self) -> None:
         """Make of the texts what the encoder takes."""

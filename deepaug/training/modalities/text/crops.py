@@ -143,6 +143,11 @@ class CropTask(SentenceTask):
 
         return crops
 
+    def plain(self, index: Tensor) -> dict:
+        """The documents' beginnings, as long as a crop."""
+        index = index.to(self.device)
+        return tokens.view(*self.train.crop(index, torch.zeros_like(index), self.size))
+
     def features(self, embed: Embed, index: Tensor) -> Tensor:
         """Features (n, f) of the corpus's documents `index`: the mean over windows of each."""
         return self._mean(embed, self.documents.take(index.to(self.device)))

@@ -121,19 +121,19 @@ def build(trial: Trial, config: transformers.PretrainedConfig) -> SentenceEncode
     return SentenceEncoder(bert, trial.pooling)
 
 
-def target(trial: Trial, config: transformers.PretrainedConfig) -> str:
-    """What the trial's layer is called among the modules of its `SentenceEncoder`.
+def module(trial: Trial, config: transformers.PretrainedConfig, layer: str) -> str:
+    """What a layer is called among the modules of the trial's `SentenceEncoder`.
 
     Raises ValueError for a block that the model does not have.
     """
-    if trial.layer in ("none", "pooled"):
-        return trial.layer
-    if trial.layer == "embeddings":
+    if layer in ("none", "pooled"):
+        return layer
+    if layer == "embeddings":
         return "bert.embeddings"
     allowed = registry.bert_layers(config.num_hidden_layers)
-    if trial.layer not in allowed:
+    if layer not in allowed:
         raise ValueError(
-            f"encoder {trial.encoder!r} has no layer {trial.layer!r}, but "
+            f"encoder {trial.encoder!r} has no layer {layer!r}, but "
             f"{config.num_hidden_layers} blocks; allowed: {', '.join(allowed)}"
         )
     with torch.device("meta"):
@@ -148,4 +148,4 @@ def target(trial: Trial, config: transformers.PretrainedConfig) -> str:
             f"encoder {trial.encoder!r} ({config.model_type}) does not lay out its blocks as BERT "
             f"does; target its 'embeddings' or 'pooled'"
         )
-    return f"bert.{blocks[0]}.{allowed.index(trial.layer) - 1}"
+    return f"bert.{blocks[0]}.{allowed.index(layer) - 1}"

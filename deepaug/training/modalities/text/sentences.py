@@ -20,9 +20,12 @@ class SentenceTask(TextTask):
         trial = self.trial
         self.tokenizer = encoders.tokenizer(trial)
         self.config = encoders.config(trial, self.tokenizer)
-        self.target = encoders.target(trial, self.config)
+        self.module(trial.layer)  # a model of the hub may have no such block
         self.mask = None if trial.layer == "pooled" else lambda attention_mask, **_: attention_mask
         self.keep()
+
+    def module(self, layer: str) -> str:
+        return encoders.module(self.trial, self.config, layer)
 
     def keep(self) -> None:
         """Keep the tokens of what is trained on, and their numbers."""
@@ -65,6 +68,14 @@ class SentenceTask(TextTask):
             return first, second
 
         return both
+
+    def plain(self, index: Tensor) -> dict:
+        return self.train.batch(index.to(self.device))
+
+    def activations(self, outputs: Tensor, plain: dict) -> Tensor:
+        if outputs.ndim == 3:  # by token: (n, t, f)
+            outputs = outputs.masked_fill(~plain["attention_mask"].bool().unsqueeze(2), 0)
+        return outputs.flatten(1)
 
     def text_features(self, embed: Embed, texts: list[str]) -> Tensor:
         found = self.tokens(texts)

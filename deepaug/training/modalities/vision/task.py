@@ -28,7 +28,7 @@ class ImageTask:
         wanted = training_size(trial.data, len(data.train), trial.samples, trial.batch_size)
         draws = sampling.generator(trial.seed, "subset")
         subset = torch.randperm(len(data.train), generator=draws)[:wanted]
-        self.trial, self.device, self.target = trial, device, trial.layer
+        self.trial, self.device = trial, device
         self.digest, self.classes, self.recipe = data.digest, len(data.classes), data.recipe
         self.train = data.train.take(subset).to(device)
         self.validation, self.test = data.validation.to(device), data.test.to(device)
@@ -43,6 +43,9 @@ class ImageTask:
 
     def __len__(self) -> int:
         return len(self.train)
+
+    def module(self, layer: str) -> str:
+        return layer
 
     def encoder(self) -> ResNet:
         blocks = {"resnet10": 1, "resnet18": 2}[self.trial.encoder]
@@ -73,6 +76,12 @@ class ImageTask:
 
         return both
 
+    def plain(self, index: Tensor) -> Tensor:
+        return self._whole(self.train.images[index.to(self.device)])
+
+    def activations(self, outputs: Tensor, plain: Tensor) -> Tensor:
+        return outputs.flatten(1)
+
     def labels(self, index: Tensor) -> Tensor:
         return self.train.labels[index.to(self.device)]
 
@@ -85,13 +94,14 @@ class ImageTask:
         return evaluation.accuracies(bank, queries, self.classes, probe)
 
     def _features(self, embed: Callable[[Tensor], Tensor], split: Split) -> evaluation.Labelled:
-        """Features (n, f), float32, of whole images at the views' size, and their labels (n,)."""
-        side = self.trial.view_size
-        features = []
-        for part in split.images.split(512):
-            pixels = F.interpolate(part.float() / 255, (side, side), mode="area")
-            features.append(embed(self._normalise(pixels)))
+        """Features (n, f), float32, of whole images, and their labels (n,)."""
+        features = [embed(self._whole(part)) for part in split.images.split(512)]
         return torch.cat(features), split.labels
+
+    def _whole(self, images: Tensor) -> Tensor:
+        """Images (n, c, h, w), uint8, at the views' size."""
+        side = self.trial.view_size
+        return self._normalise(F.interpolate(images.float() / 255, (side, side), mode="area"))
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         pixels = (pixels - self.mean) / self.deviation

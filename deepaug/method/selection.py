@@ -1,0 +1,122 @@
+"""Which layer to target: the one that is most like all others, told from activations alone."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepaug.method.cka import FEWEST, hsic
+from deepaug.method.layers import first_tensor, layers, run_once
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `select_layer` found.
+
+    Attributes:
+        layer: the choice, by the name that `deepaug.attach` takes.
+        scores: layer -> its mean CKA with all others, in execution order.
+        cka: unbiased linear CKA of each layer with each, (k, k) float64, in the order of `scores`.
+    """
+
+    layer: str
+    scores: dict[str, float]
+    cka: Tensor
+
+
+def select_layer(
+    model: nn.Module,
+    batches: Iterable[Any],
+    names: Sequence[str] | None = None,
+    forward: Callable | None = None,
+    features: Callable[[Tensor, Any], Tensor] | None = None,
+) -> Selection:
+    """Choose the layer to target, from activations on plain samples; no labels, no training.
+
+    A transform can free layers from each other only where they depend on each other, and layers
+    that do represent samples alike: the choice is the layer with the highest mean unbiased linear
+    CKA with all others. Whether it is a good one is claim C5 of this project's book.
+
+    Args:
+        model: trained; run in `eval()` mode without gradient, its training flags put back.
+        batches: of 4 samples or more, without augmentation; a thousand samples in all will do. Each
+            is passed as in `deepaug.layers`. CKA is estimated over them batch by batch (Nguyen et
+            al. 2021, arXiv 2010.15327), so that memory stays that of one.
+        names: the layers to choose from, two or more; by default those of `deepaug.layers`, the
+            input left out.
+        forward: `forward(model, batch)`, for batches passed in another way.
+        features: `features(outputs, batch)`, the rows (n, f) to compare of a layer's outputs on a
+            batch; by default all that follows the first axis, flattened. Give it where positions
+            are padding, or where samples lie along another axis.
+
+    Raises:
+        ValueError: fewer than two layers, no batch of 4 samples, layers of unlike samples, or
+            activations that are not finite.
+
+    >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    >>> found = select_layer(model, torch.randn(4, 32, 8))
+    >>> list(found.scores)
+    ['0', '1', '2']
+    """
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("no batch was given; select_layer needs one of 4 samples or more")
+    if names is None:
+        names = [name for name in layers(model, first, forward) if name != "input"]
+    if len(names) < 2:
+        raise ValueError(f"one chooses from two layers or more, not from {list(names)}")
+    features = features or (lambda outputs, batch: outputs.flatten(1))
+    total = torch.zeros(len(names), len(names), dtype=torch.float64)
+    for batch in chain([first], batches):
+        outputs = _outputs(model, batch, names, forward)
+        rows = [features(outputs[name], batch) for name in names]
+        _check(names, rows)
+        if len(rows[0]) >= FEWEST:  # a remainder of the data may be smaller
+            total += len(rows[0]) * hsic(rows).cpu()
+    if not total.any():
+        raise ValueError(f"no batch has {FEWEST} samples that differ; give larger ones")
+    cka = _normalised(total)
+    scores = (cka.sum(1) - cka.diagonal()) / (len(names) - 1)
+    return Selection(
+        names[int(scores.argmax())], dict(zip(names, scores.tolist(), strict=True)), cka
+    )
+
+
+def _outputs(
+    model: nn.Module, batch: Any, names: Sequence[str], forward: Callable | None
+) -> dict[str, Tensor]:
+    """The layers' output tensors on a batch, in evaluation mode."""
+    outputs: dict[str, Tensor] = {}
+    modules = dict(getattr(model, "_orig_mod", model).named_modules())
+
+    def keep(name: str) -> Callable:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            outputs[name] = first_tensor(output).clone()  # a later layer may work in place
+
+        return hook
+
+    hooks = [modules[name].register_forward_hook(keep(name)) for name in names]
+    run_once(model, batch, forward, hooks)
+    return outputs
+
+
+def _check(names: Sequence[str], rows: Sequence[Tensor]) -> None:
+    counts = {name: len(of) for name, of in zip(names, rows, strict=True)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            f"layers have rows of unlike samples: {counts}; name layers that go together, or give "
+            f"features="
+        )
+    for name, of in zip(names, rows, strict=True):
+        if not of.isfinite().all():
+            raise ValueError(f"layer {name!r} has activations that are not finite")
+
+
+def _normalised(total: Tensor) -> Tensor:
+    """HSIC as CKA; 0 for a layer whose samples are all alike."""
+    own = total.diagonal().sqrt()
+    return (total / (own[:, None] * own)).nan_to_num(0.0)
