@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from deepaug.method.attach import attach
 from deepaug.method.cka import FEWEST, hsic
-from deepaug.method.layers import first_tensor, layers, run_once
+from deepaug.method.layers import call, first_tensor, layers, run_once
+from deepaug.method.transforms import Transform
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,44 @@ def select_layer(
     return Selection(
         names[int(scores.argmax())], dict(zip(names, scores.tolist(), strict=True)), cka
     )
+
+
+@torch.no_grad()
+def dose(
+    model: nn.Module,
+    batch: Any,
+    layer: str,
+    transform: Transform,
+    forward: Callable | None = None,
+) -> Tensor:
+    """How far a transform at `layer` moves samples: cosine of their features with and without it.
+
+    Everything but the transform is in evaluation mode. Exploratory: compare it with the cosine to a
+    second view of the same samples, and to other samples.
+
+    Args:
+        model: returns features (n, f); its training flags are put back.
+        batch, forward: as in `deepaug.layers`.
+
+    Returns:
+        (n,), 1 where the transform changes nothing.
+
+    >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    >>> from deepaug.method.transforms import Dropout
+    >>> dose(model, torch.randn(32, 8), "1", Dropout(0.5)).shape
+    torch.Size([32])
+    """
+    flags = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        plain = call(model, batch, forward)
+        with attach(model, layer, transform):
+            model.training = True  # the transform acts; no layer below the root is told
+            changed = call(model, batch, forward)
+    finally:
+        for module, training in flags.items():
+            module.training = training
+    return F.cosine_similarity(plain.flatten(1).float(), changed.flatten(1).float())
 
 
 def _outputs(

@@ -196,44 +196,44 @@ def gain_by_depth(page: Page, stage: str = LIVE) -> None:
             trial, metric = part[0][0].trial, runs.metric_of(study, part)
             title = f"{_title(study, stage, label or trial.data)} ({runs.METRICS[metric]})"
             figures.gain_by_depth(ax, runs.frame(part), metric, arms.targets(trial), title)
-        _finish(found)
+        finish(found)
 
 
 def scores(page: Page) -> None:
     """The primary metric of each arm of the live run."""
     for label, part in by_base(page.live).items():
         figures.scores(_arms(part), runs.frame(part), runs.primary(part), label)
-        _finish(part)
+        finish(part)
 
 
 def differences(page: Page, stage: str = LIVE) -> None:
     """The difference of each arm to the baseline."""
-    for title, part in _parts(page, stage):
+    for title, part in titled(page, stage):
         figures.forest(_arms(part), runs.frame(part), runs.primary(part), title)
-        _finish(part)
+        finish(part)
 
 
 def learning_curves(page: Page, stage: str = LIVE) -> None:
     """Training loss and primary metric by epoch; in the live run of the deepest target alone."""
-    for title, part in _parts(page, stage):
+    for title, part in titled(page, stage):
         if stage == LIVE:
             plain_or_deepest = ("none", arms.targets(part[0][0].trial)[-1])
             part = [r for r in part if r[0].trial.layer in plain_or_deepest]
         figure, axes = plt.subplots(2, 1, figsize=(6.8, 6.6), sharex=True, layout="constrained")
         figures.learning_curves(axes, part, runs.primary(part))
         figure.suptitle(title)
-        _finish(part)
+        finish(part)
 
 
 def gradient_norms(page: Page, stage: str = LIVE) -> None:
     """The gradient norm below the target by epoch."""
-    for title, part in _parts(page, stage):
+    for title, part in titled(page, stage):
         _, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
         figures.gradient_norms(ax, part, title)
-        _finish(part)
+        finish(part)
 
 
-def _parts(page: Page, stage: str) -> Iterator[tuple[str, Recorded]]:
+def titled(page: Page, stage: str) -> Iterator[tuple[str, Recorded]]:
     """The records of a stage by modality or data set, each with the title of its figure."""
     for study, found in page.recorded(stage):
         for label, part in by_base(found).items():
@@ -256,7 +256,7 @@ def _has_arms(part: Recorded) -> bool:
     return any(entry.trial.layer != "none" for entry, _ in part)
 
 
-def _finish(recorded: Recorded) -> None:
+def finish(recorded: Recorded) -> None:
     """Show the figure at hand, and below it the records it is made of, each a link."""
     plt.show()
     links = " · ".join(

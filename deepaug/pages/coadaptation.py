@@ -1,0 +1,172 @@
+"""What the pages on co-adaptation and on choosing a layer show."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import display
+from matplotlib.axes import Axes
+from torch import Tensor, nn
+
+import deepaug
+from deepaug.method.selection import dose
+from deepaug.method.transforms import Transform
+from deepaug.pages import figures
+from deepaug.pages.page import LIVE, Page
+from deepaug.pages.show import finish, titled
+from deepaug.studies import arms
+from deepaug.verdicts import effects, splits
+from deepaug.verdicts.effects import METRICS, Recorded, by_base
+from deepaug.verdicts.statistics import Effect
+
+# Marks of the four networks of a split training: colour, marker, whether it is filled.
+NETWORKS = {
+    "untrained": (figures.COLOURS["untrained"], "o", False),
+    "frozen": (figures.COLOURS["pca"], "v", True),
+    "free": (figures.COLOURS["dropout"], "^", True),
+    "whole": (figures.COLOURS["baseline"], "o", True),
+}
+KINDS = {"contrastive": "baseline", "supervised": "no-augmentation", "with the transform": "pca"}
+
+
+def copies(page: Page, stage: str = LIVE) -> None:
+    """Scores of networks and of their copies, a figure for each base."""
+    for title, part in titled(page, stage):
+        table = splits.frame(part)
+        if not table.empty:
+            rows = table.groupby(["training", "cut"]).ngroups
+            _, ax = plt.subplots(figsize=(6.8, 1.6 + 0.55 * rows), layout="constrained")
+            draw_copies(ax, table, METRICS[effects.primary(part)], title)
+            finish(part)
+
+
+def draw_copies(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
+    """A row for each training and cut: seeds as marks, means as bars.
+
+    Args:
+        table: as `splits.frame` makes it.
+    """
+    groups = list(table.groupby(["training", "cut"], sort=False))
+    for row, (_, runs) in enumerate(groups):
+        for name, (colour, marker, filled) in NETWORKS.items():
+            face = colour if filled else "white"
+            label = name if row == 0 else None
+            at = np.full(len(runs), row)
+            ax.plot(runs[name], at, marker, color=colour, mfc=face, alpha=0.7, label=label)
+            ax.plot(runs[name].mean(), row, "|", color=colour, ms=20, mew=2.5)
+    ax.set_yticks(range(len(groups)), [f"{training},\n{cut}" for (training, cut), _ in groups])
+    ax.set_ylim(len(groups) - 0.5, -0.5)
+    ax.set(title=title, xlabel=f"validation {metric}")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
+
+
+def drops(page: Page, stage: str = LIVE) -> None:
+    """The share of what was learnt that a copy misses whose lower layers stay frozen: a table."""
+    for title, part in titled(page, stage):
+        table = splits.frame(part)
+        if table.empty:
+            continue
+        found = splits.drops(table)
+        shown = found.assign(drop=[_told(effect) for effect in found["effect"]])
+        shown = shown.rename(columns={"drop": "(free − frozen) / (whole − untrained)"})
+        display(figures.plain(shown.drop(columns=["effect", "base"])).set_caption(title))
+
+
+def _told(effect: Effect) -> str:
+    if not np.isfinite(effect.mean):
+        return "not defined: the network is not above random initialisation"
+    interval = f" [{effect.low:+.2f}, {effect.high:+.2f}]" if effect.n >= 5 else ""
+    return f"{effect.mean:+.2f}{interval} (n = {effect.n})"
+
+
+def similarity(page: Page, stage: str = LIVE) -> None:
+    """CKA between all layers after the input, a heat map for each training."""
+    for title, part in titled(page, stage):
+        found = splits.similarities(part)
+        if found:
+            size = (6.4, 0.5 + 3.6 * len(found))
+            figure, axes = plt.subplots(
+                len(found), figsize=size, squeeze=False, layout="constrained"
+            )
+            for ax, (training, (layers, cka)) in zip(axes.flat, found.items(), strict=True):
+                draw_similarity(ax, layers, cka, training)
+            figure.suptitle(title)
+            finish(part)
+
+
+def draw_similarity(ax: Axes, layers: list[str], cka: np.ndarray, title: str) -> None:
+    """A heat map of CKA, (k, k), with its values."""
+    ax.imshow(cka, cmap="viridis", vmin=0, vmax=1)
+    ax.grid(False)
+    for (row, column), value in np.ndenumerate(cka):
+        colour = "white" if value < 0.6 else "black"
+        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, size=11)
+    ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
+    ax.set_yticks(range(len(layers)), layers)
+    ax.set_title(title)
+
+
+def dose_by_depth(
+    encoder: nn.Module, views: tuple[Tensor, Tensor], transforms: Mapping[str, Transform]
+) -> None:
+    """How far each transform moves features, at each layer, beside another view and another sample.
+
+    Args:
+        views: of the same images, (n, c, h, w) each.
+    """
+    first, second = views
+    layers = deepaug.layers(encoder, first)
+    _, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    for name, transform in transforms.items():
+        doses = [dose(encoder, first, layer, transform).mean().item() for layer in layers]
+        colour = figures.COLOURS[name.split()[0]]
+        ax.plot(range(len(layers)), doses, "-o", color=colour, label=name)
+    with torch.no_grad():
+        features, others = encoder.eval()(first), encoder(second)
+    for label, held, line in (
+        ("a second view", others, "--"),
+        ("another image", features.roll(1, 0), ":"),
+    ):
+        cosine = nn.functional.cosine_similarity(features, held).mean().item()
+        ax.axhline(cosine, linestyle=line, color=figures.COLOURS["baseline"], label=label)
+    ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
+    ax.set(ylabel="cosine to the plain pass", xlabel="target, from shallow to deep")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
+    plt.show()
+
+
+def scores_and_gains(page: Page, split_page: Page, stage: str = LIVE) -> None:
+    """C5's score of each layer beside the gain of a transform there, a figure for each base.
+
+    Args:
+        page: whose study has arms at all targets.
+        split_page: whose study has split networks, of the same bases.
+    """
+    found = {of: part for study, all_ in split_page.recorded(stage) for of, part in _named(all_)}
+    for title, part in titled(page, stage):
+        trial = part[0][0].trial
+        likeness = splits.likeness(found.get(trial.data, []))
+        if likeness.empty:
+            continue
+        layers = [layer for layer in arms.targets(trial) if layer in set(likeness["layer"])]
+        _, axes = plt.subplots(2, 1, figsize=(6.4, 7.4), sharex=True, layout="constrained")
+        draw_scores(axes[0], likeness, layers)
+        metric = effects.primary(part)
+        figures.gain_by_depth(axes[1], effects.frame(part), metric, layers, "")
+        axes[0].set_title(title)
+        finish(part + found[trial.data])
+
+
+def _named(recorded: Recorded) -> list[tuple[str, Recorded]]:
+    return [(part[0][0].trial.data, part) for part in by_base(recorded).values()]
+
+
+def draw_scores(ax: Axes, likeness: pd.DataFrame, layers: list[str]) -> None:
+    """The score of each layer: seeds as dots, means joined."""
+    places = {layer: place for place, layer in enumerate(layers)}
+    ax.plot(likeness["layer"].map(places), likeness["score"], "o", color="#009E73", alpha=0.45)
+    means = likeness.groupby("layer")["score"].mean().reindex(layers)
+    ax.plot(range(len(layers)), means, "-", color="#009E73", lw=2)
+    ax.set(ylabel="mean CKA with the other layers")

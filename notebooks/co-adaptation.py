@@ -1,0 +1,91 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Do layers depend on each other?
+
+# %% tags=["remove-input", "remove-stderr"]
+from deepaug.pages import coadaptation, show
+
+show.header("co-adaptation")
+
+# %% [markdown]
+# Layers that are trained together may come to rely on each other: what one computes is of use only to the
+# very layers above it. Such layers are *co-adapted*. The paper says that self-supervised learning exhibits
+# co-adaptation, and that Deep Augmentation alleviates it.
+#
+# Yosinski and others {cite}`yosinski` showed how to measure it. Cut a trained network in two. Keep what lies
+# below the cut, begin anew above it, and train again as long as before. If the lower layers serve any upper
+# ones, little is lost. If they only served those they were trained with, the new upper layers cannot make up
+# for it, as long as the lower ones stay *frozen*. Beside it trains a second copy whose lower layers are *free*
+# to learn. Both copies begin at the same weights and see the same views, so that longer training alone does
+# not tell them apart. The measure is a share of what training achieves:
+#
+# $$\text{relative drop} = \frac{\text{free} - \text{frozen}}{\text{whole network} - \text{random initialisation}}$$
+#
+# Three trainings are compared: contrastive, supervised, and contrastive with the transform. Where the transform
+# lies below the cut, it acts in the copies as well.
+
+# %% tags=["parameters"]
+profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
+parts = None  # modalities or data sets alone, such as ["vision"]
+layers = None  # targets of the transform, of one modality alone
+transforms = None  # such as ["dropout", "pca"]
+strengths = None  # p, such as [0.2, 0.5]
+seeds = None  # such as [0, 1, 2]
+
+# %% [markdown]
+# ## The live run
+
+# %% tags=["remove-stderr"]
+page = show.open_page("co-adaptation", In, globals())
+
+# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies: a row for each training, marks for the untrained network, the frozen copy, the free copy and the whole network."}} tags=["remove-input"]
+coadaptation.copies(page)
+
+# %% tags=["remove-input"]
+coadaptation.drops(page)
+
+# %% [markdown]
+# With so few seeds and so short a training the copies often end above the network they are of: they have
+# trained on top of it. Only the difference between the two copies is about co-adaptation.
+#
+# ## How alike layers are
+#
+# A second, exploratory view: linear centred kernel alignment {cite}`cka` between what two layers represent, by
+# the unbiased estimator, which is 1 for equal representations and about 0 for independent ones. It is taken on
+# plain training samples, up to a thousand. Neighbouring layers are alike in any network; what matters is how far
+# the likeness reaches.
+
+# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers after the input, one for each training: near one beside the diagonal, less between layers that lie far apart."}} tags=["remove-input"]
+coadaptation.similarity(page)
+
+# %% [markdown]
+# ## The recorded runs
+#
+# The verdict on C4 takes the middle cut of ten fresh seeds, by their test metrics. Other cuts, on three seeds, are
+# exploratory; their validation metrics are shown here as they come.
+
+# %% tags=["remove-input"]
+show.progress(page)
+
+# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies at every cut, in the recorded exploratory runs."}} tags=["remove-input"]
+coadaptation.copies(page, "exploratory")
+
+# %% tags=["remove-input"]
+coadaptation.drops(page, "exploratory")
+
+# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers in the recorded exploratory runs, one for each training."}} tags=["remove-input"]
+coadaptation.similarity(page, "exploratory")
+
+# %% tags=["remove-input"]
+show.sealed(page)

@@ -1,0 +1,89 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which layer to target
+
+# %% tags=["remove-input", "remove-stderr"]
+from deepaug.pages import coadaptation, show
+from deepaug.pages.page import load
+
+show.header("layer-selection")
+
+# %% [markdown]
+# The paper says that co-adaptation between layers tells which one to target, without trying them all. Its abstract
+# does not say how. Ours is one way to put it, named before any run that judges it: a transform can free layers from
+# each other only where they depend on each other, and layers that do represent samples alike. So the choice is the
+# layer that is most like all others, by the mean of its unbiased linear CKA {cite}`cka` with each. It needs the
+# activations of a trained network on some thousand samples, and no labels:
+
+# %%
+import torch
+
+import deepaug
+from deepaug.training import loop, registry
+from deepaug.training.trial import Trial
+
+trial = Trial(
+    data="mnist-5k", samples=1000, encoder="resnet10", width=8, view_size=16, epochs=4, batch_size=50,
+    learning_rate=0.12, temperature=0.2,
+)
+encoder = loop.run(trial, accelerator="cpu").encoder
+digits = registry.load("vision").prepare(trial, torch.device("cpu"))
+
+found = deepaug.select_layer(encoder, digits.plain(torch.arange(1000)).split(250))
+print(f"target {found.layer!r}")
+print({layer: round(score, 2) for layer, score in found.scores.items()})
+
+# %% [markdown]
+# What it returns is a name that `deepaug.attach` takes. Any network will do, and any iterable of batches; the
+# estimate is put together batch by batch {cite}`wideanddeep`, so that memory stays that of one batch.
+#
+# ## How far a transform moves a sample
+#
+# A score from activations says nothing of *how much* a transform does at a layer. Its **dose** does: the cosine of a
+# sample's features with and without it. Held against that are the cosine to a second view of the same sample, and to
+# another sample. A transform that moves features less than a second view does has little to add to it; one that moves
+# them as far as another sample destroys what is to be learnt. This is exploratory and enters no verdict.
+
+# %% mystnb={"image": {"alt": "Cosine of features to the plain pass against the target's depth, a line for each transform; dashed lines mark the cosine to a second view and to another image."}}
+views = digits.views(epoch=0)(torch.arange(256))
+coadaptation.dose_by_depth(encoder, views, {"dropout": deepaug.Dropout(0.5), "pca": deepaug.PCA(0.5)})
+
+# %% tags=["parameters"]
+profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
+layers = None  # targets, such as ["layer1", "layer3"]
+transforms = None  # such as ["dropout", "pca"]
+strengths = None  # p, such as [0.2, 0.5]
+seeds = None  # such as [0, 1, 2]
+
+# %% [markdown]
+# ## Score and gain, side by side
+#
+# The claim is that the score finds a good target. So the score of each layer, on networks trained without any
+# transform, stands above the gain that a transform at that layer brings.
+
+# %% tags=["remove-stderr"]
+page = show.open_page("layer-selection", In, globals())
+networks = load("co-adaptation", {"profile": profile, "seeds": seeds, "parts": ["nodes"]})
+
+# %% mystnb={"image": {"alt": "Above, the mean centred kernel alignment of each layer with the others; below, the gain over the baseline of a transform at that layer: every seed a dot."}} tags=["remove-input"]
+coadaptation.scores_and_gains(page, networks)
+
+# %% [markdown]
+# C5 asks for more than a picture: for each seed and data set, the test gain at the layer that the score chooses, minus
+# the mean gain over all layers after the input, which is what a random choice brings. Beside it stand the last layer,
+# the middle one, and the one with the best validation score, which costs a sweep over all of them. The score costs one
+# training and seconds on top.
+
+# %% tags=["remove-input"]
+show.sealed(page)
