@@ -208,13 +208,15 @@ def show_budget(rows: Rows) -> None:
 def spent(rows: Rows) -> Rows:
     """Hours on two cores by modality, beside those the rules allow; co-adaptation apart.
 
+    What is exploratory has no budget: it runs last.
+
     Returns:
         A row for each: "modality", "hours", "left", "allowed".
     """
     rules = rulebook.rules()["budget"]
     found = []
     for modality, allowed in rules["hours"].items():
-        own = [row for row in rows if row["of"] == modality]
+        own = [row for row in rows if row["of"] == modality and row["stage"] != "exploratory"]
         adapted = [row for row in own if row["study"] == "co-adaptation"]
         others = [row for row in own if row["study"] != "co-adaptation"]
         found.append(_sum(modality, others, allowed))
