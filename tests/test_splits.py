@@ -1,4 +1,4 @@
-"""What pages say of networks that were split: copies that count, shares by hand, scores of layers."""
+"""What pages say of networks that were split: which copies count, shares by hand, scores."""
 
 import matplotlib
 import numpy as np
