@@ -15,7 +15,7 @@ import numpy as np
 from deepaug.files import whole
 from deepaug.training import registry
 
-LAYOUT = 1  # raise when decoding changes
+LAYOUT = 2  # raise when decoding changes
 
 
 def keep(files: list[Path], settings: str, decode: Callable[[], np.ndarray]) -> np.ndarray:

