@@ -3,9 +3,10 @@
 import functools
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deepaug.validation import DataError
 
@@ -49,8 +50,8 @@ class Listing:
     parts: dict[str, Part]
     left_out: Counter[str]  # entries by reason
 
-    def told(self, **more: int) -> str:
-        """One line on what was taken and what was left out, `more` by reason besides."""
+    def told(self, more: Mapping[str, int] = MappingProxyType({})) -> str:
+        """One line on what was taken and what was left out, `more` by reason among it."""
         taken = Counter(_suffix(file) for part in self.parts.values() for file in part.files)
         parts = [f"{part.folder.name}/ for {name}" for name, part in self.parts.items()]
         split = f"; {', '.join(parts)}" if len(parts) > 1 else ""
@@ -85,17 +86,16 @@ def read(folder: Path, what: str, suffixes: Collection[str]) -> Listing:
     parts, classes = {}, ()
     for part, (within, own) in split.items():
         names = tuple(entry.name for entry in own)
-        if len(own) < 2:
-            has = f" ({names[0]})" if names else ""
-            raise DataError(
-                f"{within} has {len(own)} class folders{has}; needed: two or more, as "
-                f"{within.name}{os.sep}{example}"
-            )
         if classes and names != classes:
             other = min({*names} ^ {*classes})
             raise DataError(
                 f"{folder}: {split['train'][0].name} and {within.name} differ in class {other!r}; "
                 f"needed: the same class folders in both"
+            )
+        if len(own) < 2:
+            raise DataError(
+                f"{within} has {len(own)} class folders; needed: two or more, as "
+                f"{within.name}{os.sep}{example}"
             )
         classes = names
         found = [[f for f in _files(c, left_out) if _counts(f, suffixes, left_out)] for c in own]

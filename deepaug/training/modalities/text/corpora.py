@@ -41,6 +41,7 @@ class Corpus:
     digest: str  # sha256 of all sentences and labels, 16 digits
     # What a vocabulary, and the weights of counted words, are learnt from: all, if empty.
     learnt_from: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    told: str = ""  # of a folder or file: what was taken and what was left out
 
     @property
     def vocabulary(self) -> list[str]:

@@ -3,16 +3,17 @@
 import contextlib
 import functools
 import io
-import os
 import shutil
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from deepaug.training import registry
+from deepaug.training.modalities import folders
 from deepaug.training.modalities.text import corpora
 from deepaug.training.modalities.text.corpora import Corpus
 from deepaug.validation import DataError, reason
@@ -23,19 +24,16 @@ NAMES = ("20newsgroups", "lee-documents")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder has text files by class, perhaps below train/ and test/.
+    """Whether a folder has text files by class, perhaps below train/ and test/, and no image.
 
-    A folder of images may have a list of its labels in it; where anything but text lies in a class
-    folder, it is not one of documents.
+    A folder of images may have notes or a list of its labels in it, and one of documents a README.
     """
-    below = [folder for folder in (path / "train", path / "test") if folder.is_dir()] or [path]
-    suffixes = {
-        file.suffix
-        for folder in below
-        for file in folder.glob("*/*")
-        if file.name[0] != "." and file.is_file()
-    }
-    return suffixes == {".txt"}
+    found = False
+    for suffix in folders.suffixes(path):
+        if suffix in folders.images():
+            return False
+        found = found or suffix in folders.DOCUMENTS
+    return found
 
 
 def load(name: str) -> Corpus:
@@ -52,36 +50,40 @@ def is_documents(name: str) -> bool:
 def load_documents(name: str) -> Corpus:
     """The documents `name`: "20newsgroups", "lee-documents" or the path of a folder.
 
-    A folder holds <class>/*.txt, or train/<class>/*.txt and test/<class>/*.txt. What is held out is
+    A folder holds <class>/*.txt, perhaps in parts, as `folders.read` has it. What is held out is
     the same for every seed; of two equal documents the first stays. Raises DataError, in one line,
     for what is missing, damaged or too small.
     """
     if name == "20newsgroups":
-        train, test, classes = _newsgroups()
-    elif name == "lee-documents":
+        return assemble(name, *_newsgroups())
+    if name == "lee-documents":
         documents = [document for document in corpora.lee_documents() if document.strip()]
-        train, test, classes = [(document, -100) for document in documents], None, ()
-    else:
-        train, test, classes = _folder(Path(name))
-    return assemble(name, train, test, classes)
+        return assemble(name, [(document, -100) for document in documents], None, ())
+    return _folder(name)
 
 
 Labelled = list[tuple[str, int]]  # a document and its class, -100 where there is none
 
 
-def assemble(name: str, train: Labelled, test: Labelled | None, classes: Sequence[str]) -> Corpus:
-    """A corpus of documents to train on and, if they have a part of their own, to test with."""
-    first: dict[str, tuple[int, bool]] = {}
-    for part, documents in ((False, train), (True, test or [])):
-        for document, label in documents:
+def assemble(
+    name: str,
+    train: Labelled,
+    test: Labelled | None,
+    classes: Sequence[str],
+    validation: Labelled | None = None,
+) -> Corpus:
+    """A corpus of documents to train on and, where they have such parts, to test and validate."""
+    first: dict[str, tuple[int, int]] = {}
+    for part, documents in enumerate((train, validation, test)):
+        for document, label in documents or ():
             first.setdefault(document, (label, part))
     labels = torch.tensor([label for label, _ in first.values()])
-    tested = torch.tensor([part for _, part in first.values()], dtype=torch.bool)
+    given = torch.tensor([part for _, part in first.values()])
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0))
-    parts = _parts(order, tested, torch.zeros_like(labels), test is None)
+    parts = _parts(order, given, torch.zeros_like(labels), validation is None, test is None)
     if _lacking(parts, labels, len(classes)):
         # Of small classes none may be left for a part: then each is divided by itself.
-        parts = _parts(order, tested, labels, test is None)
+        parts = _parts(order, given, labels, validation is None, test is None)
     for part, index in parts.items():
         if len(index) < 2:
             raise DataError(
@@ -109,15 +111,24 @@ def _lacking(parts: dict[str, Tensor], labels: Tensor, classes: int) -> tuple[st
     return None
 
 
-def _parts(order: Tensor, tested: Tensor, groups: Tensor, draw_test: bool) -> dict[str, Tensor]:
-    """Documents for each part, in order; shares of each group are held out."""
+def _parts(
+    order: Tensor, given: Tensor, groups: Tensor, draw_validation: bool, draw_test: bool
+) -> dict[str, Tensor]:
+    """Documents for each part, in order; shares of each group are held out.
+
+    given: of each document 0, 1 or 2, for train, validation and test.
+    """
+    test = (given == 2).nonzero().squeeze(1)
+    validation = (given == 1).nonzero().squeeze(1)
+    train = order[given[order] == 0]
     if draw_test:
-        tested = torch.isin(torch.arange(len(order)), _leading(order, groups, TEST))
-    rest = order[~tested[order]]
-    validation = _leading(rest, groups, TEST if draw_test else VALIDATION)
-    train = rest[~torch.isin(rest, validation)]
-    test = tested.nonzero().squeeze(1)
-    return {"train": train.sort().values, "validation": validation.sort().values, "test": test}
+        test = _leading(train, groups, TEST)
+        train = train[~torch.isin(train, test)]
+    if draw_validation:
+        validation = _leading(train, groups, TEST if draw_test else VALIDATION)
+        train = train[~torch.isin(train, validation)]
+    parts = {"train": train, "validation": validation, "test": test}
+    return {part: index.sort().values for part, index in parts.items()}
 
 
 def _leading(order: Tensor, groups: Tensor, share: float) -> Tensor:
@@ -164,38 +175,19 @@ def _newsgroups() -> tuple[Labelled, Labelled, list[str]]:
     return train, test, parts[0].target_names
 
 
-def _folder(folder: Path) -> tuple[Labelled, Labelled | None, list[str]]:
-    parts = [folder / part for part in ("train", "test")]
-    if all(part.is_dir() for part in parts):
-        (train, classes), (test, tested) = (_classes(part) for part in parts)
-        if classes != tested:
-            other = sorted({*classes} ^ {*tested})[0]
-            raise DataError(f"{folder}: train and test differ in class {other!r}; needed in both")
-        return train, test, classes
-    documents, classes = _classes(folder)
-    return documents, None, classes
-
-
-def _classes(folder: Path) -> tuple[Labelled, list[str]]:
-    """Documents of folder/<class>/*.txt; hidden entries and empty files are passed over."""
-    classes = sorted(
-        entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."
-    )
-    if len(classes) < 2:
-        raise DataError(
-            f"{folder} has {len(classes)} class folders; needed: two or more, as "
-            f"{folder.name}{os.sep}<class>{os.sep}*.txt"
-        )
-    documents = []
-    for number, name in enumerate(classes):
-        files = [f for f in sorted((folder / name).glob("*.txt")) if f.name[0] != "."]
-        texts = [text for file in files if (text := _read(file))]
-        if not texts:
-            raise DataError(
-                f"class folder {folder / name} has no document; add .txt files or remove it"
-            )
-        documents += [(text, number) for text in texts]
-    return documents, classes
+def _folder(name: str) -> Corpus:
+    """The documents of a folder; empty files are passed over."""
+    listing = folders.read(Path(name), "document", folders.DOCUMENTS)
+    parts = {
+        part: list(zip(map(_read, found.files), found.labels, strict=True))
+        for part, found in listing.parts.items()
+    }
+    filled = {part: [row for row in rows if row[0]] for part, rows in parts.items()}
+    test, validation = filled.get("test"), filled.get("validation")
+    corpus = assemble(name, filled["train"], test, listing.classes, validation)
+    whole, kept = (sum(map(len, of.values())) for of in (parts, filled))
+    left_out = {"empty": whole - kept, "equal to another": kept - len(corpus.sentences)}
+    return replace(corpus, told=listing.told(left_out))
 
 
 def _read(file: Path) -> str:

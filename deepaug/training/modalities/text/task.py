@@ -30,11 +30,12 @@ def prepare(trial: Trial, device: torch.device) -> TextTask:
 
 
 def describe(data: str) -> str:
-    """One line on a corpus, fetched if need be."""
+    """One line on a corpus, fetched if need be; of a file or folder a second on what was taken."""
     found = documents.load(data)
     parts = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
     kind = "documents" if documents.is_documents(data) else "sentences"
-    return f"{found.name}: {parts} {kind}; {len(found.classes)} classes; digest {found.digest}"
+    line = f"{found.name}: {parts} {kind}; {len(found.classes)} classes; digest {found.digest}"
+    return "\n".join([line, found.told] if found.told else [line])
 
 
 def _check_data(trial: Trial, corpus: Corpus) -> None:
