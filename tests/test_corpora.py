@@ -282,6 +282,50 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, words):
     assert str(path) in message and words in message
 
 
+LABELLED = [f"s {n}\t{'abc'[n % 3]}" for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("header", "order", "also"),
+    [
+        ("sentence\tlabel", (0, 1), "1 header"),
+        ("\ufeff\nSentence\tLABEL\r", (0, 1), "1 header"),
+        ("label\tsentence", (1, 0), "1 header"),
+        ("text\tclass", (0, 1), "1 header"),
+        ("category\tid\tdocument", (1, 1, 0), "1 header, 1 column 'id'"),
+    ],
+)
+def test_a_header_is_neither_a_sentence_nor_a_class(tmp_path, header, order, also):
+    plain = corpora.load(str(written(tmp_path / "plain.tsv", "\n".join(LABELLED))))
+    rows = ["\t".join(row.split("\t")[n] for n in order) for row in LABELLED]
+    path = written(tmp_path / "named.tsv", "\n".join([header, *rows]))
+    found = corpora.load(str(path))
+    assert found.classes == ("a", "b", "c") and found.sentences == plain.sentences
+    assert found.digest == plain.digest and plain.told == "took 40 lines; left out nothing"
+    assert found.told == f"took 40 lines; left out {also}"
+
+
+def test_a_file_without_labels_may_have_a_header_too(tmp_path):
+    found = corpora.load(str(written(tmp_path / "a.txt", "sentence\nOne.\nTwo.\nOne.\n")))
+    assert found.sentences == ("One.", "Two.") and found.classes == ()
+    assert found.told == "took 2 lines; left out 1 header, 1 equal to another"
+    found = corpora.load(str(written(tmp_path / "b.txt", "text\nOne.\nTwo.\n")))
+    assert len(found.sentences) == 3  # it may well be a sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("sentence\tsentence\tlabel\na\tb\tc\n", "line 1: 2 columns are named 'sentence'"),
+        ("label\tid\na\t1\n", "line 1: 0 columns are named 'sentence'"),
+        ("sentence\tlabel\na\tx\nb\n", "line 3: 1 columns, not 2"),
+        ("id\tsentence1\tscore\n1\ta\t2\n", "line 1: 3 columns, not 2 as in ['sentence', 'label']"),
+    ],
+)
+def test_columns_that_are_not_there_are_named(tmp_path, content, told):
+    assert told in refusal(corpora.load, written(tmp_path / "a.tsv", content))
+
+
 @pytest.mark.parametrize("name", ["nowhere/a.txt", "a.txt"])
 def test_a_missing_file_is_refused(name):
     assert name in refusal(corpora.load, name)
@@ -403,8 +447,20 @@ def test_a_tsv_file_may_say_the_splits_in_columns_of_any_order(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "header", [None, "Sentence1\tsentence2\tSCORE", "\nscore\tsentence2\tsentence1"]
+)
+def test_a_tsv_file_of_pairs_may_have_a_header_as_one_of_sentences_may(tmp_path, header):
+    named = pairs.load(str(tsv(tmp_path / "p.tsv", ROWS)))
+    turned = ["\t".join(row.split("\t")[::-1]) for row in ROWS]
+    rows = turned if header and "score" in header else ROWS
+    path = written(tmp_path / "q.tsv", "\n".join([*([header] if header else []), *rows]))
+    assert pairs.load(str(path)).splits == named.splits
+
+
+@pytest.mark.parametrize(
     ("rows", "columns", "words"),
     [
+        (ROWS, "first\tsecond\tlikeness", "line 1: score 'likeness' is not a number"),
         ([], "", "'sentence1'"),
         (ROWS, "sentence1\tsentence2\tscores", "'score'"),
         (ROWS, "sentence1,sentence2,score", "'sentence1'"),

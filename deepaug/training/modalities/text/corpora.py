@@ -8,6 +8,7 @@ import io
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from deepaug.training import registry
+from deepaug.training.modalities import folders
 from deepaug.training.modalities.text import tables
 from deepaug.validation import DataError, one_of
 
@@ -56,10 +58,11 @@ def load(name: str) -> Corpus:
 
     Raises DataError, in one line, for what is missing, damaged or too small.
     """
+    left_out: Counter[str] = Counter()
     if name in _NAMED:
-        rows = _NAMED[name]()
+        rows = list(_NAMED[name]())
     elif Path(name).is_file():
-        rows = _text_file(Path(name))
+        rows, left_out = _text_file(Path(name))
     elif os.sep in name or Path(name).suffix:
         raise DataError(
             f"no text file {name!r}; data takes one with a sentence a line, "
@@ -87,7 +90,10 @@ def load(name: str) -> Corpus:
     fingerprint = digest(f"{sentence}\t{topic}" for sentence, (topic, _) in first.items())
     # Topics of a file of one's own are asked for of sentences that nothing was learnt from.
     learnt_from = parts[0] if name not in _NAMED else torch.empty(0, dtype=torch.int64)
-    return Corpus(name, tuple(first), labels, classes, *parts, fingerprint, learnt_from)
+    left_out["equal to another"] = len(rows) - len(first)
+    told = f"took {len(first)} lines; left out {folders.counts(+left_out)}"
+    told = "" if name in _NAMED else told
+    return Corpus(name, tuple(first), labels, classes, *parts, fingerprint, learnt_from, told)
 
 
 def digest(lines: Iterable[str]) -> str:
@@ -167,22 +173,17 @@ def lee_documents() -> list[str]:
     return tables.lines(gensim_file("lee_background.cor"))
 
 
-def _text_file(path: Path) -> list[Row]:
-    """One sentence a line; or sentence TAB label on every line."""
-    text = tables.lines(path)
-    if not any("\t" in line for line in text if line.strip()):
-        return [(line.strip(), "", 0) for line in text if line.strip()]
-    table = tables.fields(tables.numbered(text), columns=2)
-    filled = table.apply(lambda column: column.str.strip()).fillna("")
-    tables.check(
-        path,
-        (table.notna().sum(axis=1) == 2) & (filled[[0, 1]] != "").all(axis=1),
-        lambda n: (
-            f"{text[n - 1].strip()[:40]!r} is not a sentence, a TAB and a label; a file in which "
-            f"any line has a TAB needs that on every line"
-        ),
-    )
-    return list(zip(filled[0], filled[1], filled.index, strict=True))
+def _text_file(path: Path) -> tuple[list[Row], Counter[str]]:
+    """One sentence a line, or sentence TAB label; and what was left out, by kind."""
+    if not path.read_bytes().strip():
+        return [], Counter()
+    table, left_out = tables.table(path, ("sentence", "label"), least=1)
+    table = table.apply(lambda column: column.str.strip())
+    for name in table:
+        tables.check(path, table[name] != "", lambda n, name=name: f"{name} is empty")
+    if "label" not in table:
+        return [(sentence, "", 0) for sentence in table["sentence"]], left_out
+    return list(zip(table["sentence"], table["label"], table.index, strict=True)), left_out
 
 
 _NAMED = {

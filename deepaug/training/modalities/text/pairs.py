@@ -43,8 +43,8 @@ def load(name: str) -> Pairs:
     STS16, its files as one (SentEval's layout; as in SentEval, a pair without a gold score is left
     out). Those years hold the benchmark's own pairs, dev's among them: they are no second test.
     "lee": all pairs of 50 news documents (Lee et al. 2005) in gensim's wheel.
-    A TSV file has a header with columns sentence1, sentence2, score and, if it likes, split
-    (validation or test). Where there is no split, one fixed random half is each.
+    A TSV file has columns sentence1, sentence2, score and, if it likes, split (validation or test),
+    in this order or that of its header. Where there is no split, one fixed random half is each.
 
     Raises DataError, in one line, for what is missing, damaged or too small.
     """
@@ -129,21 +129,7 @@ def _lee() -> pd.DataFrame:
 
 
 def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
-    header, *rows = tables.lines(path)
-    columns = header.strip("\r").split("\t")
-    for name in COLUMNS:
-        if name not in columns:
-            raise DataError(
-                f"{path}, line 1: no column {name!r} in {columns}; needed: a header with "
-                f"sentence1, sentence2, score and perhaps split, separated by TABs"
-            )
-    for name in (*COLUMNS, "split"):
-        if columns.count(name) > 1:
-            raise DataError(f"{path}, line 1: {columns.count(name)} columns are named {name!r}")
-    table = tables.fields(tables.numbered(rows, first=2), len(columns))
-    counts = table.notna().sum(axis=1)
-    tables.check(path, counts == len(columns), lambda n: f"{counts[n]} columns, not {len(columns)}")
-    table = table.set_axis(columns, axis=1)
+    table, _ = tables.table(path, (*COLUMNS, "split"), least=len(COLUMNS))
     for name in COLUMNS[:2]:
         tables.check(path, table[name].str.strip() != "", lambda n, name=name: f"{name} is empty")
     table["score"] = tables.scores(path, table["score"])

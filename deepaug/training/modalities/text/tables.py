@@ -1,6 +1,7 @@
 """Lines of text files, and their TAB-separated fields by line number."""
 
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import numpy as np
 import pandas as pd
 
 from deepaug.validation import DataError
+
+# What others call columns that are read here.
+USUAL = dict.fromkeys(("text", "document"), "sentence")
+USUAL |= dict.fromkeys(("class", "topic", "category", "target"), "label")
 
 
 def lines(path: Path | zipfile.Path, encoding: str = "utf-8-sig") -> list[str]:
@@ -38,6 +43,49 @@ def fields(lines: pd.Series, columns: int) -> pd.DataFrame:
     """
     table = lines.str.split("\t", expand=True)
     return table.reindex(columns=range(max(columns, table.shape[1]))).astype(object)
+
+
+def table(path: Path, names: Sequence[str], least: int) -> tuple[pd.DataFrame, Counter[str]]:
+    """Columns of a TAB-separated file by name, as text, and what was left out, by kind.
+
+    A first line that has one of the names, or all of them in the words of others (`USUAL`), in
+    letters of any size, is a header: then the columns come in any order, and more are left out.
+    Without it they are the first ones of `names`.
+
+    Args:
+        names: those of columns that are read.
+        least: how many of them, from the first on, a file must have.
+
+    Raises DataError, in one line that names the file's, for a column that is not there or there
+    twice, and for a line with another number of columns.
+    """
+    rows = numbered(lines(path))
+    if rows.empty:
+        raise DataError(f"{path} is empty; needed: lines of {list(names[:least])}")
+    first = [field.strip().casefold() for field in rows.iloc[0].split("\t")]
+    columns = [USUAL.get(name, name) for name in first]
+    left_out: Counter[str] = Counter()
+    if set(names) & set(first) or set(names) <= set(columns):
+        where = f"{path}, line {rows.index[0]}"
+        for name in names:
+            if columns.count(name) not in ((1,) if name in names[:least] else (0, 1)):
+                raise DataError(
+                    f"{where}: {columns.count(name)} columns are named {name!r} in {first}; "
+                    f"needed, separated by TABs: one of each of {list(names[:least])}"
+                )
+        rows = rows.iloc[1:]
+        left_out.update(["header", *(f"column {name!r}" for name in columns if name not in names)])
+    else:
+        columns = list(names[: max(least, len(columns))])
+    found = fields(rows, len(columns))
+    counts = found.notna().sum(axis=1)
+    check(
+        path,
+        counts == len(columns),
+        lambda n: f"{counts[n]} columns, not {len(columns)} as in {columns}, separated by TABs",
+    )
+    kept = [name for name in names if name in columns]
+    return found.set_axis(columns, axis=1)[kept], left_out
 
 
 def check(path: Path, right: pd.Series, problem: Callable[[int], str]) -> None:
