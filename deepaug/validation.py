@@ -64,7 +64,7 @@ def typed(what: str, given: object, kind: type) -> Any:
     if type(given) is not kind:
         hint = ""
         if kind is float and isinstance(given, str):
-            hint = " (in YAML without quotation marks, and 1.0e-3 rather than 1e-3)"
+            hint = " (in YAML without quotation marks)"
         raise ValueError(f"{what} must be {_KINDS[kind]}, not {given!r}{hint}")
     if kind is float and not math.isfinite(given):
         raise ValueError(f"{what} must be finite, not {given!r}")

@@ -109,9 +109,9 @@ def test_one_table_of_all_records(executed, profile, tmp_path):
 
 
 def test_a_value_reaches_the_notebook_as_it_was_given(executed, tmp_path):
-    grid = "[[1.0e-5], [0.00002]]"
+    grid = "[[1.0e-5], [0.00002], [1e-1]]"
     main(["notebook", "vision", "-g", "strengths", grid, "-o", str(tmp_path / "out")])
-    assert [point["strengths"] for point in executed] == [[1e-5], [2e-5]]
+    assert [point["strengths"] for point in executed] == [[1e-5], [2e-5], [0.1]]
 
 
 def test_one_that_fails_does_not_keep_the_others(executed, profile, tmp_path, capsys):
@@ -137,6 +137,8 @@ def test_one_that_fails_does_not_keep_the_others(executed, profile, tmp_path, ca
         (["-p", "seeds", "[0]", "-p", "seeds", "[1]"], "seeds is given twice"),
         (["-g", "seeds", "[[0], [0]]"], "[0] is given twice"),
         (["-g", "seeds", "[1"], "grid of seeds"),
+        (["-g", "seeds", "[[010]]"], "'010' is no number in Python"),
+        (["-p", "seeds", "[1:30]"], "'1:30' is no number in Python"),
         (["-g", "seeds", "!!python/name:os.system"], "grid of seeds"),
         (["-g", "seeds", "[[0]]", "-o", __file__], "is a file"),
         (["--grid", "absent.yaml"], "absent.yaml"),

@@ -12,6 +12,47 @@ def test_what_is_written_is_read():
     assert plain.load("it", "") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-1", 0.1),
+        ("1E5", 1e5),
+        ("-2.5e3", -2500.0),
+        (".5e1", 5.0),
+        ("5.e-1", 0.5),
+        ("1.0e-3", 1e-3),
+        ("010.5", 10.5),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("0b11", 3),
+        ("1_000", 1000),
+        ("-7", -7),
+        ("+7", 7),
+        ("0", 0),
+        ("00", 0),
+        ("-.inf", float("-inf")),
+        # No numbers in Python either, nor in YAML.
+        ("1e", "1e"),
+        ("20newsgroups", "20newsgroups"),
+        ("1.2.3", "1.2.3"),
+        ("'010'", "010"),
+        ('"1e-1"', "1e-1"),
+        ("e5", "e5"),
+    ],
+)
+def test_a_number_is_what_python_takes_for_one(text, value):
+    (found,) = plain.load("it", f"[{text}]")
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["010", "-017", "0_7", "1:30", "-1:30", "190:20:30", "1:30.5", "1__0", "1_", "0x_"]
+)
+def test_what_yaml_alone_takes_for_a_number_is_refused_by_name(text):
+    with pytest.raises(ValueError, match=f"^it is not plain YAML: '{text}' is no number in Python"):
+        plain.load("it", f"[{text}]")
+
+
 def laughs(levels):
     """Each level a list of ten aliases of the one before it."""
     text = "k0: &a0 [lol]\n"
