@@ -175,6 +175,14 @@ def test_a_missing_corpus_says_where_it_was_looked_for(root, name):
     assert list(root.rglob("*")) == []
 
 
+@pytest.mark.parametrize("root", ["/dev/null", "/dev/null/below", "/proc/nowhere"])
+def test_a_data_folder_that_is_none_is_named(monkeypatch, root):
+    monkeypatch.setenv("DEEPAUG_DATA", root)
+    message = refusal(corpora.load, "wordnet")
+    assert "could not be downloaded ([Errno" in message
+    assert f"{root}/nltk_data" in message and "set DEEPAUG_DATA to the folder" in message
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -19,7 +19,7 @@ from torch import Tensor
 from deepaug.training import registry
 from deepaug.training.modalities import folders
 from deepaug.training.modalities.text import tables
-from deepaug.validation import DataError, one_of
+from deepaug.validation import DataError, one_of, reason
 
 NAMES = registry.data("text")
 MOST_HELD_OUT = 2000  # labelled sentences in validation and in test, each
@@ -228,16 +228,20 @@ def _nltk(name: str) -> Path | zipfile.Path:
     for root in looked[1:]:
         if found := _corpus_in(root, name):
             return found
-    own.mkdir(parents=True, exist_ok=True)
-    if str(own) not in nltk.data.path:
-        nltk.data.path.append(str(own))  # NLTK writes nowhere else
-    nltk.download(name, download_dir=str(own), quiet=True, print_error_to=io.StringIO())
-    if found := _corpus_in(own, name):
-        return found
-    if not any(own.iterdir()):
-        own.rmdir()
+    why = ""
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        if str(own) not in nltk.data.path:
+            nltk.data.path.append(str(own))  # NLTK writes nowhere else
+        nltk.download(name, download_dir=str(own), quiet=True, print_error_to=io.StringIO())
+        if found := _corpus_in(own, name):
+            return found
+        if not any(own.iterdir()):
+            own.rmdir()
+    except OSError as error:  # where nothing can be written
+        why = f" ({reason(error)})"
     raise DataError(
-        f"NLTK corpus {name!r} not found, and it could not be downloaded; looked in "
+        f"NLTK corpus {name!r} not found, and it could not be downloaded{why}; looked in "
         f"{', '.join(map(str, looked))}; run 'python -m nltk.downloader {name}', or set "
         f"DEEPAUG_DATA to the folder that holds nltk_data/corpora/{name}"
     )
