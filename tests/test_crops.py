@@ -10,6 +10,7 @@ from deepaug.training import evaluation, loop, registry
 from deepaug.training.modalities.text import base, counted, crops, documents, metrics, tokens
 from deepaug.training.modalities.text import task as text
 from deepaug.training.trial import Trial, derive
+from deepaug.validation import UnsuitedData
 
 CPU = torch.device("cpu")
 GOLDEN = [3.51601, 3.31582, 3.29345]  # losses by epoch
@@ -358,6 +359,21 @@ def test_deletion_besides_is_as_frequent_as_told(folder):
     ]
     share = 1 - torch.cat(lengths).float().mean() / 8
     assert 0.07 < share < 0.13
+
+
+def test_few_samples_have_neighbours_of_every_class_that_is_asked_for(folder):
+    written(folder, {"land": "hill rock moss path tree"}, each=5)
+    for seed in range(12):
+        task = prepare(folder, samples=10, seed=seed)
+        for index in (task.bank, task.corpus.test):
+            assert set(task.corpus.labels[index].tolist()) == {0, 1, 2}
+    # Halves of documents are found without a class: there the draw is as it was.
+    task = prepare(folder, samples=10, pairs="halves")
+    draws = torch.Generator().manual_seed(derive(0, "subset"))
+    order = torch.randperm(len(task.corpus.train), generator=draws)
+    assert task.subset.equal(task.corpus.train[order[:10]])
+    with pytest.raises(UnsuitedData, match="samples 2 is less than the 3 classes"):
+        prepare(folder, samples=2, batch_size=2)
 
 
 def test_the_networks_own_dropout_is_off(folder):

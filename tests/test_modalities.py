@@ -7,7 +7,7 @@ import torch
 
 from deepaug.training import evaluation
 from deepaug.training.modalities import datasets, sampling
-from deepaug.validation import DataError
+from deepaug.validation import DataError, UnsuitedData
 
 
 def test_what_is_held_out_is_the_same_each_time_and_the_rest_stays():
@@ -24,6 +24,33 @@ def test_batches_are_full_and_of_different_samples(size, count):
     assert [len(batch) for batch in batches] == [size] * count
     assert len(torch.cat(batches).unique()) == size * count
     assert size == 10 or not torch.cat(batches).equal(torch.arange(size * count))
+
+
+LABELS = torch.tensor([0] * 40 + [1] * 40 + [-100] * 20 + [2])  # two classes, and a rare one
+
+
+@pytest.mark.parametrize("count", [3, 4, 20, 101])
+def test_a_subset_has_every_class_and_else_the_first_of_a_random_order(count):
+    lacking = 0
+    for seed in range(40):
+        order = torch.randperm(101, generator=torch.Generator().manual_seed(seed))
+        found = sampling.subset(LABELS, count, torch.Generator().manual_seed(seed))
+        assert len(found) == count == len(found.unique()) and {0, 1, 2} <= {*LABELS[found].tolist()}
+        whole = {0, 1, 2} <= {*LABELS[order[:count]].tolist()}
+        assert found.equal(order[:count]) == whole
+        lacking += not whole
+    assert bool(lacking) == (count < 101)
+
+
+def test_samples_without_classes_are_drawn_as_they_come():
+    draws = (torch.Generator().manual_seed(5) for _ in range(2))
+    found = sampling.subset(torch.full((30,), -100), 7, next(draws))
+    assert found.equal(torch.randperm(30, generator=next(draws))[:7])
+
+
+def test_fewer_samples_than_classes_are_refused():
+    with pytest.raises(UnsuitedData, match="samples 2 is less than the 3 classes"):
+        sampling.subset(LABELS, 2, torch.Generator())
 
 
 def test_a_digest_is_of_the_bytes_in_the_order_of_the_elements():

@@ -35,8 +35,11 @@ class TextTask:
         self.classes = len(corpus.classes)
         self.scored = None if trial.pairs in ("none", "halves") else pairs.load(trial.pairs)
         draws = sampling.generator(trial.seed, "subset")
-        subset = corpus.train[torch.randperm(len(corpus.train), generator=draws)]
-        self.subset = subset[: trial.samples or len(subset)]
+        # Only where topics are what counts does each need a sample.
+        topics = corpus.labels[corpus.train]
+        topics = topics if trial.pairs == "none" else torch.full_like(topics, -100)
+        count = trial.samples or len(topics)
+        self.subset = corpus.train[sampling.subset(topics, count, draws)]
         labelled = self.subset[corpus.labels[self.subset] >= 0]
         self.bank = labelled[:BANK] if self.scored else labelled
         if self.classes and len(corpus.labels[self.bank].unique()) < 2:

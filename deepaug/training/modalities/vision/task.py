@@ -27,7 +27,7 @@ class ImageTask:
         data = images.load(trial.data, trial.view_size)
         wanted = training_size(trial.data, len(data.train), trial.samples, trial.batch_size)
         draws = sampling.generator(trial.seed, "subset")
-        subset = torch.randperm(len(data.train), generator=draws)[:wanted]
+        subset = sampling.subset(data.train.labels, wanted, draws)
         self.trial, self.device = trial, device
         self.digest, self.classes, self.recipe = data.digest, len(data.classes), data.recipe
         self.train = data.train.take(subset).to(device)
