@@ -18,6 +18,8 @@ from deepaug.training.modalities import folders
 from deepaug.training.modalities.vision import decoded
 from deepaug.validation import DataError, reason
 
+Image.init()
+_FORMATS = [kind for kind in folders.FORMATS if kind in Image.OPEN]  # an older Pillow lacks some
 # Greys of more than 8 bits: the number that is white, and how many bits a TIFF has for it.
 _DEEP = {"I;16": (65535, 16), "I;16B": (65535, 16), "I": (65535, None), "F": (1, 32)}
 
@@ -45,7 +47,7 @@ def _each(files: list[Path], folder: Path, act: Callable[[Image.Image], Any]) ->
     in_worker = multiprocessing.parent_process() is not None
     for path in tqdm(files, f"decoding {folder}", leave=False, delay=2, disable=in_worker):
         try:
-            with Image.open(path, formats=folders.FORMATS) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 # A phone's MPO is a photograph, with a second picture for the depth or a preview.
                 if getattr(image, "is_animated", False) and image.format != "MPO":
                     raise ValueError(f"{image.n_frames} frames; needed: one")
