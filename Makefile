@@ -15,6 +15,16 @@ export PYTHONNOUSERSITE := 1
 export JUPYTER_PATH := $(CURDIR)/$(VENV)/share/jupyter
 export IPYTHONDIR := $(CURDIR)/build/ipython
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/build/jupyter
+
+# Snakemake, pip and Jupyter end without a home to write to, or a name for the user; containers that
+# run under a number of their own have neither.
+ifneq ($(shell test -w "$$HOME" -a "$$HOME" != / && echo usable),usable)
+export HOME := $(CURDIR)/build/home
+unexport XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME
+endif
+export LOGNAME ?= $(firstword $(shell id -un 2>/dev/null || id -u))
+
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 book: $(INSTALLED)  ## run the quick studies, execute the notebooks, build the site (the default)

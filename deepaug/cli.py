@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deepaug
+from deepaug import home
 from deepaug.studies import ALL
 from deepaug.training import registry
 from deepaug.validation import one_line
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     options.started = started
     try:
+        home.lend()
         options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough

@@ -42,5 +42,5 @@ def download(what: str, folder: Path, fetch: Callable[[Path], Path], advice: str
         if not folder.is_dir():
             raise DataError(
                 f"{what} not found in {folder} and could not be downloaded ({reason(error)}); "
-                f"{advice}"
+                f"{advice}, or set DEEPAUG_DATA to another folder"
             ) from None

@@ -154,7 +154,8 @@ def _from_torchvision(name: str) -> Plain:
         except (OSError, RuntimeError) as error:
             raise DataError(
                 f"data set {name!r} is missing or damaged in {registry.data_root()} and could "
-                f"not be downloaded ({reason(error)}); put torchvision's {kind} files there"
+                f"not be downloaded ({reason(error)}); put torchvision's {kind} files there, or "
+                f"set DEEPAUG_DATA to the folder that has them"
             ) from None
         pixels = torch.as_tensor(np.asarray(half.data))
         if pixels.ndim == 3:
