@@ -86,9 +86,10 @@ def test_killed_at_random_moments_and_resumed(kills, trials, tmp_path, undisturb
         until = time.monotonic() + moments.uniform(0, 10)
         before = len(kept)
         while time.monotonic() < until and len(list(sweep.study.recorded())) < before + 4:
+            assert process.poll() is None, process.communicate(timeout=60)
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=60)
         found = {key: sweep.study.store.path(key).read_bytes() for key in sweep.results()}
         assert found.items() >= kept.items(), "a record was lost, or made again"
         kept = found
@@ -110,8 +111,7 @@ def test_started_twice_at_once_they_share_the_work(tmp_path):
 def test_interrupted_it_ends_in_one_line_and_leaves_nothing_but_records(tmp_path):
     sweep = Sweep(tmp_path / "interrupted", 40, epochs=6)
     process = sweep.start()
-    while not sweep.results():
-        time.sleep(0.05)
+    tiny.wait_until(sweep.results, 120, process)
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130

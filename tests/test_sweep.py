@@ -1,12 +1,12 @@
 """A sweep computes what is missing, alone or side by side, and keeps what it has when it ends."""
 
+import errno
 import json
-import multiprocessing
+import multiprocessing.synchronize
 import subprocess
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -47,13 +47,6 @@ def computed(monkeypatch):
     return trials
 
 
-def wait_until(true, seconds):
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def kept(study):
     return {path.stem for path in study.store.folder.glob("*.json")}
 
@@ -66,7 +59,13 @@ def results(study):
     }
 
 
-def test_workers_give_the_records_of_one_process(tmp_path):
+def test_workers_give_the_records_of_one_process(tmp_path, monkeypatch):
+    """Also in containers whose /dev/shm cannot be written: no semaphores."""
+
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(multiprocessing.synchronize._multiprocessing, "SemLock", forbidden)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     one, two = load(tmp_path / "one"), load(tmp_path / "two")
@@ -88,7 +87,7 @@ def test_a_worker_without_its_data_ends_the_sweep_and_its_workers(tmp_path):
         sweep.run([earlier, bad, long], study.store, workers=2, accelerator="cpu")
     assert "\n" not in str(caught.value) and str(tmp_path / "images") in str(caught.value)
     assert kept(study) == {earlier.trial.key}
-    wait_until(lambda: not multiprocessing.active_children(), seconds=60)
+    tiny.wait_until(lambda: not multiprocessing.active_children(), seconds=60)
 
 
 def test_of_an_agenda_what_cannot_be_prepared_is_passed_over(tmp_path, capsys):
@@ -206,24 +205,22 @@ def test_a_place_that_cannot_be_written_is_told_before_any_training(study, compu
     assert computed == []
 
 
-def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch):
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
+def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch, busy):
     """For want of memory, say."""
+    submit = workers.WorkerProcesses.submit
 
-    class Pool:
-        def __init__(self, *_, **__):
-            self._processes = {}
+    def killed(crew, trial, rest):
+        future = submit(crew, trial, rest) if busy else None
+        for process in crew.processes.values():
+            process.kill()
+            process.join(10)
+        return future or submit(crew, trial, rest)
 
-        def submit(self, *_):
-            future = Future()
-            future.set_exception(BrokenProcessPool("A process in the pool was terminated"))
-            return future
-
-        def shutdown(self, **_):
-            pass
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
-    with pytest.raises(OSError, match="fewer --workers"):
-        sweep.run(study.entries(), study.store, workers=2)
+    monkeypatch.setattr(workers.WorkerProcesses, "submit", killed)
+    with pytest.raises(OSError, match=r"outside by SIGKILL, .* go on with fewer --workers") as told:
+        sweep.run(study.entries(), study.store, workers=2, accelerator="cpu")
+    assert "\n" not in str(told.value) and not multiprocessing.active_children()
 
 
 def test_a_trial_that_somebody_else_is_at_is_waited_for(study, computed, monkeypatch):
@@ -232,7 +229,7 @@ def test_a_trial_that_somebody_else_is_at_is_waited_for(study, computed, monkeyp
     with ThreadPoolExecutor() as threads:
         with study.store.claim(first.key):
             run = threads.submit(sweep.run, study.entries(), study.store)
-            wait_until(lambda: len(computed) == len(others), seconds=30)
+            tiny.wait_until(lambda: len(computed) == len(others), seconds=30)
             time.sleep(0.1)
             assert not run.done()
             study.store.write(tiny.record(first, device="elsewhere"))
@@ -247,7 +244,7 @@ def test_a_trial_that_somebody_else_gave_up_is_taken_over(study, computed, monke
     with ThreadPoolExecutor() as threads:
         with study.store.claim(first.key):
             run = threads.submit(sweep.run, study.entries(), study.store)
-            wait_until(lambda: len(computed) == len(others), seconds=30)
+            tiny.wait_until(lambda: len(computed) == len(others), seconds=30)
         assert len(run.result(timeout=30)) == 4
     assert computed == [*others, first]
 
@@ -288,13 +285,15 @@ def test_a_killed_sweep_leaves_no_worker_and_goes_on_where_it_was(tmp_path):
     study = catalogue.load("vision", str(profile), tmp_path / "results")
     sweeping = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: kept(study), seconds=120)
+        tiny.wait_until(lambda: kept(study), 120, sweeping)
         children = Path(f"/proc/{sweeping.pid}/task/{sweeping.pid}/children").read_text().split()
     finally:
         sweeping.kill()
-        sweeping.wait()
+        sweeping.wait(timeout=60)
     assert len(children) >= 2
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), seconds=60)
+    tiny.wait_until(
+        lambda: not any(Path(f"/proc/{child}").exists() for child in children), seconds=60
+    )
     before = {key: study.store.path(key).stat().st_mtime_ns for key in kept(study)}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"{4 - len(before)} new records" in done.stdout and len(kept(study)) == 4

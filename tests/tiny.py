@@ -1,5 +1,8 @@
 """The smallest trials, records, profiles and image folders; what several tests share."""
 
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +75,16 @@ def tree(folder: Path) -> dict[str, bytes | None]:
         path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
         for path in sorted(folder.rglob("*"))
     }
+
+
+def wait_until(
+    true: Callable[[], object], seconds: float, process: subprocess.Popen | None = None
+) -> None:
+    """Until something is true; fails once the time is up, or the process that brings it is dead."""
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"still not so after {seconds} seconds"
+        if process and process.poll() is not None:
+            assert true(), "\n".join(map(str, process.communicate(timeout=seconds)))
+            return
+        time.sleep(0.05)

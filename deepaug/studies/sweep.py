@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,11 +115,6 @@ def run_backlog(
             driver = _Driver(work, crew, shares, pass_over)
             try:
                 driver.drive(limit)
-            except BrokenProcessPool:
-                raise OSError(
-                    "a worker was ended from outside, for want of memory perhaps; what is recorded "
-                    "stays, go on with fewer --workers"
-                ) from None
             finally:
                 crew.end(work.found)
                 if bar.drawn:

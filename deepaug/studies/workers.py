@@ -1,16 +1,20 @@
 """What trains a sweep's trials: this very process, or worker processes."""
 
+import contextlib
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +116,9 @@ class ThisProcess:
 
 
 class WorkerProcesses:
-    """Worker processes, begun as there is work for them.
+    """Worker processes, begun as there is work for them, each at the other end of a pipe.
+
+    Pools, queues and locks of `multiprocessing` need a /dev/shm that can be written; pipes do not.
 
     Args:
         count: of the processes.
@@ -129,62 +135,99 @@ class WorkerProcesses:
         tick: Tick,
         begun: Callable[[str, str], None],
     ):
-        context = multiprocessing.get_context("spawn")
-        numbers, self.ticks = context.Queue(), context.Queue()
-        for number in range(count):
-            numbers.put(number)
-        self.pool = ProcessPoolExecutor(
-            count, context, initializer=_start_worker, initargs=(numbers, self.ticks, accelerator)
-        )
-        self.store, self.deadline, self.tick, self.begun = store, deadline, tick, begun
-        self.absent, self.ready = count, 0
-        self.beginning: set[Future] = set()
+        self.count, self.store, self.accelerator = count, store, accelerator
+        self.deadline, self.tick, self.begun = deadline, tick, begun
+        self.processes: dict[Connection, BaseProcess] = {}
+        self.idle: list[Connection] = []
+        self.training: dict[Connection, Future] = {}
+
+    @property
+    def ready(self) -> int:
+        """How many workers wait for a trial."""
+        return len(self.idle)
 
     def begin(self, trials: int) -> None:
         """Begin workers for so many trials; a trial is chosen for one once it is ready."""
-        while self.absent and len(self.beginning) < trials:
-            self.absent -= 1
-            self.beginning.add(self.pool.submit(_begin))
+        context = multiprocessing.get_context("spawn")
+        begun = len(self.idle) + len(self.training)
+        for number in range(len(self.processes), min(self.count, begun + trials)):
+            pipe, its_end = context.Pipe()
+            process = context.Process(target=_work, args=(its_end, number, self.accelerator))
+            process.start()
+            its_end.close()  # or its death would not be heard
+            self.processes[pipe] = process
 
     def submit(self, trial: Trial, rest: float) -> Future:
         """Train a trial whose evaluation is expected to take `rest` seconds."""
-        self.ready -= 1
-        folder = self.store.folder
-        return self.pool.submit(_work, trial, folder.parent, folder.name, self.deadline, rest)
+        pipe, folder = self.idle.pop(), self.store.folder
+        try:
+            pipe.send((trial, folder.parent, folder.name, self.deadline, rest))
+        except OSError:
+            raise self._lost(pipe) from None
+        self.training[pipe] = Future()
+        return self.training[pipe]
 
     def wait(self, running: Iterable[Future], seconds: float) -> None:
-        """Until a worker has something to say, or seconds have passed."""
-        finished, _ = wait([*running, *self.beginning], seconds, FIRST_COMPLETED)
-        self.ready += len(finished)
-        for future in self.beginning & finished:
-            self.begun(*future.result())
-        self.beginning -= finished
-        while True:
+        """Until a worker has something to say, or seconds have passed.
+
+        Raises OSError for one that has died.
+        """
+        for pipe in connection.wait(list(self.processes), seconds):
             try:
-                self.tick(*self.ticks.get_nowait())
-            except queue.Empty:
-                break
+                what, said = pipe.recv()
+            except (EOFError, OSError):
+                raise self._lost(pipe) from None
+            self._heed(pipe, what, said)
+
+    def _heed(self, pipe: Connection, what: str, said: Any) -> None:
+        """Act on one message of a worker's."""
+        if what == "tick":
+            self.tick(*said)
+            return
+        future = self.training.pop(pipe, None)
+        if what == "failed" and future is None:
+            raise said
+        self.idle.append(pipe)
+        if what == "begun":
+            self.begun(*said)
+        elif what == "failed":
+            future.set_exception(said)
+        else:
+            future.set_result(said)
+
+    def _lost(self, pipe: Connection) -> OSError:
+        process = self.processes[pipe]
+        process.join(10)
+        how = f"ended with exit code {process.exitcode}, see above"
+        if (code := process.exitcode or 0) < 0:
+            name = signal.Signals(-code).name
+            how = f"was ended from outside by {name}, for want of memory perhaps"
+        return OSError(f"a worker {how}; what is recorded stays, go on with fewer --workers")
 
     def end(self, keys: Iterable[str]) -> None:
         """End the workers; what is in flight is given up, or resumes from its checkpoint."""
-        processes = list(self.pool._processes.values())
-        for process in processes:
+        for process in self.processes.values():
             process.terminate()
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        for pipe, process in self.processes.items():
             process.join()
+            pipe.close()
         self.store.tidy(keys)
 
 
-# Within a worker process
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(numbers, ticks, accelerator: str) -> None:
+def _work(pipe: Connection, number: int, accelerator: str) -> None:
+    """A worker process: says that it has begun, then trains what it is told to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker.update(number=numbers.get(), ticks=ticks, accelerator=accelerator)
+    what, task = "begun", partial(_begin, number, accelerator)
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has died
+        while True:
+            try:
+                said = what, task()
+            except Exception as error:
+                error.add_note(traceback.format_exc())  # pickled with it, unlike its traceback
+                said = "failed", error
+            pipe.send(said)
+            what, task = "done", partial(_train, pipe, number, accelerator, *pipe.recv())
 
 
 def _end_with_parent() -> None:
@@ -193,33 +236,40 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _begin() -> tuple[str, str]:
+def _begin(number: int, accelerator: str) -> tuple[str, str]:
     """Load what training needs, and reach the device; its kind and its name."""
     import torch
 
     from deepaug.training import devices, steps
 
-    device = steps.fabric_on(_worker["accelerator"], _device()).device
+    device = steps.fabric_on(accelerator, _device(number)).device
     torch.zeros(1, device=device)
     return device.type, devices.name(device)
 
 
-def _device() -> int | None:
+def _device(number: int) -> int | None:
     import torch
 
-    return _worker["number"] % torch.cuda.device_count() if torch.cuda.is_available() else None
+    return number % torch.cuda.device_count() if torch.cuda.is_available() else None
 
 
-def _work(
-    trial: Trial, root: Path, profile: str, deadline: float, evaluation: float
+def _train(
+    pipe: Connection,
+    number: int,
+    accelerator: str,
+    trial: Trial,
+    root: Path,
+    profile: str,
+    deadline: float,
+    evaluation: float,
 ) -> Taken | None:
     from deepaug.training import loop
 
     train = partial(
         loop.run,
-        accelerator=_worker["accelerator"],
-        device=_device(),
-        tick=lambda share: _worker["ticks"].put((trial.key, share)),
+        accelerator=accelerator,
+        device=_device(number),
+        tick=lambda share: pipe.send(("tick", (trial.key, share))),
         deadline=deadline,
         evaluation=evaluation,
     )
