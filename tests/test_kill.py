@@ -118,3 +118,15 @@ def test_interrupted_it_ends_in_one_line_and_leaves_nothing_but_records(tmp_path
     assert err.strip().splitlines()[-1].startswith("deepaug: interrupted")
     assert "Traceback" not in err and "Traceback" not in out
     assert sweep.files() == {f"{key}.json" for key in sweep.results()}
+
+
+def test_whoever_waits_for_a_process_that_has_died_is_told_its_last_words():
+    command = [sys.executable, "-c", "import sys; sys.exit('no place to write')"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with pytest.raises(AssertionError, match="no place to write"):
+        tiny.wait_until(lambda: False, 60, process)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="asks for an alarm")
+def test_every_test_has_a_time_limit():
+    assert signal.alarm(60) > 60

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -82,10 +81,7 @@ def jobs(environment: dict[str, str]) -> list[str]:
 def test_cancelled_in_mid_run_and_resumed_it_gives_the_same_records(checkout, environment):
     study = catalogue.load("vision", str(checkout / "own.yaml"), checkout / "results")
     first = start(checkout, environment)
-    until = time.monotonic() + 180
-    while not results(study):
-        assert time.monotonic() < until and first.poll() is None, first.communicate()[0]
-        time.sleep(0.2)
+    tiny.wait_until(lambda: results(study), 180, first)
     running = jobs(environment)
     assert running, "no job was running while records came"
     subprocess.run(["scancel", *running], env=environment, check=True)
