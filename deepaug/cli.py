@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deepaug
-from deepaug import home
+from deepaug import process
 from deepaug.studies import ALL
 from deepaug.training import registry
 from deepaug.validation import one_line
@@ -27,11 +27,13 @@ ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; bad input ends in one line on stderr and exit code 2."""
-    started = time.monotonic() - (_age() if arguments is None else 0.0)
+    # Python's own start counts in --minutes.
+    started = time.monotonic() - (process.age() if arguments is None else 0.0)
+    process.mend_streams()
     options = _parser().parse_args(arguments)
     options.started = started
     try:
-        home.lend()
+        process.lend_home()
         options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
@@ -45,16 +47,6 @@ def main(arguments: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(130)
-
-
-def _age() -> float:
-    """Seconds since this process began: Python's own start counts in --minutes."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        began = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
-    except (OSError, AttributeError):  # not Linux
-        return time.process_time()
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -490,6 +491,17 @@ def test_disk_that_fills_up_during_training(call, monkeypatch):
     line = err.splitlines()[-1]
     assert code == 2 and "No space left on device" in line and "--results" in line
     assert list(Path("results").rglob("*")) == []
+
+
+def test_an_export_that_fails_leaves_no_half_of_a_record(call, monkeypatch):
+    def full(source, target):
+        Path(target).write_bytes(Path(source).read_bytes()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    put()
+    monkeypatch.setattr(shutil, "copyfile", full)
+    code, _, err = call("export", "copies")
+    assert code == 2 and "No space left" in err and not list(Path("copies").rglob("*.json"))
 
 
 @pytest.mark.parametrize("name", ["lightning", "PIL"])

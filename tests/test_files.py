@@ -1,5 +1,8 @@
 """Files that are written whole or not at all."""
 
+import errno
+import re
+
 import pytest
 import tiny
 
@@ -30,3 +33,10 @@ def test_a_file_that_was_taken_away_meanwhile_is_not_taken_for_written(tmp_path)
     with pytest.raises(FileNotFoundError), whole(tmp_path / "a.txt") as partial:
         partial.unlink()
     assert tiny.tree(tmp_path) == {}
+
+
+def test_a_disk_that_fills_is_told_with_the_files_name(tmp_path):
+    """Writing fails without one."""
+    path = tmp_path / "a.csv"
+    with pytest.raises(OSError, match=re.escape(str(path))), whole(path):
+        raise OSError(errno.ENOSPC, "No space left on device")

@@ -59,7 +59,7 @@ def execute(
 def read(path: Path) -> dict[str, Any]:
     """A grid from a YAML file: a mapping of parameters to lists. Raises ValueError, OSError."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"grid {path} is not plain YAML: {error}") from None
     content = plain.load(f"grid {path}", text)

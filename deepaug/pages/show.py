@@ -51,7 +51,7 @@ def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -
 def texts() -> dict[str, Any]:
     """What notebooks/pages.yaml says."""
     path = notebooks.SOURCES / "pages.yaml"
-    return plain.load(path.name, path.read_text())
+    return plain.load(path.name, path.read_text(encoding="utf-8"))
 
 
 def _say(text: str) -> None:

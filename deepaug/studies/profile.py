@@ -183,7 +183,7 @@ def load(profile: str) -> tuple[str, Profile]:
 def _content(path: Path) -> Any:
     """What a file says, with what it extends."""
     try:
-        content = _parsed(str(path), path.read_text())
+        content = _parsed(str(path), path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read profile {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -120,7 +120,11 @@ def bundle(root: Path, folder: Path) -> int:
     for path in records.files(root):
         target = folder / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        try:
+            shutil.copyfile(path, target)
+        except BaseException:  # half a record would pass for damaged
+            target.unlink(missing_ok=True)
+            raise
     with whole(folder / SCHEMA) as partial:
         partial.write_text(json.dumps(schema(), indent=1) + "\n")
     write_table(frame, folder / "records.csv")

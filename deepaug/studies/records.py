@@ -138,7 +138,7 @@ class Store:
         found: dict[int, int] = {}
         for path in self.folder.glob("[!.]*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-                trial = json.loads(path.read_text())["trial"]
+                trial = json.loads(path.read_text(encoding="utf-8"))["trial"]
                 protocol = trial["protocol"]
                 if type(protocol) is int and protocol != current_protocol(trial["transform"]):
                     found[protocol] = found.get(protocol, 0) + 1
@@ -223,7 +223,7 @@ def files(root: Path) -> list[Path]:
 def read_record(path: Path) -> dict[str, Any]:
     """A record from its file. Raises RecordError if it is damaged or under a wrong name."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except IsADirectoryError:
         raise RecordError(f"record {path} is a folder") from None
     except (ValueError, RecursionError) as error:  # nested too deep: no record is, by far

@@ -10,7 +10,7 @@ def rules() -> dict[str, Any]:
     """The verdict rules, as claims.yaml has them; to be read, never changed."""
     import yaml
 
-    return yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text())
+    return yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text(encoding="utf-8"))
 
 
 def seeds(stage: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from deepaug import home
+from deepaug import process
 from deepaug.validation import one_of
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def check_layer(modality: str, encoder: str, layer: str) -> None:
 def data_root() -> Path:
     """Where data are looked for: `$DEEPAUG_DATA`, by default ~/.cache/deepaug."""
     given = os.environ.get("DEEPAUG_DATA")  # an empty one would mean the working folder
-    return Path(given) if given else home.folder() / ".cache" / "deepaug"
+    return Path(given) if given else process.home() / ".cache" / "deepaug"
 
 
 def load(modality: str) -> ModuleType:

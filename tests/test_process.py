@@ -1,4 +1,4 @@
-"""Users without a home, as containers run: nothing ends in a traceback, caches find a place."""
+"""Machines that lack a home, a name, streams or an encoding: nothing ends in a traceback."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepaug import home
+from deepaug import process
 from deepaug.training import registry
 
 ROOT = Path(__file__).parents[1]
@@ -47,8 +47,8 @@ def test_data_in_the_package_are_found_without_a_home(call):
 
 
 LIBRARIES = """
-from deepaug import home
-home.lend()
+from deepaug import process
+process.lend_home()
 import getpass, matplotlib, os
 from IPython.paths import get_ipython_dir
 from jupyter_core.paths import jupyter_runtime_dir
@@ -70,18 +70,18 @@ def test_libraries_find_a_place_of_this_users_own(call, given, tmp_path):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A home of this test's own, and a folder for temporary files."""
-    for name in ("LOGNAME", "HOME", *home.WRITTEN):
+    for name in ("LOGNAME", "HOME", *process.WRITTEN):
         monkeypatch.setenv(name, "")  # put back afterwards
         monkeypatch.delenv(name)
     (tmp_path / "own").mkdir()
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "own"))
-    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    monkeypatch.setattr(process.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     return tmp_path
 
 
 def test_a_home_that_can_be_written_is_left_alone(place):
-    home.lend()
+    process.lend_home()
     assert os.environ["HOME"] == str(place / "own") and "IPYTHONDIR" not in os.environ
     assert not list((place / "temporary").iterdir())
 
@@ -89,7 +89,7 @@ def test_a_home_that_can_be_written_is_left_alone(place):
 def test_a_home_that_can_only_be_read_keeps_its_data(place, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.delenv("DEEPAUG_DATA", raising=False)
-    home.lend()
+    process.lend_home()
     assert registry.data_root() == place / "own" / ".cache" / "deepaug"
     assert os.environ["IPYTHONDIR"].startswith(str(place / "temporary"))
 
@@ -99,9 +99,9 @@ def test_without_a_place_to_write_what_only_reads_still_works(place, monkeypatch
         raise FileNotFoundError("No usable temporary directory found")
 
     monkeypatch.setenv("HOME", str(place / "gone"))
-    monkeypatch.setattr(home.tempfile, "gettempdir", none)
+    monkeypatch.setattr(process.tempfile, "gettempdir", none)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: none())
-    home.lend()
+    process.lend_home()
 
 
 @pytest.mark.parametrize("somebody", ["else", "behind a link"])
@@ -112,9 +112,9 @@ def test_a_folder_that_is_not_this_users_own_is_refused(place, monkeypatch, some
     monkeypatch.setenv("HOME", str(place / "gone"))
     another = os.getuid() + 1
     monkeypatch.setattr(os, "getuid", lambda: another)
-    monkeypatch.setattr(home, "_spare", lambda: spare)
+    monkeypatch.setattr(process, "_spare", lambda: spare)
     with pytest.raises(OSError, match="somebody else's; set HOME"):
-        home.lend()
+        process.lend_home()
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="runs make")
@@ -128,3 +128,37 @@ def test_make_gives_snakemake_a_home_and_a_name(call, given, tmp_path):
     told = call(given, "make", f"--eval={rule}", "try").splitlines()
     name, user = told[0].split()
     assert name == str(tmp_path / "build" / "home") and user and "site" in told
+
+
+# Streams
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"), [(["data", "mnist-5k"], r"1\xd728\xd728"), (["list", "vision"], "baseline")]
+)
+def test_where_only_ascii_can_be_printed_the_rest_is_escaped(words, shown):
+    """Profiles are UTF-8 all the same."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deepaug", *words],
+        env=os.environ | ASCII,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and shown in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="redirects by the shell, to /dev/full")
+@pytest.mark.parametrize(
+    ("to", "code", "lines"),
+    [(">&-", 0, 0), (">&- 2>&-", 0, 0), (">/dev/full", 2, 1), ("| head -1", 0, 0)],
+)
+def test_output_that_nobody_takes(to, code, lines):
+    command = f"set -o pipefail; {sys.executable} -m deepaug list vision {to}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code and len(done.stderr.splitlines()) == lines, done.stderr
