@@ -205,6 +205,17 @@ def test_a_place_that_cannot_be_written_is_told_before_any_training(study, compu
     assert computed == []
 
 
+def test_a_worker_that_the_system_refuses_is_told_in_one_line(study, monkeypatch):
+    """Limits on open files, processes or memory."""
+
+    def refuse(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+    with pytest.raises(OSError, match=r"^worker 1 cannot begin: Too many .* fewer --workers$"):
+        sweep.run(study.entries(), study.store, workers=2, accelerator="cpu")
+
+
 @pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
 def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch, busy):
     """For want of memory, say."""

@@ -151,9 +151,14 @@ class WorkerProcesses:
         context = multiprocessing.get_context("spawn")
         begun = len(self.idle) + len(self.training)
         for number in range(len(self.processes), min(self.count, begun + trials)):
-            pipe, its_end = context.Pipe()
-            process = context.Process(target=_work, args=(its_end, number, self.accelerator))
-            process.start()
+            try:
+                pipe, its_end = context.Pipe()
+                process = context.Process(target=_work, args=(its_end, number, self.accelerator))
+                process.start()
+            except OSError as error:  # limits on open files, processes or memory
+                raise OSError(
+                    f"worker {number + 1} cannot begin: {error.strerror}; go on with fewer --workers"
+                ) from None
             its_end.close()  # or its death would not be heard
             self.processes[pipe] = process
 
