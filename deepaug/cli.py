@@ -314,6 +314,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace) -> None:
     modality = options.modality or registry.of_data(options.name)
+    registry.check_data(modality, options.name)
     print(registry.load(modality).describe(options.name))
 
 

@@ -34,9 +34,10 @@ def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> 
     allowed = [str(choice) for choice in allowed]
     if isinstance(given, str) and given in allowed:
         return given
-    near = difflib.get_close_matches(str(given), allowed, n=3, cutoff=0.4)
+    folded = {choice.casefold(): choice for choice in allowed}
+    near = difflib.get_close_matches(str(given).casefold(), folded, n=3, cutoff=0.4)
     if near:
-        choice = "nearest: " + ", ".join(map(repr, near))
+        choice = "nearest: " + ", ".join(repr(folded[name]) for name in near)
     else:
         more = " …" if len(allowed) > 12 else ""
         choice = "allowed: " + (", ".join(map(repr, allowed[:12])) or "none") + more

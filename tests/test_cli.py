@@ -104,6 +104,32 @@ def test_answers_before_torch_is_imported(words):
     assert out and err.strip() == "False"
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["data", "cifar11"], "'cifar10'"),
+        (["data", "CIFAR10"], "'cifar10'"),
+        (["data", "cifar11", "--modality", "vision"], "'cifar10'"),
+        (["data", "20newsgroup", "--modality", "text"], "'20newsgroups'"),
+        (["data", "cora", "--modality", "nodes"], "'Cora'"),
+        (["data", "mutag", "--modality", "graphs"], "'MUTAG'"),
+        (["data", "no/such/folder", "--modality", "vision"], "'no/such/folder'"),
+        (["run", "vision", "--data", "cifar11"], "'cifar10'"),
+        (["run", "sentences", "--pairs", "sst"], "'sts'"),
+        (["list", "nodes", "--data", "Core"], "'Cora'"),
+        (["notebook", "vision", "-p", "data", "cifar11"], "'cifar10'"),
+    ],
+)
+def test_a_wrong_name_of_data_is_refused_before_torch_is_imported(words, named):
+    code = (
+        "import sys; from deepaug.cli import main\n"
+        f"try: main({words!r})\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    status, out, err = python("-c", code)
+    assert status == 2 and named in err and len(err.splitlines()) == 1 and out == "False\n", err
+
+
 def test_python_m_is_the_same(call):
     code, out, err = python("-m", "deepaug", "--version")
     assert (code, out.strip(), err) == (0, deepaug.__version__, "")

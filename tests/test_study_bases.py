@@ -709,7 +709,7 @@ def test_a_stage_of_an_unknown_base_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("profile", ["quick", "cpu", "gpu"])
-@pytest.mark.parametrize(("name", "data"), [("graphs", "ENZYMES"), ("text", "mine.txt")])
+@pytest.mark.parametrize(("name", "data"), [("graphs", "ENZYMES"), ("text", "brown")])
 def test_another_data_set_takes_the_place_of_all_bases(tmp_path, profile, name, data):
     study = catalogue.load(name, profile, tmp_path, data=data)
     assert {entry.trial.data for entry in study.entries()} == {data}

@@ -58,6 +58,10 @@ def load(
             stage = replace(stage, bases=())
         changed = {n: new for n, new in changes.items() if new and getattr(stage, n)}
         stages[stage_name] = replace(stage, **changed)
+    for base in bases if data is not None else ():
+        registry.check_data(base.trial.modality, data)
+    if pairs is not None:
+        registry.check_pairs(pairs)
     store = records.Store(root or records.default_root(), label)
     study = Study(name, label, every, stages, store, declared.seconds).part(bases)
     for stage_name in stages:

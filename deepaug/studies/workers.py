@@ -157,7 +157,7 @@ class WorkerProcesses:
                 process.start()
             except OSError as error:  # limits on open files, processes or memory
                 raise OSError(
-                    f"worker {number + 1} cannot begin: {error.strerror}; go on with fewer --workers"
+                    f"worker {number + 1} cannot begin: {error.strerror}; give fewer --workers"
                 ) from None
             its_end.close()  # or its death would not be heard
             self.processes[pipe] = process

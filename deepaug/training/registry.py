@@ -91,6 +91,13 @@ _TABLE = {
 _HUB = {"google-bert/bert-base-uncased": bert_layers(12)}
 _HUB_LAYER = re.compile(r"embeddings|block[1-9][0-9]*|pooled")
 NAMES = tuple(_TABLE)
+PAIRS = ("none", "halves", "sts", "lee")  # what evaluates text; others are paths
+_OTHERS = {  # what else data may be than one of these names
+    "vision": "or a folder of images, as path/to/folder",
+    "text": "or the path of a text file with a sentence a line, or of a folder of documents",
+    "nodes": "",
+    "graphs": "or another TU set by its own name",
+}
 
 
 def data(modality: str) -> tuple[str, ...]:
@@ -114,8 +121,31 @@ def of_data(name: str) -> str:
         return "text"
     if (data_root() / "tu" / name).is_dir():
         return "graphs"
-    names = [known for modality in NAMES for known in data(modality)]
-    one_of("data set", name, names, "or a path, or with --modality graphs another TU set")
+    one_of("data set", name, _names(), "or a path, or with --modality graphs another TU set")
+
+
+def check_data(modality: str, name: str) -> None:
+    """Raise ValueError, before anything heavy is imported, unless data may be called so.
+
+    Whoever means a path has it already. Only the archive of TU sets knows all of its names: one is
+    refused that is that of another set, but for capitals.
+    """
+    if name in data(modality) or (modality in ("vision", "text") and Path(name).exists()):
+        return
+    if modality == "graphs" and (data_root() / "tu" / name).is_dir():
+        return
+    if modality != "graphs" or name.lower() in map(str.lower, _names()):
+        one_of(f"data set of {modality}", name, data(modality), _OTHERS[modality])
+
+
+def check_pairs(name: str) -> None:
+    """Raise ValueError, likewise, unless pairs may be called so."""
+    if not Path(name).is_file():
+        one_of("pairs", name, PAIRS, "or the path of a TSV file")
+
+
+def _names() -> list[str]:
+    return [known for modality in NAMES for known in data(modality)]
 
 
 def primary(trial: "Trial") -> str:
