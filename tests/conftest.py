@@ -26,3 +26,33 @@ def limit(request):
         signal.alarm(0)
     else:
         yield
+
+
+class Clock:
+    """Time that passes by what is done alone: 10 seconds an epoch, 3 an evaluation."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    from deepaug.training import loop
+    from deepaug.training.modalities.vision.task import ImageTask
+
+    clock, epoch, evaluate = Clock(), loop.Training.epoch, ImageTask.evaluate
+
+    def slow_epoch(self, number):
+        clock.now += 10.0
+        return epoch(self, number)
+
+    def slow_evaluate(self, embed, final):
+        clock.now += 3.0
+        return evaluate(self, embed, final)
+
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop.Training, "epoch", slow_epoch)
+    monkeypatch.setattr(ImageTask, "evaluate", slow_evaluate)
+    return clock

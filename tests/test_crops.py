@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import tiny
 import torch
 from torch.nn import functional as F
 
@@ -26,7 +27,6 @@ TINY = {
     "learning_rate": 1e-3,
     "temperature": 0.1,
 }
-WORDS = {"sea": "boat wave shore sail tide", "sky": "cloud wind star bird moon"}
 
 
 def forget():
@@ -42,20 +42,9 @@ def root(tmp_path, monkeypatch):
     forget()
 
 
-def written(folder, classes=WORDS, each=30, words=25, part=""):
-    """<class>/<number>.txt, whose words are the class's own but for a number of its own."""
-    for name, vocabulary in classes.items():
-        own = vocabulary.split()
-        (folder / part / name).mkdir(parents=True, exist_ok=True)
-        for n in range(each):
-            chosen = [own[(n * 7 + i * (1 + n % 3)) % len(own)] for i in range(words)]
-            (folder / part / name / f"{n}.txt").write_text(f"{part}{name}{n} " + " ".join(chosen))
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path):
-    return written(tmp_path / "mine")
+    return tiny.documents(tmp_path / "mine")
 
 
 def trial(folder, **changes):
@@ -94,23 +83,23 @@ def test_documents_are_split_once_and_hold_every_class(folder):
 
 
 def test_a_folder_may_have_parts_of_its_own(tmp_path):
-    folder = written(tmp_path / "mine", part="train")
-    written(folder, part="test", each=5)
+    folder = tiny.documents(tmp_path / "mine", part="train")
+    tiny.documents(folder, part="test", each=5)
     corpus = documents.load(str(folder))
     assert {corpus.sentences[i][:4] for i in corpus.test.tolist()} == {"test"}
     assert len(corpus.test) == 10 and len(corpus.train) + len(corpus.validation) == 60
 
 
 def test_what_is_tested_with_teaches_no_vocabulary(tmp_path):
-    folder = written(tmp_path / "mine", part="train")
-    written(folder, {"sea": "zyzzyva " * 5, "sky": "quokka " * 5}, part="test", each=5)
+    folder = tiny.documents(tmp_path / "mine", part="train")
+    tiny.documents(folder, {"sea": "zyzzyva " * 5, "sky": "quokka " * 5}, part="test", each=5)
     corpus = documents.load(str(folder))
     assert not any("zyzzyva" in sentence for sentence in corpus.vocabulary)
     assert len(corpus.vocabulary) == len(corpus.train)
 
 
 def test_equal_documents_count_once(tmp_path):
-    folder = written(tmp_path / "mine")
+    folder = tiny.documents(tmp_path / "mine")
     (folder / "sea" / "again.txt").write_text((folder / "sea" / "0.txt").read_text())
     assert len(documents.load(str(folder)).sentences) == 60
 
@@ -146,9 +135,9 @@ def test_a_list_of_labels_makes_no_text_of_a_folder_of_images(tmp_path):
 
 
 def test_a_folder_with_parts_is_text(tmp_path):
-    folder = written(tmp_path / "mine", part="train")
+    folder = tiny.documents(tmp_path / "mine", part="train")
     (folder / "README.txt").write_text("about it")
-    assert registry.of_data(str(written(folder, part="test"))) == "text"
+    assert registry.of_data(str(tiny.documents(folder, part="test"))) == "text"
 
 
 def refusal(act, *args, **changes):
@@ -159,22 +148,22 @@ def refusal(act, *args, **changes):
 
 
 def test_bad_folders_are_told_in_a_line(tmp_path):
-    one = written(tmp_path / "one", {"sea": WORDS["sea"]})
+    one = tiny.documents(tmp_path / "one", {"sea": tiny.WORDS["sea"]})
     assert "1 class folders; needed: two or more" in refusal(documents.load, str(one))
-    empty = written(tmp_path / "empty")
+    empty = tiny.documents(tmp_path / "empty")
     (empty / "void").mkdir()
     assert "void has no document" in refusal(documents.load, str(empty))
-    single = written(tmp_path / "single", {**WORDS})
+    single = tiny.documents(tmp_path / "single", {**tiny.WORDS})
     (single / "rare").mkdir()
     (single / "rare" / "0.txt").write_text("one document alone")
     assert "class 'rare' has 1 documents, none of which is left" in refusal(
         documents.load, str(single)
     )
-    odd = written(tmp_path / "odd")
+    odd = tiny.documents(tmp_path / "odd")
     (odd / "sea" / "0.txt").write_bytes(b"\xff\xfe\x00")
     assert "0.txt is not UTF-8" in refusal(documents.load, str(odd))
-    parts = written(tmp_path / "parts", part="train")
-    written(parts, {"sea": WORDS["sea"], "land": WORDS["sky"]}, part="test")
+    parts = tiny.documents(tmp_path / "parts", part="train")
+    tiny.documents(parts, {"sea": tiny.WORDS["sea"], "land": tiny.WORDS["sky"]}, part="test")
     assert "differ in class 'land'" in refusal(documents.load, str(parts))
 
 

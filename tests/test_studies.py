@@ -784,7 +784,7 @@ def test_settings_of_a_stage_go_before_what_was_tuned(tmp_path):
 @pytest.mark.parametrize(
     ("stage", "words"),
     [
-        ({"layers": ["middle", "stem"]}, "'middle' stands for targets by itself"),
+        ({"layers": ["middle", "stem"]}, "'middle' stands for layers by itself"),
         ({"variants": {"untrained": {"epochs": 3}}}, "'untrained' has a name that is taken"),
         ({"tune": {"learning_rate": [0.12345678, 0.12345679]}}, "values of learning_rate to tune"),
         ({"variants": {"twin": {"objective": "supervised"}}}, "objective stands under objectives"),

@@ -758,33 +758,6 @@ def test_a_checkpoint_that_cannot_be_written_is_reported_and_training_goes_on(
 # A deadline
 
 
-class Clock:
-    """Time that passes by what is done alone: 10 seconds an epoch, 3 an evaluation."""
-
-    now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock, epoch, evaluate = Clock(), loop.Training.epoch, vision.ImageTask.evaluate
-
-    def slow_epoch(self, number):
-        clock.now += 10.0
-        return epoch(self, number)
-
-    def slow_evaluate(self, embed, final):
-        clock.now += 3.0
-        return evaluate(self, embed, final)
-
-    monkeypatch.setattr(loop, "time", clock)
-    monkeypatch.setattr(loop.Training, "epoch", slow_epoch)
-    monkeypatch.setattr(vision.ImageTask, "evaluate", slow_evaluate)
-    return clock
-
-
 def until(clock, seconds, checkpoint, evaluation=3.0, **changes):
     """Epochs done of 4, or the outcome, of a call that has so many seconds."""
     ticks = []

@@ -69,6 +69,20 @@ def images(folder: Path, classes=("cat", "dog"), each: int = 10, size=(12, 12), 
     return folder
 
 
+WORDS = {"sea": "boat wave shore sail tide", "sky": "cloud wind star bird moon"}
+
+
+def documents(folder: Path, classes=WORDS, each: int = 30, words: int = 25, part="") -> Path:
+    """<class>/<number>.txt, whose words are the class's own but for a number of its own."""
+    for name, vocabulary in classes.items():
+        own = vocabulary.split()
+        (folder / part / name).mkdir(parents=True, exist_ok=True)
+        for n in range(each):
+            chosen = [own[(n * 7 + i * (1 + n % 3)) % len(own)] for i in range(words)]
+            (folder / part / name / f"{n}.txt").write_text(f"{part}{name}{n} " + " ".join(chosen))
+    return folder
+
+
 def tree(folder: Path) -> dict[str, bytes | None]:
     """Everything below `folder`: relative path -> content, None for a folder."""
     return {

@@ -55,10 +55,10 @@ def hsic(features: Sequence[Tensor]) -> Tensor:
     The mean inner product of their U-centred kernels (Székely and Rizzo 2014). 0 where the samples
     all differ alike, so that nothing but rounding is left.
     """
-    kernels = torch.stack([_kernel(x) for x in features]).flatten(1)
-    n = len(features[0])
+    n, device = len(features[0]), features[0].device  # layers may lie on several
+    kernels = torch.stack([_kernel(x).to(device) for x in features]).flatten(1)
     found = kernels @ kernels.mT / (n * (n - 3))
-    energy = torch.stack([x.double().square().sum() for x in features])
+    energy = torch.stack([x.double().square().sum().to(device) for x in features])
     empty = found.diagonal() <= 1e-24 * energy**2
     return found.masked_fill(empty | empty[:, None], 0)
 

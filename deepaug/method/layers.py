@@ -108,11 +108,15 @@ def finished_by(model: nn.Module, layer: str, example: Any) -> list[nn.Module]:
 def run_once(
     model: nn.Module, example: Any, forward: Callable | None, hooks: list[RemovableHandle]
 ) -> None:
-    """Run `model` in `eval()` mode without gradient; then undo the hooks and restore its flags."""
+    """Run `model` in `eval()` mode without gradient.
+
+    Then the hooks are undone, its flags restored, and the random state, should it have drawn.
+    """
     flags = {module: module.training for module in model.modules()}
+    devices = {p.device for p in model.parameters() if p.is_cuda}
     try:
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices):
             call(model, example, forward)
     finally:
         for hook in hooks:

@@ -1,6 +1,6 @@
 """Which layer to target: the one that is most like all others, told from activations alone."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,6 +13,7 @@ from deepaug.method.attach import attach
 from deepaug.method.cka import FEWEST, hsic
 from deepaug.method.layers import call, first_tensor, layers, run_once
 from deepaug.method.transforms import Transform
+from deepaug.validation import one_of
 
 
 @dataclass(frozen=True)
@@ -56,33 +57,28 @@ def select_layer(
             are padding, or where samples lie along another axis.
 
     Raises:
-        ValueError: fewer than two layers, no batch of 4 samples, layers of unlike samples, or
-            activations that are not finite.
+        ValueError: fewer than two layers, one that is unknown or does not run, no batch of 4
+            samples, layers of unlike samples, or activations that are not finite.
 
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     >>> found = select_layer(model, torch.randn(4, 32, 8))
     >>> list(found.scores)
     ['0', '1', '2']
     """
+    if isinstance(batches, Mapping):
+        raise ValueError("batches is a single batch; give a list of them: [batch]")
     batches = iter(batches)
     first = next(batches, None)
     if first is None:
         raise ValueError("no batch was given; select_layer needs one of 4 samples or more")
     if names is None:
         names = [name for name in layers(model, first, forward) if name != "input"]
+    names = list(dict.fromkeys(names))
     if len(names) < 2:
-        raise ValueError(f"one chooses from two layers or more, not from {list(names)}")
-    features = features or (lambda outputs, batch: outputs.flatten(1))
-    total = torch.zeros(len(names), len(names), dtype=torch.float64)
-    for batch in chain([first], batches):
-        outputs = _outputs(model, batch, names, forward)
-        rows = [features(outputs[name], batch) for name in names]
-        _check(names, rows)
-        if len(rows[0]) >= FEWEST:  # a remainder of the data may be smaller
-            total += len(rows[0]) * hsic(rows).cpu()
-    if not total.any():
+        raise ValueError(f"one chooses from two layers or more, not from {names}")
+    cka = compare(model, chain([first], batches), names, forward, features)
+    if not cka.any():
         raise ValueError(f"no batch has {FEWEST} samples that differ; give larger ones")
-    cka = _normalised(total)
     scores = (cka.sum(1) - cka.diagonal()) / (len(names) - 1)
     return Selection(
         names[int(scores.argmax())], dict(zip(names, scores.tolist(), strict=True)), cka
@@ -127,37 +123,68 @@ def dose(
     return F.cosine_similarity(plain.flatten(1).float(), changed.flatten(1).float())
 
 
+def compare(
+    model: nn.Module,
+    batches: Iterable[Any],
+    names: Sequence[str],
+    forward: Callable | None = None,
+    features: Callable[[Tensor, Any], Tensor] | None = None,
+) -> Tensor:
+    """Unbiased linear CKA of each layer with each, (k, k) float64; 0 where all samples are alike.
+
+    Arguments and errors as in `select_layer`.
+    """
+    features = features or (lambda outputs, batch: outputs.flatten(1))
+    total = torch.zeros(len(names), len(names), dtype=torch.float64)
+    for batch in batches:
+        outputs = _outputs(model, batch, names, forward)
+        rows = [features(outputs[name], batch) for name in names]
+        _check(names, rows)
+        if len(rows[0]) >= FEWEST:  # a remainder of the data may be smaller
+            total += len(rows[0]) * hsic(rows).cpu()
+    own = total.diagonal().sqrt()
+    return (total / (own[:, None] * own)).nan_to_num(0.0)
+
+
 def _outputs(
     model: nn.Module, batch: Any, names: Sequence[str], forward: Callable | None
 ) -> dict[str, Tensor]:
     """The layers' output tensors on a batch, in evaluation mode."""
+    model = getattr(model, "_orig_mod", model)  # compiled code would not see the hooks
+    modules = {name: module for name, module in model.named_modules() if name}
+    for name in names:
+        one_of(f"layer of {type(model).__name__}", name, modules, "deepaug.layers lists good ones")
     outputs: dict[str, Tensor] = {}
-    modules = dict(getattr(model, "_orig_mod", model).named_modules())
 
     def keep(name: str) -> Callable:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:
-            outputs[name] = first_tensor(output).clone()  # a later layer may work in place
+            if (found := first_tensor(output)) is not None:
+                outputs[name] = found.clone()  # a later layer may work in place
 
         return hook
 
     hooks = [modules[name].register_forward_hook(keep(name)) for name in names]
     run_once(model, batch, forward, hooks)
+    if silent := [name for name in names if name not in outputs]:
+        raise ValueError(
+            f"layer {silent[0]!r} did not run, or returned no tensor; name others, or give forward="
+        )
     return outputs
 
 
 def _check(names: Sequence[str], rows: Sequence[Tensor]) -> None:
-    counts = {name: len(of) for name, of in zip(names, rows, strict=True)}
+    counts = {}
+    for name, of in zip(names, rows, strict=True):
+        if of.ndim != 2 or not of.is_floating_point():
+            raise ValueError(
+                f"rows of layer {name!r} are {of.dtype} of shape {tuple(of.shape)}; needed: "
+                f"floating-point features (n, f); name other layers, or give features="
+            )
+        if not of.isfinite().all():
+            raise ValueError(f"layer {name!r} has activations that are not finite")
+        counts[name] = len(of)
     if len(set(counts.values())) > 1:
         raise ValueError(
             f"layers have rows of unlike samples: {counts}; name layers that go together, or give "
             f"features="
         )
-    for name, of in zip(names, rows, strict=True):
-        if not of.isfinite().all():
-            raise ValueError(f"layer {name!r} has activations that are not finite")
-
-
-def _normalised(total: Tensor) -> Tensor:
-    """HSIC as CKA; 0 for a layer whose samples are all alike."""
-    own = total.diagonal().sqrt()
-    return (total / (own[:, None] * own)).nan_to_num(0.0)

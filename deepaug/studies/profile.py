@@ -61,6 +61,11 @@ Layers = Annotated[tuple[str, ...], _lone]
 Settings = dict[Setting, Any]  # `Trial` checks their values
 
 
+def _check_alone(layers: tuple[str, ...]) -> None:
+    if len(layers) > 1 and (alone := [name for name in layers if name in LAYERS]):
+        raise ValueError(f"{alone[0]!r} stands for layers by itself, not in a list")
+
+
 @dataclass(frozen=True)
 class Grid:
     """Arms and seeds of a stage, as a profile gives them, or a caller in its place."""
@@ -72,8 +77,7 @@ class Grid:
 
     def __post_init__(self):
         for layers in self.layers.values() if isinstance(self.layers, dict) else (self.layers,):
-            if len(layers) > 1 and (alone := [name for name in layers if name in LAYERS]):
-                raise ValueError(f"{alone[0]!r} stands for targets by itself, not in a list")
+            _check_alone(layers)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Stage(Grid):
         grid = [n for n in ("layers", "transforms", "strengths") if getattr(self, n)]
         if len(grid) in (1, 2):
             raise ValueError(f"layers, transforms and strengths need each other; given: {grid}")
+        _check_alone(self.cuts)
         if self.cuts and self.arm_controls:
             raise ValueError("networks of arm_controls are not split; leave out these or cuts")
         if self.ways and not grid:

@@ -319,13 +319,16 @@ def check(record: Any) -> None:
 def _check_similarity(given: Any) -> None:
     if not isinstance(given, dict) or given.keys() != {"layers", "cka"}:
         raise ValueError("its similarity is not one of layers by their cka")
-    size = len(given["layers"])
-    rows = [row for row in given["cka"] if isinstance(row, list) and len(row) == size]
-    values = [value for row in rows for value in row]
-    if not len(rows) == len(given["cka"]) == size or not all(
-        type(value) in (int, float) and -2 <= value <= 2 for value in values
-    ):
-        raise ValueError(f"its similarity is not a table of {size} layers by {size}")
+    layers, rows = given["layers"], given["cka"]
+    if not isinstance(layers, list) or not all(isinstance(name, str) for name in layers):
+        raise ValueError("its similarity is of layers without names")
+    size = len(set(layers))  # of two or more, each by a name of its own
+    square = size > 1 and all(
+        isinstance(of, list) and len(of) == size for of in (layers, rows, *rows)
+    )
+    values = [value for row in rows for value in row] if square else [None]
+    if not all(type(value) in (int, float) and -2 <= value <= 2 for value in values):
+        raise ValueError(f"its similarity is not a table of {len(layers)} layers by as many")
 
 
 def default_root() -> Path:

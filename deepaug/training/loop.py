@@ -123,6 +123,7 @@ def run(
     job = Job(prepare(trial, accelerator, device), checkpoint)
     whole, task = job.whole, job.whole.task
     resumed_seconds = sum(progress.seconds for progress in job.progress)
+    longest = 0.0
     for number, name in enumerate(job.names):
         if name in job.ended:
             continue
@@ -131,7 +132,8 @@ def run(
             job.save(training)  # and with it what the network itself has come to
         part = partial(_ticked, tick, number, len(job.names))
         try:
-            _fit(training, partial(job.save, training), part, deadline, evaluation)
+            save = partial(job.save, training)
+            longest = _fit(training, save, part, deadline, evaluation, longest)
             metrics = task.evaluate(training.embed, final=True)
         except NotFinite:
             pass
@@ -167,16 +169,23 @@ def _fit(
     tick: Callable[[float], None],
     deadline: float,
     evaluation: float,
-) -> None:
+    longest: float,
+) -> float:
     """Train to the last epoch.
 
+    Args:
+        longest: what an epoch of this call has taken, with what comes before the next; 0 if none
+            was trained. Else as in `run`.
+
+    Returns:
+        `longest`, with the epochs trained here.
+
     Raises NotFinite where the loss stops being so; and OutOfTime, with a checkpoint, before an
-    epoch or an evaluation that would not end by the deadline. Arguments as in `run`.
+    epoch or an evaluation that would not end by the deadline.
     """
     trial, progress = training.trial, training.progress
     points, evaluated = _points(trial.epochs)
     saved = time.monotonic()
-    longest = 0.0  # epoch of this call, with what comes before the next
     while progress.epoch < trial.epochs:
         start = time.monotonic()
         if start + SLOWER * longest > deadline:
@@ -200,6 +209,7 @@ def _fit(
         save()  # it may take longer than expected
         if left < evaluation:
             raise OutOfTime
+    return longest
 
 
 def _points(epochs: int) -> tuple[set[int], set[int]]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from deepaug.method.layers import finished_by
-from deepaug.method.selection import select_layer
+from deepaug.method.selection import compare
 from deepaug.training import networks, registry
 from deepaug.training.steps import Training
 from deepaug.training.trial import derive
@@ -56,17 +56,14 @@ def similarity(training: Training) -> dict[str, list]:
     """Unbiased linear CKA between all layers after the input, on plain training samples.
 
     Returns:
-        "layers", their names in order of depth, and "cka", a row of each with each.
+        "layers", their names in order of depth, and "cka", a row of each with each; zeros of a
+        layer that tells no samples apart.
     """
     trial, task = training.trial, training.task
     layers = registry.layers(trial.modality, trial.encoder)[1:]
     draws = torch.Generator().manual_seed(derive(trial.seed, "similarity"))
     index = torch.randperm(len(task), generator=draws)[:SAMPLES]
+    modules = [task.module(layer) for layer in layers]
     with training.fabric.autocast():
-        found = select_layer(
-            training.encoder,
-            [task.plain(index)],
-            [task.module(layer) for layer in layers],
-            features=task.activations,
-        )
-    return {"layers": list(layers), "cka": found.cka.round(decimals=5).tolist()}
+        cka = compare(training.encoder, [task.plain(index)], modules, features=task.activations)
+    return {"layers": list(layers), "cka": cka.round(decimals=5).tolist()}

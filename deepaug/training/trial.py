@@ -238,9 +238,12 @@ def _check_target(trial: Trial) -> None:
 
 
 def _check_cut(trial: Trial) -> None:
-    registry.check_layer(trial.modality, trial.encoder, trial.cut)
-    if not registry.from_hub(trial.modality, trial.encoder):
-        allowed = registry.cuts(trial.modality, trial.encoder)
-        one_of("cut", trial.cut, allowed, f"of {trial.encoder}, with layers to train on both sides")
     if trial.objective == "untrained":
         raise ValueError(f"cut {trial.cut!r} needs a trained network; set another objective")
+    if registry.from_hub(trial.modality, trial.encoder):
+        raise ValueError(
+            f"cut {trial.cut!r} needs an encoder that begins at random weights, from which copies "
+            f"begin anew; {trial.encoder!r} comes trained"
+        )
+    allowed = registry.cuts(trial.modality, trial.encoder)
+    one_of("cut", trial.cut, allowed, f"of {trial.encoder}, with layers to train on both sides")
