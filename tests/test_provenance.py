@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, provenance, records, workers
+from deepaug.studies import catalogue, provenance, records, showing, workers
 from deepaug.studies import profile as profiles
 from deepaug.studies.records import Store
 from deepaug.training import loop
@@ -70,6 +70,25 @@ def test_a_trial_of_no_study_is_repeated_by_its_record(profile, tmp_path, monkey
 
 def test_what_is_made_again_is_the_same(made):
     assert provenance.reproduce(made, "cpu") == []
+
+
+def test_a_record_from_before_a_setting_was_there_is_made_again(made, tmp_path):
+    older = {**made, "trial": {name: v for name, v in made["trial"].items() if name != "cut"}}
+    Store(tmp_path, "older").write(records.with_checksum(older))
+    path = Store(tmp_path, "older").path(made["key"])
+    assert showing.reproduced(path, "cpu") == (f"{made['key']}: the same result", True)
+
+
+def test_the_similarity_of_layers_is_made_again(tmp_path):
+    store, train = Store(tmp_path, "quick"), partial(loop.run, accelerator="cpu")
+    record = workers.compute(tiny.trial(cut="stage1"), store, train)
+    assert provenance.reproduce(record, "cpu") == []
+    cka = [[0.5 for _ in row] for row in record["similarity"]["cka"]]
+    store.write(
+        records.with_checksum({**record, "similarity": {**record["similarity"], "cka": cka}})
+    )
+    told, alike = showing.reproduced(store.path(record["key"]), "cpu")
+    assert (told, alike) == (f"{record['key']}: differs in similarity", False)
 
 
 def test_what_differs_is_named(made):

@@ -1,5 +1,6 @@
 """Records for others: table, schema, copies."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -56,6 +57,37 @@ def test_a_record_is_valid_and_a_changed_one_is_not():
         short = {n: v for n, v in record.items() if n != name}
         for wrong in (short, {**record, name: [1]}, {**record, "note": 1}):
             assert not VALIDATOR.is_valid(wrong), name
+
+
+@pytest.mark.parametrize(
+    ("layers", "cka", "valid"),
+    [
+        (["a", "b"], [[1.0, 0.5], [0.5, 1]], True),
+        (["a"], [[1.0]], False),
+        (["a", 1], [[1.0, 0.5], [0.5, 1]], False),
+        (["a", "b"], [[1.0, "0.5"], [0.5, 1]], False),
+        (["a", "b"], None, False),
+        (None, [[1.0, 0.5], [0.5, 1]], False),
+    ],
+)
+def test_a_similarity_may_be_there_and_is_a_table(layers, cka, valid):
+    record = tiny.record(tiny.trial(cut="stage2"), similarity={"layers": layers, "cka": cka})
+    assert VALIDATOR.is_valid(record) is valid
+    with contextlib.nullcontext() if valid else pytest.raises(ValueError):
+        records.check(record)
+
+
+def test_the_table_has_no_similarity_and_one_column_for_each_setting_of_older_records(root):
+    similarity = {"layers": ["a", "b"], "cka": [[1.0, 0.5], [0.5, 1.0]]}
+    cut, store = tiny.trial(cut="stage2"), Store(root, "quick")
+    store.write(tiny.record(cut, similarity=similarity))
+    older = tiny.record(tiny.trial(seed=3))
+    del older["trial"]["cut"]  # as it was before there was this setting
+    store.write(records.with_checksum(older))
+    before, frame = publish.table(root).columns, publish.table(root).set_index("key")
+    assert not any("similarity" in name or "cka" in name for name in before)
+    assert frame["trial.cut"].to_dict()[cut.key] == "stage2"
+    assert sorted(frame["trial.cut"]) == ["none", "none", "none", "stage2"]
 
 
 OUT_OF_RANGE = [("modality", "sound"), ("width", 0), ("samples", -1), ("learning_rate", 0.0)]

@@ -58,6 +58,16 @@ def test_round_trip(store):
     assert list(tiny.tree(store.folder)) == [f"{KEY}.json"]
 
 
+def test_the_similarity_of_layers_is_kept_with_a_record_that_has_one(store):
+    trial = tiny.trial(cut="stage2")
+    record = tiny.record(trial, similarity=SIMILARITY)
+    store.write(record)
+    assert store.read(trial) == record
+    with pytest.raises(ValueError, match="its similarity is"):
+        store.write(tiny.record(trial, similarity={**SIMILARITY, "cka": [[1, 2], None]}))
+    assert store.read(trial) == record
+
+
 def test_absent_record_is_none(store):
     assert store.read(TRIAL) is None
     assert not store.folder.exists()
@@ -124,6 +134,8 @@ def test_a_record_is_on_the_disk_before_it_has_its_name(store, monkeypatch):
 
 OTHER = tiny.trial(seed=1)
 HALF = json.dumps(tiny.record(TRIAL))[:300]
+SIMILARITY = {"layers": ["a", "b"], "cka": [[1.0, 0.5], [0.5, 1]]}
+NAN = float("nan")
 DAMAGES = {
     "truncated": {"text": HALF},
     "empty": {"text": ""},
@@ -153,6 +165,23 @@ DAMAGES = {
     "curve of something else": {"curve": [4.5, 4.4]},
     "curve missing": {"curve": []},
     "metrics of a diverged run": {"status": "diverged"},
+    "similarity null": {"similarity": None},
+    "similarity a list": {"similarity": [["a", "b"], [[1, 0], [0, 1]]]},
+    "similarity without layers": {"similarity": {"cka": [[1, 0], [0, 1]]}},
+    "similarity with a note": {"similarity": {**SIMILARITY, "note": 1}},
+    **{
+        f"similarity of layers {layers!r}": {"similarity": {**SIMILARITY, "layers": layers}}
+        for layers in (None, 2, "ab", [], ["a"], ["a", "a"], ["a", 1], ["a", ["b"]], ["a", None])
+    },
+    **{
+        f"similarity table {str(cka)[:40]}": {"similarity": {**SIMILARITY, "cka": cka}}
+        for cka in (
+            *(None, 1, "ab", {"a": 1}, [], [[1, 0]], [[1, 0], [0, 1], [0, 0]], [[1, 0], [0]]),
+            *([[1, 0], [0, 1, 2]], [[1, 0], "01"], [[1, 0], None], [1, 0], [[1, 0], {"a": 0}]),
+            *([[1, [0]], [0, 1]], [[1, NAN], [NAN, 1]], [[1, "0"], [0, 1]], [[1, True], [0, 1]]),
+            *([[1, None], [0, 1]], [[1, 3.0], [3.0, 1]], [[1, 10**400], [0, 1]]),
+        )
+    },
     "edited by hand": {"seconds": 2.0, "checksum": tiny.record(TRIAL)["checksum"]},
 }
 
@@ -384,7 +413,7 @@ def test_the_books_evidence_is_valid(path):
 def test_test_metrics_that_a_verdict_reads_are_left_out():
     plain, diverged = tiny.record(TRIAL), tiny.record(TRIAL, status="diverged", metrics={})
     assert records.without_sealed(plain) == plain and records.without_sealed(diverged) == diverged
-    for changes in ({"layer": "stem", "transform": "pca"}, {"view_strength": 0.0}):
+    for changes in ({"layer": "stem", "transform": "pca"}, {"view_strength": 0.0}, {"cut": "stem"}):
         record = tiny.record(tiny.trial(**changes))
         shown = records.without_sealed(record)
         assert shown == {**record, "metrics": {"validation": record["metrics"]["validation"]}}

@@ -26,9 +26,16 @@ EVERY = {
     "images": tiny.SETTINGS | {"cut": "stage2"},
     "text": CROPS | {"width": 16, "epochs": 2, "batch_size": 10, "optimizer": "adamw"},
     "nodes": NODES | SMALL | {"cut": "layer2"},
-    "graphs": GRAPHS | {"width": 4, "epochs": 2, "batch_size": 32, "cut": "layer2"},
+    "graphs": GRAPHS
+    | {"width": 4, "epochs": 2, "batch_size": 32, "held_out": 0.2}
+    | {"cut": "layer2"},
 }
 EVERY["text"] |= {"learning_rate": 1e-3, "temperature": 0.1, "cut": "block1"}
+BELOW = {  # cut -> modules below it, of any of these
+    "stage2": ["stem", "stage1", "stage2"],
+    "block1": ["bert.embeddings", "bert.encoder.layer.0"],
+    "layer2": ["embeddings", "layer1", "layer2"],
+}
 
 
 @pytest.fixture(params=EVERY)
@@ -177,19 +184,15 @@ def test_a_copy_begins_at_the_networks_weights_below_the_cut_and_anew_above(smal
     whole = trained(small)
     before, initial = state(whole.network), state(trained(small, 0).network)
     free, frozen = (split.copy(whole, kind) for kind in split.COPIES)
-    # What is not a weight of its own (BatchNorm's scale, a bias) begins the same in any network.
-    drawn = same(initial, state(networks.build(Trial(**small | {"seed": 1}), whole.task)), initial)
-    copied = same(before, state(frozen.network), before) - drawn
-    modules = dict(whole.encoder.named_modules())
-    place = list(modules).index(whole.task.module(small["cut"]))
-    expected = {f"encoder.{name}" for name in [*modules][1 : place + 1]}
-    ended = {f"encoder.{whole.task.module(small['cut'])}"}
-    inside = {n for n in before if any(n.startswith(f"{m}.") for m in expected | ended)}
-    assert copied == inside - drawn and copied
-    assert same(state(free.network), state(frozen.network), before) == set(before)
-    assert not same(initial, state(free.network), set(before) - drawn - inside)
-    assert state(whole.network).keys() == before.keys()
-    assert same(state(whole.network), before, before) == set(before)  # no copy shares its tensors
+    # What is not drawn (BatchNorm's scale, a bias) begins the same in any network.
+    other = state(networks.build(Trial(**small | {"seed": 1}), whole.task))
+    drawn = set(before) - same(initial, other, before)
+    below = {n for n in before if n.startswith(tuple(f"encoder.{m}." for m in BELOW[small["cut"]]))}
+    new = state(frozen.network)
+    assert same(before, new, before) - (set(before) - drawn) == below & drawn != set()
+    assert below <= same(before, new, before) and not same(initial, new, drawn)
+    assert same(state(free.network), new, before) == set(before)
+    assert same(state(whole.network), before, before) == set(before)  # copying leaves it alone
 
 
 @pytest.mark.parametrize("settings", [EARLY, {**EARLY, **ARM}, {**EARLY, "optimizer": "adamw"}])
@@ -280,8 +283,9 @@ def test_each_modality_trains_a_network_and_its_copies_in_one_job(small):
         assert outcome.metrics[part].keys() == {*values, *copies}
         assert {name: outcome.metrics[part][name] for name in values} == values
     for point, plain in zip(outcome.curve, uncut.curve, strict=True):
-        losses = {name: point.pop(f"loss_{name}") for name in split.COPIES}
-        assert point == plain and len({*losses.values(), point["loss"]}) == 3
+        losses = [point.pop(f"loss_{name}") for name in split.COPIES]
+        assert point == plain and point["loss"] not in losses
+    assert losses[0] != losses[1]
     assert same(state(outcome.encoder), state(uncut.encoder), state(uncut.encoder)) == set(
         state(uncut.encoder)
     )
@@ -398,14 +402,24 @@ def test_similarity_is_of_a_thousand_plain_training_samples_that_the_seed_draws(
 
 # Losses by epoch of the network and its copies, and what the copies come to. Tolerances leave room
 # for another processor or torch, not for another training.
-GOLDEN = {}
+GOLDEN = {
+    "loss": [6.90776, 6.86526, 6.83368, 6.71985],
+    "loss_free": [6.92983, 6.9269, 6.8576, 6.81184],
+    "loss_frozen": [6.92838, 6.9041, 6.76269, 6.70393],
+    "probe": 57.56,
+    "probe_free": 48.34,
+    "probe_frozen": 58.67,
+}
 
 
 def test_golden_cut_trial():
-    outcome = loop.run(Trial(**NODES | SMALL | GOLDEN_TRIAL), "cpu")
+    settings = {"width": 32, "epochs": 24, "batch_size": 512, "learning_rate": 1e-2}
+    arm = {"layer": "layer2", "transform": "dropout", "strength": 0.5, "cut": "layer2"}
+    trial = Trial(**NODES | SMALL | settings | arm, schedule="constant")
+    outcome = loop.run(trial, "cpu")
     advice = "training or evaluation changed what a trial measures: raise PROTOCOL"
     for name in ("loss", "loss_free", "loss_frozen"):
-        found = [point[name] for point in outcome.curve][3::4]
+        found = [point[name] for point in outcome.curve][5::6]
         assert found == pytest.approx(GOLDEN[name], abs=5e-3), advice
     metrics = outcome.metrics["validation"]
     for name in ("probe", "probe_free", "probe_frozen"):

@@ -673,6 +673,16 @@ GRID = {"layers": ["stem"], "transforms": ["pca"], "strengths": [0.5]}
         ({"seeds": [0], **GRID, "strengths": [1.5]}, "1.5"),
         ({"seeds": [0], **GRID, "strengths": ["half"]}, "'half'"),
         ({"seeds": [0], "layers": ["stem"]}, "transforms"),
+        ({"seeds": [0], "trial": {"cut": "stage2"}}, "'cut'"),
+        ({"seeds": [0], "variants": {"halved": {"cut": "stage2"}}}, "'cut'"),
+        ({"seeds": [0], "tune": {"cut": ["stage2"]}}, "'cut'"),
+        ({"seeds": [0], "cuts": "stage2"}, "cuts"),
+        ({"seeds": [0], "cuts": ["pooled"]}, "unknown cut: 'pooled'"),
+        ({"seeds": [0], "cuts": ["stage1", "stage9"]}, "unknown cut: 'stage9'"),
+        (
+            {"seeds": [0], "cuts": ["stage2"], "chosen_from": "screen", "arm_controls": ["noise"]},
+            "cuts",
+        ),
         ({"seeds": [0], "variants": 3}, "variants"),
         ({"seeds": [0], "variants": {"doubled": 3}}, "doubled"),
         ({"seeds": [0], "variants": {"doubled": None}}, "doubled"),
@@ -694,9 +704,12 @@ def test_bad_stage_is_named_in_one_line(tmp_path, stage, named):
     assert named in refusal(tiny.profile(tmp_path, **stages))
 
 
-def test_a_stage_that_waits_is_checked_before_the_one_it_waits_for(tmp_path):
-    longer = {"seeds": [100], "chosen_from": "screen", "trial": {"epochs": -1}}
-    assert "epochs" in refusal(tiny.profile(tmp_path, screen={"seeds": [2]}, longer=longer))
+@pytest.mark.parametrize(
+    ("change", "named"), [({"trial": {"epochs": -1}}, "epochs"), ({"cuts": ["pooled"]}, "'pooled'")]
+)
+def test_a_stage_that_waits_is_checked_before_the_one_it_waits_for(tmp_path, change, named):
+    longer = {"seeds": [100], "chosen_from": "screen", **change}
+    assert named in refusal(tiny.profile(tmp_path, screen={"seeds": [2]}, longer=longer))
 
 
 STAGES = {"quick": {"seeds": [0]}}
@@ -769,6 +782,72 @@ def test_a_profile_whose_records_would_lie_elsewhere_is_refused(tmp_path, name):
         catalogue.load("vision", str(path), tmp_path / "results")
 
 
+def listed(study, stage="quick"):
+    """Role, objective, target and cut of each entry of one seed."""
+    entries = study.stage_entries(stage)
+    trials = [
+        (entry.role, entry.objective, entry.trial.layer, entry.trial.cut) for entry in entries
+    ]
+    assert len({entry.name for entry in entries}) == len(trials)
+    return trials
+
+
+@pytest.mark.parametrize(
+    ("cuts", "after"),
+    [
+        ("middle", ["stage2"]),
+        ("all", ["stem", "stage1", "stage2", "stage3"]),
+        (["stem", "stage3"], ["stem", "stage3"]),
+    ],
+)
+def test_networks_of_baselines_and_arms_are_split_and_twins_have_no_arms(tmp_path, cuts, after):
+    grid = {"layers": ["stage1"], "transforms": ["pca"], "strengths": [0.5], "cuts": cuts}
+    twins = {"objectives": ["contrastive", "supervised"], "controls": ["untrained"]}
+    study = catalogue.load(
+        "vision", str(tiny.profile(tmp_path, quick={"seeds": [0], **grid, **twins}))
+    )
+    found = listed(study)
+    assert Counter(found) == Counter(
+        [("control", objective, "none", "none") for objective in twins["objectives"]]
+        + [
+            ("baseline", objective, "none", cut)
+            for objective in twins["objectives"]
+            for cut in after
+        ]
+        + [("arm", "contrastive", "stage1", cut) for cut in after]
+    )
+    # What is split is the same network otherwise: pairs, metrics and times are those of its kind.
+    plain = catalogue.load("vision", str(tiny.profile(tmp_path, quick={"seeds": [0], **twins})))
+    whole = {
+        replace(entry.trial, cut="none") for entry in study.entries() if entry.role == "baseline"
+    }
+    assert whole == {entry.trial for entry in plain.entries() if entry.role == "baseline"}
+
+
+def test_co_adaptation_is_that_of_the_rules(tmp_path):
+    rules = rulebook.rules()
+    study = catalogue.load("co-adaptation", "cpu", tmp_path)
+    for stage, seeds in (
+        ("confirm", rules["stages"]["confirm"]["seeds"]),
+        ("exploratory", rules["claims"]["C4"]["exploratory"]["other_cuts"]),
+    ):
+        entries = study.planned(stage)
+        assert sorted({entry.trial.seed for entry in entries}) == seeds
+        for base in study.bases:
+            own = [e for e in entries if e.base == base.label and e.trial.seed == seeds[0]]
+            middle = {"confirm": (arms.middle(base.trial),), "exploratory": arms.cuts(base.trial)}
+            split = [(e.role, e.objective, e.trial.cut) for e in own if e.role != "control"]
+            kinds = ("baseline", "contrastive"), ("baseline", "supervised"), ("arm", "contrastive")
+            assert Counter(split) == Counter((*k, cut) for k in kinds for cut in middle[stage])
+            assert {e.arm for e in own if e.role == "control"} == {"untrained"}
+    assert [base.trial.data for base in study.bases] == [
+        "Cora",
+        "CiteSeer",
+        "20newsgroups",
+        "cifar10-jpeg",
+    ]
+
+
 def test_settings_of_a_stage_go_before_what_was_tuned(tmp_path):
     path = tiny.profile(
         tmp_path,
@@ -785,6 +864,9 @@ def test_settings_of_a_stage_go_before_what_was_tuned(tmp_path):
     ("stage", "words"),
     [
         ({"layers": ["middle", "stem"]}, "'middle' stands for layers by itself"),
+        ({"cuts": ["stem", "all"]}, "'all' stands for layers by itself"),
+        ({"cuts": ["middle", "stem"]}, "'middle' stands for layers by itself"),
+        ({"cuts": "all", "arm_controls": ["noise"]}, "leave out these or cuts"),
         ({"variants": {"untrained": {"epochs": 3}}}, "'untrained' has a name that is taken"),
         ({"tune": {"learning_rate": [0.12345678, 0.12345679]}}, "values of learning_rate to tune"),
         ({"variants": {"twin": {"objective": "supervised"}}}, "objective stands under objectives"),

@@ -70,6 +70,54 @@ def test_keys_are_stable():
     assert Trial(protocol=1, **ARM, seed=7, learning_rate=1e-3).key == "12cbeaa7f94eb667"
 
 
+def test_keys_from_before_networks_were_cut_are_stable():
+    assert Trial(protocol=1, cut="none").key == "6d76d6a408f17555"
+    assert "cut" not in json.loads(Trial(**ARM).canonical)
+    older = {name: value for name, value in Trial(**ARM).to_dict().items() if name != "cut"}
+    assert Trial.from_dict(older) == Trial(**ARM)
+
+
+CUTS = {
+    "resnet10": ("stem", "stage1", "stage2", "stage3"),
+    "bert2": ("embeddings", "block1"),
+    "gcn3": ("embeddings", "layer1", "layer2"),
+    "gin3": ("layer1", "layer2"),
+}
+
+
+@pytest.mark.parametrize("modality", registry.NAMES)
+def test_a_cut_has_something_to_train_on_both_sides(modality):
+    for encoder in registry.encoders(modality):
+        layers = registry.layers(modality, encoder)
+        fields = {"modality": modality, "encoder": encoder}
+        allowed = [layer for layer in layers if layer in CUTS.get(encoder, layers)]
+        if encoder in CUTS:
+            assert tuple(allowed) == CUTS[encoder] == registry.cuts(modality, encoder)
+            assert Trial(**fields).trainings == 1
+            assert {Trial(**fields, cut=cut).trainings for cut in allowed} == {3}
+            for layer in set(layers) - set(allowed):
+                message = refusal(**fields, cut=layer)
+                assert f"unknown cut: {layer!r}" in message and f"of {encoder}" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"cut": "stage5"}, ["'stage5'", "nearest: 'stage3'"]),
+        ({"cut": "stagee2"}, ["unknown cut: 'stagee2'", "nearest: 'stage2'"]),
+        ({"cut": "input"}, ["unknown cut: 'input'", "layers to train on both sides"]),
+        ({"cut": ""}, ["unknown cut: ''", "'stem', 'stage1', 'stage2', 'stage3'"]),
+        ({"cut": None}, ["cut must be text, not None"]),
+        ({"cut": "stem", "objective": "untrained", "epochs": 0}, ["cut 'stem' needs a trained"]),
+        ({**TEXT, "encoder": "owner/name", "cut": "block3"}, ["'owner/name' comes trained"]),
+    ],
+)
+def test_a_cut_that_cannot_be_is_refused(no_network, fields, named):
+    message = refusal(**fields)
+    for words in named:
+        assert words in message
+
+
 def test_key_ignores_the_order_of_fields():
     fields = Trial(**ARM).to_dict()
     assert Trial.from_dict(dict(reversed(fields.items()))).key == Trial(**ARM).key
@@ -289,7 +337,8 @@ def test_a_batch_may_be_all_the_data():
 
 def test_purposes_seeds_and_steps_derive_distinct_streams():
     purposes = ("initialisation", "subset", "order", "views", "transform")
-    every = [derive(*of) for of in itertools.product(range(20), purposes, range(20))]
+    purposes += ("dropout", "retraining", "similarity")
+    every = [derive(*of) for of in itertools.product(range(20), purposes, range(15))]
     assert len(set(every)) == len(every)
     assert all(0 <= seed < 2**63 for seed in every)
 

@@ -58,6 +58,7 @@ def hsic(features: Sequence[Tensor]) -> Tensor:
     n, device = len(features[0]), features[0].device  # layers may lie on several
     kernels = torch.stack([_kernel(x).to(device) for x in features]).flatten(1)
     found = kernels @ kernels.mT / (n * (n - 3))
+    found = (found + found.mT) / 2  # a product is symmetric but for rounding
     energy = torch.stack([x.double().square().sum().to(device) for x in features])
     empty = found.diagonal() <= 1e-24 * energy**2
     return found.masked_fill(empty | empty[:, None], 0)
