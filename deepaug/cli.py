@@ -5,7 +5,6 @@ Each command imports what it needs when it is called, so that `--help` answers a
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import deepaug
-from deepaug import process
+from deepaug import given, process
 from deepaug.studies import ALL
 from deepaug.training import registry
 from deepaug.validation import one_line
@@ -62,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     store = _Parser(add_help=False)
     store.add_argument(
         "--results",
-        type=lambda text: Path(_named(text)),
+        type=lambda text: Path(given.named(text)),
         metavar="DIR",
         help="folder of records (default: $DEEPAUG_RESULTS or results/)",
     )
@@ -101,10 +100,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=_export)
 
+    claims = commands.add_parser(
+        "claims", parents=[store], help="verdicts that records give, or what is wrong with these"
+    )
+    claims.set_defaults(command=_claims)
+    _add_claims(claims)
+
     data = commands.add_parser("data", help="fetch or check a data set")
     data.add_argument(
         "name",
-        type=_named,
+        type=given.named,
         metavar="NAME",
         help="a data set, a folder of images, a text file or a TU set",
     )
@@ -129,10 +134,13 @@ def _add_grid(grid: argparse.ArgumentParser) -> None:
         help="quick (default), cpu, gpu-small, gpu or a YAML file",
     )
     grid.add_argument(
-        "--data", type=_named, metavar="NAME|PATH", help="another data set than the profile's"
+        "--data", type=given.named, metavar="NAME|PATH", help="another data set than the profile's"
     )
     grid.add_argument(
-        "--pairs", type=_named, metavar="NAME|FILE", help="scored sentence pairs to evaluate text"
+        "--pairs",
+        type=given.named,
+        metavar="NAME|FILE",
+        help="scored sentence pairs to evaluate text",
     )
     grid.add_argument(
         "--parts",
@@ -145,13 +153,17 @@ def _add_grid(grid: argparse.ArgumentParser) -> None:
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("study", metavar="STUDY", help=f"a study's name, or {ALL}")
     run.add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="trials side by side (default 1)"
+        "--workers",
+        type=given.workers,
+        default=1,
+        metavar="N",
+        help="trials side by side (default 1)",
     )
     run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
     run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
     run.add_argument(
         "--minutes",
-        type=_minutes,
+        type=given.minutes,
         metavar="M",
         help="end before M minutes are over; what is in flight by then goes on at the next call",
     )
@@ -165,9 +177,23 @@ def _add_list(listing: argparse.ArgumentParser) -> None:
     listing.add_argument("--json", action="store_true", help="as a list of objects")
     listing.add_argument(
         "--batch",
-        type=_positive,
+        type=given.positive,
         metavar="SECONDS",
         help="with --json: put missing trials into batches of that much work or more",
+    )
+
+
+def _add_claims(claims: argparse.ArgumentParser) -> None:
+    claims.add_argument(
+        "--profile", default="cpu", metavar="NAME|FILE", help="whose records judge (default cpu)"
+    )
+    what = claims.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="as one object, with records' keys")
+    what.add_argument(
+        "--check", action="store_true", help="name all that is wrong with records and their rules"
+    )
+    claims.add_argument(
+        "--partial", action="store_true", help="with --check: records may still be missing"
     )
 
 
@@ -200,37 +226,6 @@ def _add_notebook(notebook: argparse.ArgumentParser) -> None:
         metavar="FILE|DIR",
         help="default: book/notebooks/NAME.ipynb; of a grid the folder, by default build/NAME",
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = math.nan
-    if not 0 < minutes < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
-    return minutes
-
-
-def _workers(text: str) -> int:
-    """A number of processes that this machine can hold: each takes half a GiB to begin with."""
-    cores = os.cpu_count() or 1
-    if (workers := _positive(text)) > 4 * cores:
-        raise argparse.ArgumentTypeError(f"{text} is more than 4 for each of the {cores} cores")
-    return workers
-
-
-def _named(text: str) -> str:
-    """A name or path; an empty one, of an unset variable of the shell, would mean this folder."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; give a name or a path, or leave it out")
-    return text
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -310,6 +305,19 @@ def _export(options: argparse.Namespace) -> None:
 
     count = publish.export(options.results, options.target)
     print(f"wrote {count} records to {options.target}")
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from deepaug.verdicts import checking, telling
+
+    if options.partial and not options.check:
+        raise ValueError("--partial needs --check")
+    if untold := checking.unknown():
+        print(f"deepaug: {untold}", file=sys.stderr)
+    if not options.check:
+        telling.show(options.profile, options.results, options.json)
+    elif checking.show(options.profile, options.results, options.partial):
+        sys.exit(2)
 
 
 def _data(options: argparse.Namespace) -> None:

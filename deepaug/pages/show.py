@@ -97,8 +97,9 @@ def scale(page: Page, elsewhere: str = "") -> None:
 
 
 def _scale(studies: list[Study]) -> None:
-    found = {study.profile: stage for study, stage in recorded_of(studies, "scale")}
-    stands = [f"**{profile}.** {runs.scale(stage)}" for profile, stage in found.items()]
+    unfinished = "The scale is not fully recorded."
+    found = {study.profile: runs.scale(stage) for study, stage in recorded_of(studies, "scale")}
+    stands = [f"**{profile}.** {scale or unfinished}" for profile, scale in found.items()]
     for text in stands or ["No scale stage is recorded yet."]:
         _say(text)
 

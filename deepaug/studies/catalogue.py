@@ -1,8 +1,9 @@
 """The catalogue of studies: those that profiles declare, checked as a whole and put in order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from deepaug.declared import read
@@ -47,30 +48,60 @@ def load(
     label, declared = profiles.load(profile)
     one_of(f"study in profile {label}", name, declared.studies)
     given = {n: value for n, value in {"data": data, "pairs": pairs}.items() if value is not None}
-    every = _bases(name, declared, given, profile, root)
+    return _load(name, declared, store(profile, root), {}, given, parts, grid)
+
+
+def every(profile: str, root: Path | None = None) -> dict[str, Study]:
+    """All studies of a profile, by name, as `load` has them; records are read once for all."""
+    declared, shared = profiles.load(profile)[1], store(profile, root)
+    found: dict[str, Study] = {}
+    for name in sorted(declared.studies, key=lambda name: bool(declared.studies[name].of)):
+        found[name] = _load(name, declared, shared, found)
+    return {name: found[name] for name in declared.studies}
+
+
+def store(profile: str, root: Path | None = None) -> records.Store:
+    """Where the records of a profile lie."""
+    return records.Store(root or records.default_root(), profiles.load(profile)[0])
+
+
+def _load(
+    name: str,
+    declared: Profile,
+    store: records.Store,
+    known: dict[str, Study],
+    given: Mapping[str, str] = MappingProxyType({}),
+    parts: list[str] | None = None,
+    grid: Mapping[str, Any] = MappingProxyType({}),
+) -> Study:
+    """A study, of those that are `known`, or loaded with it."""
+    every = _bases(name, declared, store, known, given)
     bases = every if parts is None else _only(every, read("parts", parts, tuple[str, ...]), name)
     grid = {n: values for n, values in grid.items() if values is not None}
     changes = vars(read("parameters", grid, Grid))
     stages = {}
     for stage_name, stage in declared.studies[name].stages.items():
         stage = replace(stage, seeds=stage.seeds or rulebook.seeds(stage_name))
-        if data is not None:  # it takes the place of all bases
+        if "data" in given:  # it takes the place of all bases
             stage = replace(stage, bases=())
         changed = {n: new for n, new in changes.items() if new and getattr(stage, n)}
         stages[stage_name] = replace(stage, **changed)
-    for base in bases if data is not None else ():
-        registry.check_data(base.trial.modality, data)
-    if pairs is not None:
-        registry.check_pairs(pairs)
-    store = records.Store(root or records.default_root(), label)
-    study = Study(name, label, every, stages, store, declared.seconds).part(bases)
+    for base in bases if "data" in given else ():
+        registry.check_data(base.trial.modality, given["data"])
+    if "pairs" in given:
+        registry.check_pairs(given["pairs"])
+    study = Study(name, store.folder.name, every, stages, store, declared.seconds).part(bases)
     for stage_name in stages:
         _check(study, stage_name)
     return study
 
 
 def _bases(
-    name: str, declared: Profile, given: dict[str, str], profile: str, root: Path | None
+    name: str,
+    declared: Profile,
+    store: records.Store,
+    known: dict[str, Study],
+    given: Mapping[str, str],
 ) -> tuple[Base, ...]:
     """The bases a study is declared with: its own, or those `of` other studies."""
     studies, study = declared.studies, declared.studies[name]
@@ -89,7 +120,7 @@ def _bases(
     found = []
     for other, change in study.of.items():
         one_of(f"study that {name} is of", other, [n for n in studies if not studies[n].of])
-        origin = load(other, profile, root)
+        origin = known.get(other) or _load(other, declared, store, known)
         for base in origin.bases:
             label = " ".join(filter(None, (other, base.label)))
             found.append(Base(label, replace(base.trial, **change), origin))
@@ -145,21 +176,21 @@ def agenda(profile: str, root: Path | None = None) -> list[tuple[Study, str]]:
     do not name, pages' own studies for instance, comes at the end.
     """
     order = rulebook.rules()["order"]
-    every = {name: load(name, profile, root) for name in names(profile)}
+    studies = every(profile, root)
     steps = [step.split() for step in order["stages"]]
     places: list[tuple[str, str, str | None]] = [
         (modality if name == "own" else name, stage, modality)
         for modality in order["modalities"]
         for name, stage in steps
     ]
-    places += [(name, stage, None) for name, study in every.items() for stage in study.stages]
-    if not any(study.stages for study in every.values()):
+    places += [(name, stage, None) for name, study in studies.items() for stage in study.stages]
+    if not any(study.stages for study in studies.values()):
         raise ValueError(f"profile {profile} has no stage; give one to a study")
     todo, seen = [], set()
     for name, stage, modality in places:
-        if name not in every or stage not in every[name].stages:
+        if name not in studies or stage not in studies[name].stages:
             continue
-        study = every[name]
+        study = studies[name]
         bases = tuple(
             base
             for base in study.bases_of(study.stages[stage])

@@ -199,27 +199,51 @@ def learnt(recorded: Recorded) -> Learnt:
     return Learnt(metric, trained.mean(), untrained.mean(), spread, len(trained))
 
 
-def scale(recorded: Recorded) -> str:
+@dataclass(frozen=True)
+class Scale:
+    """Where a baseline stands, in points, and what the rules ask of it."""
+
+    above: float  # random initialisation
+    doubling: float  # its gain from twice the epochs
+    needed: float
+    aim: float
+    data_sets: int
+
+    @property
+    def met(self) -> bool:
+        return self.above >= self.needed
+
+    def __str__(self) -> str:
+        over = f", as the mean of {self.data_sets} data sets" if self.data_sets > 1 else ""
+        reached = self.doubling < self.aim
+        return (
+            f"The baseline stands {self.above:.1f} points above random initialisation{over} "
+            f"(needed: {self.needed:g}; {'met' if self.met else '**not met**'}). "
+            f"Doubling its epochs adds {self.doubling:.1f} "
+            f"(aim: below {self.aim:g}; {'met' if reached else '**not met**'})"
+            + ("." if reached else ": gains here are those of short training.")
+        )
+
+
+def scale(recorded: Recorded) -> Scale | None:
     """How a scale stage stands to the rules: above random initialisation, and doubled epochs.
 
-    Over data sets it is the mean. Nothing is said while a data set lacks either.
+    Over data sets it is the mean. None while a data set lacks either.
     """
+    if not recorded:
+        return None
     rules = rulebook.rules()["scale"]
-    needed = rules["above_random_initialisation"]
-    aim = rules["gain_from_doubled_epochs"]["aim_below"]
     table = frame(recorded)
     means = gains(table, primary(recorded)).groupby(["arm", "base"])["gain"].mean().unstack()
     found = means.reindex(index=["untrained", DOUBLED], columns=table["base"].unique())
     if found.isna().any(axis=None):
-        return "The scale is not fully recorded."
-    above, doubling = -found.loc["untrained"].mean(), found.loc[DOUBLED].mean()
-    over = f", as the mean of {found.shape[1]} data sets" if found.shape[1] > 1 else ""
-    return (
-        f"The baseline stands {above:.1f} points above random initialisation{over} "
-        f"(needed: {needed:g}; {'met' if above >= needed else '**not met**'}). "
-        f"Doubling its epochs adds {doubling:.1f} "
-        f"(aim: below {aim:g}; {'met' if doubling < aim else '**not met**'})"
-        + ("." if doubling < aim else ": gains here are those of short training.")
+        return None
+    return Scale(
+        above=-float(found.loc["untrained"].mean()),
+        doubling=float(found.loc[DOUBLED].mean()),
+        needed=rules["above_random_initialisation"],
+        aim=rules["gain_from_doubled_epochs"]["aim_below"],
+        data_sets=found.shape[1],
     )
 
 

@@ -61,8 +61,7 @@ def judged(rules: Mapping[str, Any], profile: str, root: Path) -> dict[Path, tup
             for own in rules["bases"] if study == "own" else (study,):
                 claims.setdefault((own, stage), []).append(name)
     found: dict[Path, tuple[str, ...]] = {}
-    for name in catalogue.names(profile):
-        study = catalogue.load(name, profile, root)
+    for name, study in catalogue.every(profile, root).items():
         for stage in study.stages:
             for entry, _ in study.recorded(stage) if (name, stage) in claims else ():
                 path = study.store.path(entry.trial.key)
@@ -100,6 +99,11 @@ def changes(
         for block, before, now in blocks:
             if what := difference(before.get(block, ABSENT), now.get(block, ABSENT)):
                 yield Change(record, commit, block, what)
+
+
+def reach(checkout: Path) -> None:
+    """Raise NoHistory or HistoryError, as `changes` does, unless git tells when records came."""
+    _History(checkout)
 
 
 def difference(before: Any, now: Any, place: str = "") -> str:

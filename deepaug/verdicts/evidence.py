@@ -1,0 +1,210 @@
+"""The records of one modality at one profile: arms by their roles, and scores that pair."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from deepaug.studies import choosing
+from deepaug.studies.choice import Choice
+from deepaug.studies.study import Entry, Study
+from deepaug.training import registry
+from deepaug.verdicts.claims import counted
+
+Run = tuple[str, int]  # data set, seed
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of an arm, recorded or not, and the test metric that they are compared by."""
+
+    entries: Mapping[Run, Entry]
+    records: Mapping[Run, Record]
+    metric: str
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.entries.values())).arm
+
+    def score(self, run: Run) -> float:
+        """In points; nan where the run, or the copy that the metric is of, diverged."""
+        return self.records[run]["metrics"].get("test", {}).get(self.metric, math.nan)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Test scores of several arms where all of them pair."""
+
+    values: np.ndarray  # (arms, seeds, data sets); a diverged run counts as its untrained self
+    runs: tuple[tuple[Run, ...], ...]  # (seeds, data sets): where the scores come from
+    diverged: float  # the largest share of an arm's seeds
+    notes: tuple[str, ...]  # why a seed counts as missing
+    keys: tuple[str, ...]
+
+    @property
+    def means(self) -> np.ndarray:
+        """Over data sets the mean for each seed: (arms, seeds)."""
+        return self.values.mean(-1)
+
+
+def conditions(record: Record) -> tuple[str, str, str]:
+    """What the runs of a pair share: device, precision and release of torch."""
+    torch = record["versions"].get("torch", "")
+    return record["device"], record["trial"]["precision"], torch.partition("+")[0]
+
+
+def paired(
+    arms: Sequence[Arm], untrained: Arm, lacking: Callable[[Run], str] = lambda run: ""
+) -> Scores:
+    """Scores of the seeds that all arms have under the same conditions, on every data set.
+
+    Args:
+        arms: with the same runs planned.
+        untrained: random initialisation, which a diverged run counts as.
+        lacking: what else a run lacks, "" if nothing; its seed then counts as missing.
+    """
+    planned = sorted({run for arm in arms for run in arm.entries}, key=lambda run: run[1])
+    parts, seeds = (tuple(dict.fromkeys(run[i] for run in planned)) for i in (0, 1))
+    scores, found, notes, keys, diverged = [], [], [], [], []
+    for seed in seeds:
+        runs = tuple((part, seed) for part in parts)
+        if faults := [
+            f"{p} seed {s}: {why}".strip()
+            for p, s in runs
+            if (why := _unpaired(arms, untrained, (p, s)) or lacking((p, s)))
+        ]:
+            notes += faults
+            continue
+        own = np.array([[arm.score(run) for run in runs] for arm in arms])
+        lost = np.isnan(own)
+        initial = [untrained.score(run) if lost[:, i].any() else 0 for i, run in enumerate(runs)]
+        scores.append(counted(own, lost, np.broadcast_to(initial, own.shape)))
+        diverged.append(lost.any(1))
+        found.append(runs)
+        used = [*arms, untrained] if lost.any() else arms
+        keys += [arm.records[run]["key"] for arm in used for run in runs]
+    values = np.stack(scores, 1) if scores else np.zeros((len(arms), 0, len(parts)))
+    share = float(np.mean(diverged, 0).max()) if diverged else 0.0
+    return Scores(values, tuple(found), share, tuple(notes), tuple(dict.fromkeys(keys)))
+
+
+def _unpaired(arms: Sequence[Arm], untrained: Arm, run: Run) -> str:
+    """Why the runs of several arms do not pair; "" where they do."""
+    if absent := [arm for arm in arms if run not in arm.records]:
+        return f"{absent[0].name} is not recorded"
+    used = list(arms)
+    if lost := [arm for arm in arms if math.isnan(arm.score(run))]:
+        if run not in untrained.records:
+            return f"{lost[0].name} diverged, and its untrained self is not recorded"
+        used.append(untrained)
+    seen = {conditions(arm.records[run]): None for arm in used}
+    if len(seen) > 1:
+        differ = (sorted(set(values)) for values in zip(*seen, strict=True))
+        return "not paired: " + ", ".join(" and ".join(v) for v in differ if len(v) > 1)
+    return ""
+
+
+class Evidence:
+    """The studies of a profile that judge a modality, and what is recorded of them.
+
+    A stage is named as the rules name it, "own confirm" say: `own` is the modality's study.
+    """
+
+    def __init__(self, modality: str, profile: str, studies: Mapping[str, Study]):
+        self.modality, self.profile = modality, profile
+        self.studies: dict[str, Study] = {}
+        for name, study in studies.items():
+            if name == modality:
+                self.studies["own"] = study
+                continue
+            bases = [b for b in study.bases if b.origin and b.origin.name == modality]
+            if bases:
+                self.studies[name] = study.part(tuple(bases))
+        self._found: dict[str, list[Entry]] = {}
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """What the targets stage chose; None until it is recorded, or if nothing was left."""
+        try:
+            return self.studies["own"].choice("targets") if self.has("own targets") else None
+        except choosing.NothingChosen:
+            return None
+
+    @property
+    def target(self) -> str:
+        """The primary arm's best target after the input; "" where it has none."""
+        chosen = self.choice and self.choice.deep.get(self.choice.primary)
+        layer = (chosen or {}).get("layer", "")
+        return "" if layer in registry.layers(*self._encoder)[:1] else layer
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All targets in order of depth, the input first."""
+        return registry.layers(*self._encoder)
+
+    @property
+    def _encoder(self) -> tuple[str, str]:
+        base = self.studies["own"].base
+        return base.modality, base.encoder
+
+    def has(self, place: str) -> bool:
+        """Whether the profile has a stage, of this modality."""
+        study, stage = place.split()
+        known = self.studies.get(study)
+        return (
+            known is not None
+            and stage in known.stages
+            and bool(known.bases_of(known.stages[stage]))
+        )
+
+    def entries(self, place: str) -> list[Entry]:
+        """The settled trials of a stage, each with its place in it."""
+        if place not in self._found:
+            study, stage = place.split()
+            has = self.has(place)
+            self._found[place] = self.studies[study].stage_entries(stage) if has else []
+        return self._found[place]
+
+    def keys(self, place: str) -> dict[str, bool]:
+        """Keys of a stage, and whether each is recorded; by an assumed choice if none is made."""
+        study, stage = place.split()
+        of = self.studies[study]
+        entries = of.planned(stage) if of.waits_for(stage) else self.entries(place)
+        return {e.trial.key: of.store.read(e.trial) is not None for e in entries}
+
+    def obstacle(self) -> str:
+        """Why the stages after one of the modality's own will never be settled, "" if they may."""
+        own = self.studies["own"]
+        return next((said for stage in own.stages for said in own.obstacles(stage)), "")
+
+    def arm(
+        self,
+        place: str,
+        matches: Callable[[Entry], bool],
+        objective: str = "contrastive",
+        copy: str = "",
+    ) -> Arm | None:
+        """The arm of a stage that `matches`; None if there is none.
+
+        Args:
+            copy: "free" or "frozen": the score is that of the network's copy.
+        """
+        entries = {
+            (entry.trial.data, entry.trial.seed): entry
+            for entry in self.entries(place)
+            if entry.objective == objective and matches(entry)
+        }
+        if not entries:
+            return None
+        store = self.studies[place.split()[0]].store
+        found = {run: store.read(entry.trial) for run, entry in entries.items()}
+        metric = registry.primary(next(iter(entries.values())).trial)
+        return Arm(
+            entries,
+            {run: record for run, record in found.items() if record is not None},
+            f"{metric}_{copy}" if copy else metric,
+        )

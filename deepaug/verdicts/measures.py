@@ -1,0 +1,68 @@
+"""From scores of arms that pair to the effects that the claims are about."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepaug.verdicts import claims
+from deepaug.verdicts.claims import Drop
+from deepaug.verdicts.evidence import Run, Scores
+from deepaug.verdicts.statistics import Effect, paired_effect
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An effect, the seeds' values it is the mean of where it is one, and C3a's p-values."""
+
+    effect: Effect
+    values: tuple[float, ...] = ()
+    depth_p: tuple[float, float] | None = None
+
+
+def difference(scores: Scores, confidence: float) -> Measured:
+    """The first arm minus the second."""
+    return _difference(*scores.means, confidence)
+
+
+def interaction(scores: Scores, confidence: float) -> Measured:
+    """C2: gain of the first over the second, minus that of the third over the fourth."""
+    s = scores.means
+    return Measured(claims.interaction(*s, confidence), tuple(s[0] - s[1] - s[2] + s[3]))
+
+
+def depth(scores: Scores, confidence: float) -> Measured:
+    """C3a: the baseline, then the arm at all targets in order of depth."""
+    gains = (scores.means[1:] - scores.means[0]).T
+    effect, depth_p = claims.depth_trend(gains, confidence)
+    return Measured(effect, tuple(claims.depth_taus(gains)), depth_p)
+
+
+def share(scores: Scores, confidence: float) -> Measured:
+    """C4's measure, of the free copy, the frozen one, the whole network, the untrained one."""
+    return Measured(claims.relative_drop(Drop(*scores.means), confidence))
+
+
+def shares(scores: Scores, confidence: float) -> Measured:
+    """C4: the share of the first four minus that of the last."""
+    s = scores.means
+    return Measured(claims.drop_difference(Drop(*s[:4]), Drop(*s[4:]), confidence))
+
+
+def against(
+    chosen: dict[Run, int], fixed: int | None, scores: Scores, confidence: float
+) -> Measured:
+    """C5: the gain at the target chosen, minus the mean gain or that at a fixed target.
+
+    Scores are of the baseline, then of the arm at all targets after the input.
+    """
+    gains = np.moveaxis(scores.values[1:] - scores.values[0], 0, -1)  # (seeds, data sets, targets)
+    choices = [[chosen[run] for run in runs] for runs in scores.runs]
+    found = claims.gains_at(gains, choices)
+    if fixed is not None:
+        return _difference(found, claims.gains_at(gains, np.full_like(choices, fixed)), confidence)
+    effect = claims.against_random(gains, choices, confidence)
+    return Measured(effect, tuple(found - gains.mean((1, 2))))
+
+
+def _difference(first: np.ndarray, second: np.ndarray, confidence: float) -> Measured:
+    return Measured(paired_effect(first, second, confidence), tuple(first - second))

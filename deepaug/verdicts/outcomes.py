@@ -1,0 +1,285 @@
+"""What each claim's tests found: from the records of a modality to effects that can be judged.
+
+Definitions stand in claims.yaml; arms are found by what they are, never by their names.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from deepaug.studies import arms as known
+from deepaug.studies import choice, rulebook
+from deepaug.studies.study import Entry
+from deepaug.training.trial import WAYS
+from deepaug.verdicts.claims import Outcome
+from deepaug.verdicts.evidence import Arm, Evidence, Run, paired
+from deepaug.verdicts.measures import (
+    Measured,
+    against,
+    depth,
+    difference,
+    interaction,
+    share,
+    shares,
+)
+from deepaug.verdicts.statistics import Limits
+
+FAMILY, SECONDARY, CONTEXT = "family", "secondary", "context"
+OWN, DEEP, SPLIT = "own confirm", "input-or-deep confirm", "co-adaptation confirm"
+TWINS, WAYS_STAGE = "supervised confirm", "stop-gradient confirm"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One test of a claim in a modality: what it compares, and what came of it."""
+
+    claim: str
+    test: str  # by its name in the rules, or what is compared
+    kind: str  # "family"; "secondary", judged by its own p; or "context", not judged at all
+    transform: str  # the family of the arm's transform
+    arm: str
+    places: tuple[str, ...]  # the stages it is of
+    outcome: Outcome | None = None  # None while runs lack
+    values: tuple[float, ...] = ()
+    recorded: int = 0  # of its runs
+    planned: int = 0
+    notes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+# What an entry is
+
+
+def baseline(entry: Entry) -> bool:
+    return entry.role == "baseline" and _cut_in_the_middle(entry)
+
+
+def untrained(entry: Entry) -> bool:
+    return entry.role == "control" and entry.arm == "untrained"
+
+
+def of_family(family: str, entry: Entry) -> bool:
+    in_family = entry.trial.transform in choice.FAMILIES[family]
+    return entry.role == "arm" and in_family and _cut_in_the_middle(entry)
+
+
+def _cut_in_the_middle(entry: Entry) -> bool:
+    """Of networks that are split those that judge; all others are not split."""
+    return entry.trial.cut in ("none", known.middle(entry.trial))
+
+
+def _held_against(arm: Arm, control: str, entry: Entry) -> bool:
+    return entry.control == control and arm.name in entry.of
+
+
+class Comparison:
+    """The arms of one modality, and tests of them by the rules."""
+
+    def __init__(self, evidence: Evidence):
+        self.evidence, self.rules = evidence, rulebook.rules()
+        self.limits = Limits.of(self.rules)
+        chosen = evidence.choice
+        self.primary = chosen.primary if chosen else ""
+        # The primary arm comes first.
+        self.families = sorted(chosen.arms if chosen else (), key=lambda f: f != self.primary)
+
+    def kind(self, family: str) -> str:
+        return FAMILY if family == self.primary else SECONDARY
+
+    def test(
+        self,
+        test: str,
+        compared: Sequence[Arm | None],
+        place: str,
+        measure: Callable[..., Measured] = difference,
+        *,
+        kind: str = SECONDARY,
+        family: str = "",
+        unit: str = "",
+        seeds: int = 0,
+        lacking: Callable[[Run], str] = lambda run: "",
+    ) -> Iterator[Finding]:
+        """A test of arms; nothing where the profile has not all of them.
+
+        Args:
+            place: the stage they are of, with the random initialisation of diverged runs.
+            unit: "tau" or "share"; by default points.
+            seeds: how many are planned; by default as many as the stage has by the rules.
+        """
+        if any(arm is None for arm in compared):
+            return
+        # Longer runs have no random initialisation of their own: it is that of confirm.
+        initial = self.arm(place, untrained) or self.arm(OWN, untrained) or Arm({}, {}, "")
+        runs = {a.entries[run].trial.key: run in a.records for a in compared for run in a.entries}
+        arm = compared[-1] if measure is depth else compared[0]
+        transform = family or ("" if kind == CONTEXT else self.primary)
+        found = Finding(test.split()[0], test, kind, transform, arm.name, (place,))
+        found = replace(found, recorded=sum(runs.values()), planned=len(runs))
+        if found.recorded == found.planned:
+            scores = paired(compared, initial, lacking)
+            found = replace(found, notes=scores.notes, keys=scores.keys)
+            if scores.runs:
+                measured = measure(scores, confidence=self.limits.confidence)
+                outcome = Outcome(
+                    measured.effect,
+                    self.rules["vocabulary"]["delta"][unit or self.evidence.modality],
+                    seeds or len(rulebook.seeds(place.split()[1])),
+                    scores.diverged,
+                    measured.depth_p,
+                )
+                found = replace(found, outcome=outcome, values=measured.values)
+        yield found
+
+    def arm(self, place: str, matches: Callable[[Entry], bool], *rest: str) -> Arm | None:
+        return self.evidence.arm(place, matches, *rest)
+
+    def of(self, place: str, family: str = "", *rest: str) -> Arm | None:
+        """The arm of a family, by default the primary one."""
+        return self.arm(place, partial(of_family, family or self.primary), *rest)
+
+    def control(self, place: str, arm: Arm | None, kind: str, *rest: str) -> Arm | None:
+        return arm and self.arm(place, partial(_held_against, arm, kind), *rest)
+
+    def at(self, layer: str) -> Arm | None:
+        """The primary arm at one of all targets."""
+        return self.arm(DEEP, lambda e: of_family(self.primary, e) and e.trial.layer == layer)
+
+    def in_way(self, way: str) -> Arm | None:
+        """The primary arm, at its target, in one of all ways."""
+        roles = ("arm", "arm control")
+        return self.arm(WAYS_STAGE, lambda e: e.role in roles and e.trial.way == way)
+
+
+def found(evidence: Evidence) -> list[Finding]:
+    """All tests of the claims in one modality; none while its arms are not chosen."""
+    c = Comparison(evidence)
+    if not c.primary:
+        return []
+    return [finding for claim in (c1, c1_controls, c2, c3, c4, c5, c7) for finding in claim(c)]
+
+
+def c1(c: Comparison) -> Iterator[Finding]:
+    plain = c.arm(OWN, baseline)
+    for family in c.families:
+        of = {"family": family}
+        arm, longer = c.of(OWN, family), "own longer"
+        yield from c.test("C1", [arm, plain], OWN, kind=c.kind(family), **of)
+        none = c.control(OWN, arm, "no-transform")
+        yield from c.test("C1 over the way at p = 0", [arm, none], OWN, **of)
+        pair = [c.of(longer, family), c.arm(longer, baseline)]
+        yield from c.test("C1 at four times the epochs", pair, longer, **of)
+    for context in ("untrained", "no-augmentation"):
+        other = c.arm(OWN, lambda e, name=context: e.role == "control" and e.arm == name)
+        yield from c.test(f"C1 baseline over {context}", [plain, other], OWN, kind=CONTEXT)
+
+
+def c1_controls(c: Comparison) -> Iterator[Finding]:
+    place = "own controls"
+    for family in c.families:
+        arm = c.of(place, family)
+        noise, mask = (c.control(place, arm, kind) for kind in ("noise", "same-mask"))
+        yield from c.test("C1 over noise", [arm, noise], place, family=family)
+        # The same mask is of the way "both", whatever the arm's.
+        if arm and next(iter(arm.entries.values())).trial.way != "both":
+            arm = c.in_way("both") if family == c.primary else None
+        yield from c.test("C1 way both over same mask", [arm, mask], place, family=family)
+
+
+def c2(c: Comparison) -> Iterator[Finding]:
+    twin = "supervised"
+    plain = [c.arm(TWINS, baseline), c.arm(TWINS, baseline, twin)]
+    for family in c.families:
+        of = {"family": family}
+        arm = [c.of(TWINS, family), c.of(TWINS, family, twin)]
+        here, there = [arm[0], plain[0]], [arm[1], plain[1]]
+        yield from c.test("C2", here + there, TWINS, interaction, kind=c.kind(family), **of)
+        yield from c.test("C2 contrastive gain", here, TWINS, kind=CONTEXT, **of)
+        yield from c.test("C2 twin's gain", there, TWINS, kind=CONTEXT, **of)
+        here = [arm[0], c.control(TWINS, arm[0], "no-transform")]
+        there = [arm[1], c.control(TWINS, arm[1], "no-transform", twin)]
+        yield from c.test("C2 over the way at p = 0", here + there, TWINS, interaction, **of)
+
+
+def c3(c: Comparison) -> Iterator[Finding]:
+    plain, targets = c.arm(DEEP, baseline), c.evidence.targets
+    if len(targets) >= 4:
+        arms = [plain, *map(c.at, targets)]
+        yield from c.test("C3a", arms, DEEP, depth, kind=FAMILY, unit="tau")
+    if not c.evidence.target:
+        return  # the arm diverged at every target after the input
+    deep = c.at(c.evidence.target)
+    alone, at_input = (c.control(DEEP, deep, kind) for kind in ("alone", "at-input"))
+    yield from c.test("C3b standard", [alone, plain], DEEP, kind=FAMILY)
+    yield from c.test("C3b same_transform", [deep, at_input], DEEP, kind=FAMILY)
+
+
+def c4(c: Comparison) -> Iterator[Finding]:
+    def parts(matches: Callable[[Entry], bool], objective: str = "contrastive") -> list[Arm | None]:
+        split = [c.arm(SPLIT, matches, objective, copy) for copy in ("free", "frozen", "")]
+        return [*split, c.arm(SPLIT, untrained, objective)]
+
+    plain, twin = parts(baseline), parts(baseline, "supervised")
+    arm, unit = parts(partial(of_family, c.primary)), "share"
+    yield from c.test("C4 exhibited", plain + twin, SPLIT, shares, kind=FAMILY, unit=unit)
+    yield from c.test("C4 alleviated", plain + arm, SPLIT, shares, kind=FAMILY, unit=unit)
+    for name, own in (("contrastive", plain), ("supervised", twin), ("with the arm", arm)):
+        yield from c.test(f"C4 share, {name}", own, SPLIT, share, kind=CONTEXT, unit=unit)
+
+
+def c5(c: Comparison) -> Iterator[Finding]:
+    after = c.evidence.targets[1:]
+    compared, split = [c.arm(DEEP, baseline), *map(c.at, after)], c.arm(SPLIT, baseline)
+    if split is None:
+        return
+    chosen = _most_similar(split, after)
+
+    def lacking(run: Run) -> str:
+        return "" if run in chosen else "no similarity of its layers"
+
+    middle = known.middle(next(iter(split.entries.values())).trial)
+    fixed = {"last": after[-1], "middle": middle, "validation": c.evidence.target}
+    for test, layer in {"random": None, **fixed}.items():
+        if layer == "":
+            continue
+        measure = partial(against, chosen, None if layer is None else after.index(layer))
+        kind = SECONDARY if layer else FAMILY
+        for found in c.test(f"C5 {test}", compared, DEEP, measure, kind=kind, lacking=lacking):
+            names = [after[number] for number in chosen.values()]
+            if layer:
+                told = f"the score chooses {layer} too in {names.count(layer)} of {len(names)} runs"
+            else:
+                counts = ", ".join(f"{n} {names.count(n)} times" for n in sorted({*names}))
+                told = f"the score chooses {counts}"
+            yield replace(
+                found,
+                outcome=found.outcome if len(split.records) == len(split.entries) else None,
+                recorded=found.recorded + len(split.records),
+                planned=found.planned + len(split.entries),
+                keys=found.keys + tuple(record["key"] for record in split.records.values()),
+                notes=(*found.notes, told),
+                places=(*found.places, SPLIT),
+            )
+
+
+def _most_similar(split: Arm, after: Sequence[str]) -> dict[Run, int]:
+    """C5's score: of each run the target most like all others; of equal ones the shallowest."""
+    chosen = {}
+    for run, record in split.records.items():
+        similarity = record.get("similarity", {})
+        if similarity.get("layers") == list(after):
+            cka = np.array(similarity["cka"], float)
+            np.fill_diagonal(cka, 0)
+            chosen[run] = int(cka.sum(1).argmax())
+    return chosen
+
+
+def c7(c: Comparison) -> Iterator[Finding]:
+    planned = {"seeds": c.rules["claims"]["C7"]["n"]}
+    plain, both = c.arm(WAYS_STAGE, baseline), c.in_way("both")
+    for way in WAYS:
+        arm = c.in_way(way)
+        yield from c.test(f"C7 {way}", [arm, plain], WAYS_STAGE, **planned)
+        if way != "both":
+            yield from c.test(f"C7 {way} over both", [arm, both], WAYS_STAGE, **planned)

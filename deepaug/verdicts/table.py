@@ -1,0 +1,260 @@
+"""The table of verdicts: claim × modality, each with its tests, from the records of a profile."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepaug.studies import catalogue, rulebook
+from deepaug.verdicts import claims, effects, outcomes
+from deepaug.verdicts.claims import Verdict, judge, judge_test
+from deepaug.verdicts.effects import Scale
+from deepaug.verdicts.evidence import Evidence
+from deepaug.verdicts.outcomes import CONTEXT, FAMILY, Finding
+from deepaug.verdicts.statistics import Effect, Limits
+
+
+@dataclass(frozen=True)
+class Row:
+    """A test of a claim in one modality."""
+
+    test: str
+    kind: str  # "family", "secondary" or "context"
+    transform: str  # the family of its arm's transform
+    arm: str
+    verdict: str  # the word, or why there is none
+    word: str | None
+    effect: Effect | None
+    told: str  # the effect in words
+    delta: float | None  # half-width of what is negligible; unit as the effect's
+    adjusted_p: float | None  # of the family by Holm; else its own
+    needed: int | None  # where inconclusive: seeds for an interval as narrow as ±delta
+    excluded: float | None  # where inconclusive: a gain above this is excluded
+    diverged: float  # share of seeds, of the arm with most
+    notes: tuple[str, ...]
+    keys: tuple[str, ...]  # of the records it stands on
+    again: tuple[str, ...]  # the commands that run these
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A claim in one modality."""
+
+    claim: str
+    modality: str
+    verdict: str  # the word, or why there is none
+    word: str | None
+    recorded: int
+    planned: int
+    again: tuple[str, ...]
+    tests: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """All verdicts at one profile, each "at this scale"."""
+
+    profile: str
+    scales: dict[str, Scale | None]  # by modality; None where not fully recorded
+    cells: tuple[Cell, ...]
+    networks: str  # C6, as "24 of 24 networks, 7 of 7 pipelines"
+
+    def to_json(self) -> str:
+        return json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
+
+
+def table(profile: str = "cpu", root: Path | None = None) -> Table:
+    """The verdicts that a profile's records give, by the rules in claims.yaml.
+
+    Args:
+        profile, root: as `catalogue.load` takes them.
+
+    Raises:
+        ValueError: the profile has no stage that judges.
+
+        found = table("cpu")
+        {cell.claim: cell.verdict for cell in found.cells if cell.modality == "nodes"}
+    """
+    rules = rulebook.rules()
+    judging = [name for name, stage in rules["stages"].items() if stage["judges"]]
+    studies = catalogue.every(profile, root)
+    modalities = [name for name in rules["order"]["modalities"] if name in studies]
+    if not any(stage in studies[name].stages for name in modalities for stage in judging):
+        raise ValueError(
+            f"profile {profile} has no stage that judges ({', '.join(judging)}), and a quick run "
+            f"is never evidence; give --profile cpu, gpu-small or gpu"
+        )
+    evidences = [Evidence(name, profile, studies) for name in modalities]
+    scales = {e.modality: _scale(e) for e in evidences}
+    cells = [cell for e in evidences for cell in _cells(e, scales[e.modality])]
+    return Table(profile, scales, tuple(cells), networks(records_of_networks()))
+
+
+def _scale(evidence: Evidence) -> Scale | None:
+    if not evidence.has("own scale") or (own := evidence.studies["own"]).missing("scale"):
+        return None
+    return effects.scale(own.recorded("scale"))
+
+
+def _cells(evidence: Evidence, scale: Scale | None) -> list[Cell]:
+    rules = rulebook.rules()
+    limits, found = Limits.of(rules), outcomes.found(evidence)
+    family = {name: () for name in rules["claims"]}
+    for test in rules["family"]["tests"]:
+        family[test.split()[0]] += (test,)
+    tests = {f.test: f.outcome for f in found if f.kind == FAMILY}
+    unscaled = "" if scale and scale.met else _unscaled(scale)
+    judged = judge(tests, {c: t for c, t in family.items() if t}, limits, scale_met=True)
+    cells = []
+    for claim, rule in rules["claims"].items():
+        if "records" not in rule:
+            continue  # C6, which no record of a trial judges
+        rows = [
+            _row(f, judged.tests[f.test] if f.kind == FAMILY else None, limits, unscaled, evidence)
+            for f in found
+            if f.claim == claim
+        ]
+        recorded, planned, state = _progress(evidence, rule["records"])
+        word = None if state or unscaled else judged.cells.get(claim)
+        verdict = state or unscaled or word or _unjudged(rows, family[claim])
+        if claim == "C2" and word == "supported":
+            verdict += f": {_inverse(found)}"
+        again = commands(evidence, rule["records"])
+        cells.append(
+            Cell(claim, evidence.modality, verdict, word, recorded, planned, again, tuple(rows))
+        )
+    return cells
+
+
+def _unscaled(scale: Scale | None) -> str:
+    """Why nothing is decided; a base that has hardly learnt enters no verdict."""
+    if scale is None:
+        return "not judged: the scale is not fully recorded"
+    return (
+        f"no verdict: the baseline stands {scale.above:.1f} points above random initialisation, "
+        f"{scale.needed:g} are needed"
+    )
+
+
+def _progress(evidence: Evidence, places: Sequence[str]) -> tuple[int, int, str]:
+    """How many of a claim's records there are, of how many; and why it is not judged yet."""
+    keys: dict[str, bool] = {}
+    for place in places:
+        if not evidence.has(place):
+            where = f"{place.removeprefix('own ')} of {evidence.modality}"
+            return 0, 0, f"not run: profile {evidence.profile} has no {where}"
+        keys |= evidence.keys(place)
+    recorded = sum(keys.values())
+    if obstacle := evidence.obstacle():
+        return recorded, len(keys), f"not judged: {obstacle}"
+    running = f"running: {recorded} of {len(keys)}" if recorded < len(keys) else ""
+    return recorded, len(keys), running
+
+
+def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
+    """What to say of a cell all of whose records are there."""
+    if not family:
+        return "secondary: see its tests"
+    by_test = {row.test: row for row in rows if row.kind == FAMILY}
+    if absent := [test for test in family if test not in by_test]:
+        return f"not judged: {' and '.join(absent)} cannot be taken"
+    return next(row.verdict for row in by_test.values() if row.word is None)
+
+
+def _inverse(found: Sequence[Finding]) -> str:
+    """Of a supported C2, by the primary arm's own gains."""
+    (primary,) = (f.transform for f in found if f.test == "C2" and f.kind == FAMILY)
+    gains = {f.test: f.outcome.effect for f in found if f.claim == "C2" and f.transform == primary}
+    inverse = claims.inverse(gains["C2 contrastive gain"], gains["C2 twin's gain"])
+    return "inverse" if inverse else "interaction only"
+
+
+def _row(
+    found: Finding, verdict: Verdict | None, limits: Limits, unscaled: str, evidence: Evidence
+) -> Row:
+    outcome = found.outcome
+    if verdict is None:
+        verdict = judge_test(outcome, None, limits, scale_met=True)
+    is_judged = found.kind != CONTEXT and outcome and not unscaled
+    word = verdict.word if is_judged else None
+    if found.recorded < found.planned:
+        said = f"running: {found.recorded} of {found.planned}"
+    elif outcome is None:
+        said = "not judged: no seed pairs"
+    elif found.kind == CONTEXT:
+        said = CONTEXT
+    else:
+        said = unscaled or word or f"not judged: {outcome.effect.n} of {outcome.planned} seeds"
+    return Row(
+        found.test,
+        found.kind,
+        found.transform,
+        found.arm,
+        said,
+        word,
+        effect=outcome and outcome.effect,
+        told=claims.told(outcome.effect, found.values, limits) if outcome else "",
+        delta=outcome and outcome.delta,
+        adjusted_p=verdict.adjusted_p if word else None,
+        needed=verdict.needed if word else None,
+        excluded=verdict.excluded if word else None,
+        diverged=outcome.diverged if outcome else 0.0,
+        notes=found.notes,
+        keys=found.keys,
+        again=commands(evidence, found.places),
+    )
+
+
+def commands(evidence: Evidence, places: Sequence[str]) -> tuple[str, ...]:
+    """What to type to run stages, again or for the first time."""
+    found = []
+    for place in places:
+        name, stage = place.split()
+        study = evidence.modality if name == "own" else name
+        part = "" if name == "own" else f" --parts {evidence.modality}"
+        found.append(f"deepaug run {study} --profile {evidence.profile} --stage {stage}{part}")
+    return tuple(found)
+
+
+# C6
+
+
+def records_of_networks() -> Path:
+    """Where the test run of C6 leaves its matrix."""
+    from deepaug.training.origin import PACKAGE
+
+    return PACKAGE.parent / "benchmarks" / "records" / "networks.json"
+
+
+def networks(path: Path) -> str:
+    """C6 in words, from {"networks": {name: "passed", …}, "pipelines": {…}, …}.
+
+    Whatever is not "passed" counts as no pass, a skip too. Raises ValueError for another format.
+
+    >>> networks(Path("no such file"))
+    'not run'
+    """
+    try:
+        found = json.loads(path.read_text())
+        counts = {kind: [*found[kind].values()] for kind in ("networks", "pipelines")}
+    except FileNotFoundError:
+        return "not run"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path} is not a matrix of networks and pipelines, each with names and whether they "
+            f"passed; run its tests again"
+        ) from None
+    of = (f"{results.count('passed')} of {len(results)} {k}" for k, results in counts.items())
+    return ", ".join(of)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

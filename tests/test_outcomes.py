@@ -1,0 +1,290 @@
+"""From records to verdicts: made-up records whose effects are known by hand."""
+
+import pytest
+from synthetic import DIVERGED, World, judged, world
+
+from deepaug.studies import rulebook
+
+FAMILY = rulebook.rules()["family"]["tests"]
+
+
+def rows(table, kind="family"):
+    return {r.test: r for c in table.cells for r in c.tests if r.kind == kind}
+
+
+def cells(table):
+    return {cell.claim: cell.verdict for cell in table.cells}
+
+
+def of_dropout(table, test):
+    """A row of the primary family."""
+    return next(
+        row
+        for cell in table.cells
+        for row in cell.tests
+        if row.test == test and row.transform in ("dropout", "")
+    )
+
+
+# Gains at the four targets are 0, 1, 2 and 3, and validation chooses the deepest.
+BY_HAND = {
+    "C1": 3.0,
+    "C2": 3.0 - -1.0,
+    "C3a": 1.0,
+    "C3b standard": 1.5,
+    "C3b same_transform": 3.0 - 0.0,
+    "C4 exhibited": 6 / 30 - 2 / 40,
+    "C4 alleviated": 6 / 30 - 3.3 / 33,
+    "C5 random": 3.0 - (1 + 2 + 3) / 3,
+}
+
+
+@pytest.mark.parametrize("modality", ["text", "nodes"])
+def test_the_family_of_tests_by_hand(monkeypatch, tmp_path, modality):
+    # Plain scores grow by 0 to 6 points with the seed: on average by 2.9 of confirm's ten.
+    level = sum(seed % 7 for seed in range(100, 110)) / 10
+    expected = BY_HAND | {
+        "C4 exhibited": 6 / (30 + level) - 2 / (40 + level),
+        "C4 alleviated": 6 / (30 + level) - 3.3 / (33 + level),
+    }
+    found = judged(monkeypatch, tmp_path, World(), modality)
+    assert rows(found).keys() == expected.keys() == set(FAMILY)
+    for test, row in rows(found).items():
+        assert row.effect.mean == pytest.approx(expected[test], abs=2e-3), test
+        assert (row.word, row.effect.n) == ("supported", 10), test
+        assert row.adjusted_p < 0.05
+    assert {c: v for c, v in cells(found).items() if c != "C7"} == {
+        "C1": "supported",
+        "C2": "supported: inverse",
+        "C3a": "supported",
+        "C3b": "supported",
+        "C4": "supported",
+        "C5": "supported",
+    }
+
+
+# What is changed in the world, and the words that come of it.
+OPPOSED = {"gains": (0.0, -1.0, -2.0, -3.0), "twin": 1.0, "alone": -1.5}
+FLAT = {"gains": (0.0,) * 4, "twin": 0.0, "alone": 0.0, "control": 0.0}
+WORDS = {
+    "opposed": (
+        OPPOSED | {"lost": {"contrastive": 2.0, "supervised": 8.0, "arm": 6.0}},
+        dict.fromkeys(("C1", "C2", "C3a", "C3b", "C4", "C5"), "opposed"),
+    ),
+    "negligible": (
+        FLAT | {"lost": {"contrastive": 3.0, "supervised": 4.0, "arm": 3.0}, "twin": 0.05},
+        dict.fromkeys(("C1", "C2", "C3b", "C4", "C5"), "negligible"),
+    ),
+    "inconclusive": (
+        FLAT | {"size": 3.0, "most_similar": 2},
+        dict.fromkeys(("C1", "C2", "C3b"), "inconclusive"),
+    ),
+    "mixed": ({"gains": (4.0, 1.0, 2.0, 3.0)}, {"C1": "supported", "C3b": "mixed"}),
+    "interaction only": ({"twin": 1.0}, {"C2": "supported: interaction only"}),
+    "an order that four in 24 have by chance": (
+        {"gains": (0.0, 2.0, 1.0, 3.0)},
+        {"C3a": "inconclusive"},
+    ),
+    "the wrong layer": ({"most_similar": 1}, {"C1": "supported", "C5": "opposed"}),
+    "unmet scale": (
+        {"untrained": 57.3},
+        dict.fromkeys(
+            rulebook.rules()["claims"].keys() - {"C6", "C7"},
+            "no verdict: the baseline stands 2.7 points above random initialisation, 10 are needed",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), WORDS.values(), ids=WORDS)
+def test_words_of_cells(monkeypatch, tmp_path, changes, expected):
+    found = judged(monkeypatch, tmp_path, world(**changes))
+    assert {claim: cells(found)[claim] for claim in expected} == expected
+    if changes.get("untrained"):
+        assert not any(row.word for cell in found.cells for row in cell.tests)
+
+
+def test_inconclusive_tells_seeds_and_the_gain_that_is_excluded(monkeypatch, tmp_path):
+    row = rows(judged(monkeypatch, tmp_path, world(**FLAT, size=3.0)))["C1"]
+    assert row.needed > 10 and row.excluded == row.effect.high > 0
+
+
+def diverging(*seeds):
+    """The arm at its target diverges on these seeds."""
+
+    def test(self, trial):
+        lost = trial.layer != "none" and trial.objective == "contrastive" and trial.seed in seeds
+        return DIVERGED if lost else World.test(self, trial)
+
+    return test
+
+
+def test_a_diverged_run_counts_as_its_untrained_self(monkeypatch, tmp_path):
+    """Seeds 100 and 101: 30 instead of 63, over plain 62 and 63."""
+    row = rows(judged(monkeypatch, tmp_path, world(test=diverging(100, 101))))["C1"]
+    others = [3.0 + (0.1 if seed % 2 else -0.1) for seed in range(102, 110)]
+    assert row.effect.mean == pytest.approx((sum(others) + (30 - 62) + (30 - 63)) / 10)
+    assert row.diverged == pytest.approx(0.2) and len(row.keys) == 20 + 2
+
+
+@pytest.mark.parametrize(("lost", "word"), [((100, 101), "supported"), ((100, 101, 102), None)])
+def test_above_a_fifth_diverged_nothing_is_supported(monkeypatch, tmp_path, lost, word):
+    """With an untrained network so good that the mean gain stays well above 0."""
+    found = world(test=diverging(*lost), untrained=45.0, gains=(0, 1, 2, 40), contrastive=60.0)
+    row = rows(judged(monkeypatch, tmp_path, found))["C1"]
+    assert row.effect.mean > 20
+    assert (row.word == "supported") == (word == "supported")
+
+
+def test_a_copy_that_diverged_counts_as_untrained(monkeypatch, tmp_path):
+    def record(self, trial):
+        made = World.record(self, trial)
+        if trial.cut != "none" and trial.objective == "supervised" and trial.seed == 100:
+            metrics = {s: {n: v for n, v in m.items() if "frozen" not in n}
+                       for s, m in made["metrics"].items()}  # fmt: skip
+            return {**made, "metrics": metrics}
+        return made
+
+    found = judged(monkeypatch, tmp_path, world(record=record))
+    row = rows(found)["C4 exhibited"]
+    assert row.diverged == pytest.approx(0.1) and row.effect.mean < 0.1
+
+
+def without(condition):
+    def test(self, trial):
+        return None if condition(trial) else World.test(self, trial)
+
+    return world(test=test)
+
+
+def test_cells_say_how_far_they_are(monkeypatch, tmp_path):
+    found = judged(monkeypatch, tmp_path, without(lambda t: t.seed >= 104))
+    said = cells(found)
+    # Baseline, two arms and the two controls; four seeds of ten. Of C7 four of five seeds.
+    assert said["C1"] == "running: 20 of 50" and said["C4"] == "running: 16 of 40"
+    assert said["C7"] == "running: 28 of 35"
+    assert not any(row.word for row in rows(found).values())
+
+
+def test_a_stage_that_waits_for_a_choice_counts_by_one_that_is_assumed(monkeypatch, tmp_path):
+    found = judged(monkeypatch, tmp_path, without(lambda t: t.layer != "none"))
+    assert cells(found)["C1"].startswith("running: ") and not found.cells[0].tests
+    assert cells(found)["C1"].endswith("of 60") or cells(found)["C1"].endswith("of 70")
+
+
+def test_a_study_that_the_profile_lacks_is_not_run(monkeypatch, tmp_path):
+    missing = {"co-adaptation": None}
+    said = cells(judged(monkeypatch, tmp_path, World(), **missing))
+    assert said["C4"] == said["C5"].replace("C5", "C4")
+    assert (
+        said["C4"].startswith("not run: profile ") and "co-adaptation confirm of text" in said["C4"]
+    )
+    assert said["C1"] == "supported"
+
+
+def test_without_a_scale_nothing_is_judged(monkeypatch, tmp_path):
+    found = judged(monkeypatch, tmp_path, without(lambda t: t.epochs == 8))
+    assert cells(found)["C1"] == "not judged: the scale is not fully recorded"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "pairs"),
+    [
+        (("another processor", "2.11.0"), False),
+        (("a processor", "2.12.0"), False),
+        (("a processor", "2.11.0+cpu"), True),
+    ],
+)
+def test_runs_of_other_conditions_do_not_pair(monkeypatch, tmp_path, conditions, pairs):
+    def record(self, trial):
+        elsewhere = trial.seed == 105 and trial.layer == "none"
+        self.conditions = conditions if elsewhere else World.conditions
+        return World.record(self, trial)
+
+    found = judged(monkeypatch, tmp_path, world(record=record))
+    row = rows(found)["C1"]
+    if pairs:
+        assert row.word == "supported"
+    else:
+        assert cells(found)["C1"] == row.verdict == "not judged: 9 of 10 seeds"
+        assert "20newsgroups seed 105: not paired" in row.notes[0]
+
+
+def test_nothing_is_judged_where_all_baselines_diverged(monkeypatch, tmp_path):
+    def test(self, trial):
+        return DIVERGED if trial.seed in (2, 3) else World.test(self, trial)
+
+    found = judged(monkeypatch, tmp_path, world(test=test))
+    assert cells(found)["C1"].startswith("not judged: every baseline of text tuning")
+
+
+# Name of a secondary test or of context -> its effect, in the way that validation chooses.
+SECONDARY = {
+    "one-view": {
+        "C1 over noise": 3 - 0.5,
+        "C1 way both over same mask": 3 - 0.5,
+        "C1 at four times the epochs": 3.0,
+        "C2 contrastive gain": 3.0,
+        "C2 twin's gain": -1.0,
+        "C5 last": 3 - 3,
+        "C5 middle": 3 - 1,
+        "C5 validation": 3 - 3,
+        "C7 both": 3.0,
+        "C7 detached": 3 - 2,
+        "C7 detached over both": -2.0,
+    },
+    "one-view-detached": {
+        "C1 over the way at p = 0": 3 - 0.5,
+        "C2 over the way at p = 0": (3 - 0.5) - 0,
+        "C1 over noise": 3 - 0.5,
+        "C1 way both over same mask": 3 - 0.5,
+        "C7 one-view-detached": 3.0,
+    },
+}
+
+
+@pytest.mark.parametrize(("way", "expected"), SECONDARY.items(), ids=SECONDARY)
+def test_secondary_tests_by_hand(monkeypatch, tmp_path, way, expected):
+    found = judged(monkeypatch, tmp_path, world(way=way, ways={"detached": -2.0}))
+    for test, effect in expected.items():
+        row = of_dropout(found, test)
+        # Five seeds waver by 0.02 on average.
+        assert row.effect.mean == pytest.approx(effect, abs=0.041), test
+        assert row.kind == ("context" if "gain" in test else "secondary")
+        assert (row.adjusted_p is None) == (row.kind == "context")
+    assert of_dropout(found, "C1 over noise").effect.n == 5
+    names = {row.test for cell in found.cells for row in cell.tests}
+    assert ("C1 over the way at p = 0" in names) == ("detached" in way)
+
+
+def test_equal_choices_are_told(monkeypatch, tmp_path):
+    found = judged(monkeypatch, tmp_path, World())
+    assert "the score chooses pooled 10 times" in rows(found)["C5 random"].notes
+    told = of_dropout(found, "C5 middle").notes
+    assert "the score chooses block1 too in 0 of 10 runs" in told
+    assert "the score chooses pooled too in 10 of 10 runs" in of_dropout(found, "C5 last").notes
+
+
+def test_an_arm_that_is_best_at_the_input_is_deep_at_its_best_target_after_it(
+    monkeypatch, tmp_path
+):
+    def depth(self, trial):
+        return 3 - World.depth(self, trial)  # validation chooses the input, and after it block1
+
+    found = rows(judged(monkeypatch, tmp_path, world(depth=depth)))
+    assert found["C1"].arm.startswith("embeddings ") and found["C1"].effect.mean > 0
+    assert found["C3b same_transform"].arm.startswith("block1 ")
+    assert found["C3b same_transform"].effect.mean == pytest.approx(2 - 3)
+    assert found["C3a"].effect.mean == -1 and found["C3a"].word == "opposed"
+
+
+def test_rows_name_their_records_and_the_command_that_runs_them(monkeypatch, tmp_path):
+    found = judged(monkeypatch, tmp_path, World(), "nodes")
+    for row in rows(found).values():
+        assert len(set(row.keys)) == len(row.keys) and len(row.keys) % 20 == 0
+    study = f"--profile {tmp_path / 'made-up.yaml'} --stage confirm"
+    assert rows(found)["C1"].again == (f"deepaug run nodes {study}",)
+    assert rows(found)["C5 random"].again == (
+        f"deepaug run input-or-deep {study} --parts nodes",
+        f"deepaug run co-adaptation {study} --parts nodes",
+    )
