@@ -91,13 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
     reproduce.set_defaults(command=_reproduce)
 
-    export = commands.add_parser("export", parents=[store], help="all records as one table")
+    export = commands.add_parser("export", parents=[store], help="records as one table, or packed")
     export.add_argument(
         "target",
         type=Path,
         metavar="FILE|DIR",
-        help="a .csv or .parquet file; or a folder, for the table, the records and their schema",
+        help="a .csv or .parquet table; a .zip or a folder, with the records and their schema too",
     )
+    export.add_argument("--profile", metavar="NAME|FILE", help="its records alone")
     export.set_defaults(command=_export)
 
     claims = commands.add_parser(
@@ -303,7 +304,7 @@ def _reproduce(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from deepaug.studies import publish
 
-    count = publish.export(options.results, options.target)
+    count = publish.export(options.results, options.target, options.profile)
     print(f"wrote {count} records to {options.target}")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import zipfile
 
 import jsonschema
 import pytest
@@ -211,3 +212,30 @@ def test_a_target_below_a_file_is_refused(root, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"file is no folder to write x\.csv to"):
         publish.write_table(publish.table(root), tmp_path / "file" / "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("target", "suffix"), [("sent.zip", ".zip"), ("sent", ""), ("t.csv", ".csv")]
+)
+def test_one_profile_alone_is_exported(root, tmp_path, target, suffix):
+    """For sending in: its records, their table and their schema; of the others nothing."""
+    path = tmp_path / "out" / target
+    assert publish.export(root, path, "cpu") == 1
+    if suffix == ".zip":
+        with zipfile.ZipFile(path) as packed:
+            packed.extractall(tmp_path / "again")
+        path = tmp_path / "again"
+    if suffix != ".csv":
+        names = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
+        assert names == {f"cpu/{ARM.key}.json", "records.csv", publish.SCHEMA}
+        assert records.read_record(path / "cpu" / f"{ARM.key}.json")["key"] == ARM.key
+    assert [p.name for p in (tmp_path / "out").glob(".*")] == []
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"), [("gpu", "no records of gpu"), ("cpus", "unknown profile: 'cpus'")]
+)
+def test_a_profile_without_records_is_one_line_and_no_file(root, tmp_path, profile, message):
+    with pytest.raises(ValueError, match=message):
+        publish.export(root, tmp_path / "sent.zip", profile)
+    assert not (tmp_path / "sent.zip").exists() and not [*tmp_path.glob(".sent*")]

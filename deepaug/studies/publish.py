@@ -1,13 +1,16 @@
 """Records for others: one table of all of them, their schema, and a copy of each."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepaug.files import whole
+from deepaug.studies import profile as profiles
 from deepaug.studies import records
 from deepaug.training.trial import CHOICES, NOT_NEGATIVE, POSITIVE, SHARES, Trial
 from deepaug.validation import one_of
@@ -18,14 +21,15 @@ if TYPE_CHECKING:
 SCHEMA = "record.schema.json"
 
 
-def found(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Profile and record of all records below `root`, in a fixed order.
+def found(root: Path, profile: str = "*") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Profile and record of all records below `root`, or of one profile's, in a fixed order.
 
     Raises RecordError for the first that is damaged, ValueError if there are none.
     """
-    paths = records.files(root)
+    paths = records.files(root, profile)
     if not paths:
-        raise ValueError(f"no records in {root}; make some with 'deepaug run'")
+        of = "" if profile == "*" else f" of {profile}"
+        raise ValueError(f"no records{of} in {root}; make some with 'deepaug run'")
     for path in paths:
         try:
             yield path.parent.name, records.read_record(path)
@@ -35,14 +39,14 @@ def found(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             ) from None
 
 
-def table(root: Path) -> "pd.DataFrame":
+def table(root: Path, profile: str = "*") -> "pd.DataFrame":
     """One row for each record: trial, metrics, times, origin; nested names joined by dots.
 
     Test metrics of a trial that a verdict is about are left out, as verdict code alone reads them.
     """
     import pandas as pd
 
-    return pd.json_normalize([row(profile, record) for profile, record in found(root)])
+    return pd.json_normalize([row(profile, record) for profile, record in found(root, profile)])
 
 
 def row(profile: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -63,16 +67,23 @@ WRITERS: dict[str, Callable[["pd.DataFrame", Path], None]] = {
 
 def write_table(frame: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV or Parquet, whole or not at all. Raises ValueError, OSError."""
-    one_of("kind of table", path.suffix, WRITERS)
+    one_of("kind of table", path.suffix, WRITERS, "or .zip for the records themselves")
+    try:
+        with _writing(path) as partial:
+            WRITERS[path.suffix](frame, partial)
+    except ImportError:
+        raise ValueError("Parquet needs pyarrow: pip install pyarrow; or write .csv") from None
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """A file to write in the place of `path`, in a folder that is made where there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise ValueError(f"{path.parent} is no folder to write {path.name} to") from None
-    try:
-        with whole(path) as partial:
-            WRITERS[path.suffix](frame, partial)
-    except ImportError:
-        raise ValueError("Parquet needs pyarrow: pip install pyarrow; or write .csv") from None
+    with whole(path) as partial:
+        yield partial
 
 
 def schema() -> dict[str, Any]:
@@ -109,15 +120,15 @@ def _setting(field: dataclasses.Field) -> dict[str, Any]:
     return {**said, "default": field.default, **field.metadata}
 
 
-def bundle(root: Path, folder: Path) -> int:
-    """Copy all records to `folder`/<profile>/, with records.csv and their schema; how many.
+def bundle(root: Path, folder: Path, profile: str = "*") -> int:
+    """Copy records to `folder`/<profile>/, with records.csv and their schema; how many.
 
     Raises ValueError if the folder is that of the records, or in it: copies are not records.
     """
     if folder.resolve().is_relative_to(Path(root).resolve()):
         raise ValueError(f"{folder} is in {root}, whose records are to be copied; choose another")
-    frame = table(root)
-    for path in records.files(root):
+    frame = table(root, profile)
+    for path in records.files(root, profile):
         target = folder / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -131,14 +142,30 @@ def bundle(root: Path, folder: Path) -> int:
     return len(frame)
 
 
-def export(root: Path | None, target: Path) -> int:
-    """Write all records to `target`, a table by its suffix, else a folder; how many.
+def archive(root: Path, path: Path, profile: str = "*") -> int:
+    """Pack what `bundle` copies into one zip file, whole or not at all; how many records."""
+    with tempfile.TemporaryDirectory() as folder, _writing(path) as partial:
+        count = bundle(root, Path(folder), profile)
+        packed = shutil.make_archive(str(Path(folder).with_suffix(".packed")), "zip", folder)
+        try:
+            shutil.copyfile(packed, partial)
+        finally:
+            Path(packed).unlink()
+    return count
 
-    `root` is by default `$DEEPAUG_RESULTS` or results/.
+
+def export(root: Path | None, target: Path, profile: str | None = None) -> int:
+    """Write records to `target`: a table or an archive by its suffix, else a folder; how many.
+
+    Args:
+        root: by default `$DEEPAUG_RESULTS` or results/.
+        profile: its records alone, by name or YAML file; by default those of all.
     """
-    root = root or records.default_root()
+    root, label = root or records.default_root(), profiles.load(profile)[0] if profile else "*"
     if not target.suffix:
-        return bundle(root, target)
-    frame = table(root)
+        return bundle(root, target, label)
+    if target.suffix == ".zip":
+        return archive(root, target, label)
+    frame = table(root, label)
     write_table(frame, target)
     return len(frame)

@@ -215,9 +215,9 @@ class Store:
             ) from None
 
 
-def files(root: Path) -> list[Path]:
-    """The files of all records below the folder of all profiles, in a fixed order."""
-    return sorted(p for p in Path(root).glob("*/*.json") if not p.name.startswith("."))
+def files(root: Path, profile: str = "*") -> list[Path]:
+    """The files of all records below the folder of all profiles, or of one, in a fixed order."""
+    return sorted(p for p in Path(root).glob(f"{profile}/*.json") if not p.name.startswith("."))
 
 
 def read_record(path: Path) -> dict[str, Any]:

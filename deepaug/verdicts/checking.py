@@ -28,7 +28,7 @@ def faults(profile: str, root: Path | None = None, partial: bool = False) -> Ite
     store = catalogue.store(profile, root)
     holders: dict[str, list[str]] = {}  # key -> files that are of it
     broken = False
-    for path in sorted(p for p in store.folder.glob("*.json") if not p.name.startswith(".")):
+    for path in records.files(store.folder.parent, store.folder.name):
         found = [*_of_file(path, validator, holders)]
         broken |= bool(found)
         yield from found
