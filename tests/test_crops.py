@@ -351,7 +351,7 @@ def test_deletion_besides_is_as_frequent_as_told(folder):
 
 
 def test_few_samples_have_neighbours_of_every_class_that_is_asked_for(folder):
-    written(folder, {"land": "hill rock moss path tree"}, each=5)
+    tiny.documents(folder, {"land": "hill rock moss path tree"}, each=5)
     for seed in range(12):
         task = prepare(folder, samples=10, seed=seed)
         for index in (task.bank, task.corpus.test):

@@ -13,10 +13,10 @@ jupytext = pytest.importorskip("jupytext", reason="the book's tools are not inst
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-WITHOUT_PARAMETERS = {"method", "performance", "protocol"}
+WITHOUT_PARAMETERS = {"claims", "method", "performance", "protocol"}
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bshow\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
-    r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\("
+    r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\(|\bclaims\.claim\("
 )
 
 PAGE = """\

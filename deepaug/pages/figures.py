@@ -1,6 +1,8 @@
 """One figure grammar for the book: the same colours, axes and order on every page."""
 
-from collections.abc import Callable, Iterable
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
+from deepaug.studies import rulebook
 from deepaug.verdicts.effects import METRICS, Recorded, gains
-from deepaug.verdicts.statistics import mean_effect
+from deepaug.verdicts.statistics import Limits, mean_effect
+from deepaug.verdicts.table import Cell, Row
 
 # Wong's colour-blind-safe palette; a transform has its colour on every page.
 COLOURS = {
@@ -186,6 +190,48 @@ def gradient_norms(ax: Axes, recorded: Recorded, title: str) -> None:
     _over_epochs(ax, "gradient norm below the target")
     ax.set_title(title)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+
+
+def intervals(ax: Axes, cells: Sequence[Cell], title: str, unit: str) -> None:
+    """Every interval of a claim's tests against ±δ, the grey band; a row for each.
+
+    Tests of the family are filled, all others hollow. A cell without an effect says why.
+
+    Args:
+        unit: of the effects: points, τ or shares.
+    """
+    labels = []
+    for cell in cells:
+        shown = _with_interval(cell)
+        for row in shown:
+            at, effect = len(labels), row.effect
+            colour = COLOURS.get(row.transform, COLOURS["baseline"])
+            face = colour if row.kind == "family" else "white"
+            ax.barh(at, 2 * row.delta, left=-row.delta, height=0.9, color="#dddddd", zorder=0)
+            ax.plot([effect.low, effect.high], [at, at], color=colour, lw=2, zorder=2)
+            ax.plot(effect.mean, at, "o", color=colour, mfc=face, ms=7, zorder=3)
+            labels.append(f"{cell.modality}: {row.test}")
+        if not shown:
+            words = textwrap.shorten(cell.verdict, 40, placeholder=" …")
+            where = ax.get_yaxis_transform()
+            ax.text(0.5, len(labels), words, transform=where, ha="center", va="center")
+            labels.append(f"{cell.modality}: {cell.claim}")
+    ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.set(title=title, xlabel=f"effect, {unit}; grey: ±δ")
+
+
+def height(cells: Sequence[Cell]) -> float:
+    """Of a figure of `intervals`, in inches."""
+    return 1.3 + 0.34 * sum(max(1, len(_with_interval(cell))) for cell in cells)
+
+
+def _with_interval(cell: Cell) -> list[Row]:
+    """Tests whose interval may be shown: of seeds enough, and defined."""
+    fewest = Limits.of(rulebook.rules()).fewest_seeds
+    rows = [row for row in cell.tests if row.effect and row.kind != "context"]
+    return [r for r in rows if r.effect.n >= fewest and math.isfinite(r.effect.high)]
 
 
 def _points(recorded: Recorded, metric: str = "") -> pd.DataFrame:

@@ -37,13 +37,6 @@ def lines(table: Table) -> Iterator[str]:
     yield _columns(table.networks, _claim("C6"))
 
 
-def again(table: Table) -> list[str]:
-    """The commands that run what is missing, or run records again that were removed."""
-    shown = [command for cell in table.cells for command in cell.again]
-    shown += [c for cell in table.cells for row in cell.tests for c in row.again]
-    return list(dict.fromkeys(shown))
-
-
 def details(row: Row) -> list[str]:
     """What there is to say of a test beside its word and its effect."""
     found = []
@@ -63,20 +56,20 @@ def _tests(cell: Cell) -> Iterator[str]:
         if rows and kind in HEADS:
             yield f"{'':{WORD + 2}}{HEADS[kind]}"
         for row in rows:
-            p_value = _p_value(row.adjusted_p)
             test = f"{row.test} ({row.transform})" if row.transform else row.test
             verdict = "" if kind == CONTEXT else row.verdict
             # The line of the cell has said it already.
             verdict = "" if verdict == cell.verdict and row.word is None else f"  {verdict}"
-            yield _columns(verdict, f"{test:34} {row.told:31} {p_value}".rstrip())
+            yield _columns(verdict, f"{test:34} {row.told:31} {p_value(row.adjusted_p)}".rstrip())
             for told in details(row):
                 yield from _wrapped(told, WORD + 4)
 
 
-def _p_value(p_value: float | None) -> str:
-    if p_value is None:
+def p_value(value: float | None) -> str:
+    """As "p 0.012"; "" where nothing is judged by it."""
+    if value is None:
         return ""
-    return f"p {p_value:.3f}" if p_value >= 0.001 else "p < 0.001"
+    return f"p {value:.3f}" if value >= 0.001 else "p < 0.001"
 
 
 def _claim(name: str) -> str:
