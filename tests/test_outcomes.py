@@ -257,6 +257,21 @@ def test_secondary_tests_by_hand(monkeypatch, tmp_path, way, expected):
     assert ("C1 over the way at p = 0" in names) == ("detached" in way)
 
 
+def test_several_data_sets_have_aggregates(monkeypatch, tmp_path):
+    """The middle half of gains of 2.9 and 3.1; a run of the arm against plain ones of all seeds."""
+    found = judged(monkeypatch, tmp_path, World(), "nodes")
+    row = of_dropout(found, "C1 interquartile mean")
+    assert row.effect.mean == pytest.approx(3.0) and 2.89 < row.effect.low < row.effect.high < 3.11
+    plain = [seed % 7 for seed in range(100, 110)]
+    arm = [p + 3 + (0.1 if seed % 2 else -0.1) for seed, p in enumerate(plain, 100)]
+    wins = sum((a > p) + (a == p) / 2 for a in arm for p in plain) / 100
+    row = of_dropout(found, "C1 probability of gain")
+    assert row.effect.mean == pytest.approx(wins) and row.effect.low < wins < row.effect.high
+    assert (row.kind, row.word, row.adjusted_p) == ("context", None, None)
+    of_one = {r.test for c in judged(monkeypatch, tmp_path, World()).cells for r in c.tests}
+    assert "C1" in of_one and "C1 interquartile mean" not in of_one
+
+
 def test_equal_choices_are_told(monkeypatch, tmp_path):
     found = judged(monkeypatch, tmp_path, World())
     assert "the score chooses pooled 10 times" in rows(found)["C5 random"].notes

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepaug.verdicts import claims
+from deepaug.verdicts.aggregates import (
+    interquartile_mean,
+    probability_of_improvement,
+    stratified_bootstrap,
+)
 from deepaug.verdicts.claims import Drop
 from deepaug.verdicts.evidence import Run, Scores
 from deepaug.verdicts.statistics import Effect, paired_effect
@@ -35,6 +40,26 @@ def depth(scores: Scores, confidence: float) -> Measured:
     gains = (scores.means[1:] - scores.means[0]).T
     effect, depth_p = claims.depth_trend(gains, confidence)
     return Measured(effect, tuple(claims.depth_taus(gains)), depth_p)
+
+
+def middle_half(scores: Scores, confidence: float) -> Measured:
+    """The interquartile mean of the first arm's gains over the second, over data sets."""
+    gains = scores.values[0] - scores.values[1]
+    return Measured(
+        stratified_bootstrap(
+            interquartile_mean, gains, random=np.random.default_rng(0), confidence=confidence
+        )
+    )
+
+
+def improvement(scores: Scores, confidence: float) -> Measured:
+    """How probably a run of the first arm beats one of the second, over data sets."""
+    random = np.random.default_rng(0)
+    return Measured(
+        stratified_bootstrap(
+            probability_of_improvement, *scores.values, random=random, confidence=confidence
+        )
+    )
 
 
 def share(scores: Scores, confidence: float) -> Measured:

@@ -20,7 +20,9 @@ from deepaug.verdicts.measures import (
     against,
     depth,
     difference,
+    improvement,
     interaction,
+    middle_half,
     share,
     shares,
 )
@@ -29,6 +31,8 @@ from deepaug.verdicts.statistics import Limits
 FAMILY, SECONDARY, CONTEXT = "family", "secondary", "context"
 OWN, DEEP, SPLIT = "own confirm", "input-or-deep confirm", "co-adaptation confirm"
 TWINS, WAYS_STAGE = "supervised confirm", "stop-gradient confirm"
+# Over data sets, where there are several; by bootstrap.
+AGGREGATES = {"interquartile mean": middle_half, "probability of gain": improvement}
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,9 @@ def c1(c: Comparison) -> Iterator[Finding]:
         of = {"family": family}
         arm, longer = c.of(OWN, family), "own longer"
         yield from c.test("C1", [arm, plain], OWN, kind=c.kind(family), **of)
+        if plain and len({data for data, _ in plain.entries}) > 1:
+            for name, measure in AGGREGATES.items():
+                yield from c.test(f"C1 {name}", [arm, plain], OWN, measure, kind=CONTEXT, **of)
         none = c.control(OWN, arm, "no-transform")
         yield from c.test("C1 over the way at p = 0", [arm, none], OWN, **of)
         pair = [c.of(longer, family), c.arm(longer, baseline)]
