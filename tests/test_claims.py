@@ -8,16 +8,18 @@ import time
 
 import pytest
 import tiny
+import yaml
 from synthetic import World, judged, world
 
 from deepaug import cli
-from deepaug.studies import records
+from deepaug.studies import records, rulebook
 from deepaug.studies.records import Store, with_checksum
 from deepaug.training import origin
 from deepaug.verdicts import checking, history, telling
 from deepaug.verdicts.table import networks
 
 CHECKOUT = origin.PACKAGE.parent
+FORMS = CHECKOUT / ".github" / "ISSUE_TEMPLATE"
 
 
 # The table
@@ -243,3 +245,27 @@ def test_networks_and_pipelines_are_counted(tmp_path, content, told):
             networks(path)
     else:
         assert networks(path) == told
+
+
+# What is sent in
+
+
+def test_forms_ask_and_the_workflow_checks():
+    forms = {path.stem: yaml.safe_load(path.read_text()) for path in FORMS.glob("*.yml")}
+    assert forms.keys() == {"records", "reading"}
+    for form in forms.values():
+        assert form["name"] and form["description"]
+        fields = [field["id"] for field in form["body"]]
+        assert len(set(fields)) == len(fields)
+        assert any(field.get("validations", {}).get("required") for field in form["body"])
+    (claim,) = (f for f in forms["reading"]["body"] if f["id"] == "claim")
+    assert claim["attributes"]["options"] == [*rulebook.rules()["claims"], "none"]
+    jobs = yaml.safe_load((CHECKOUT / ".github/workflows/ci.yml").read_text())["jobs"]
+    steps = " ".join(step.get("run", "") for step in jobs["records"]["steps"])
+    assert "deepaug claims --check --partial" in steps
+
+
+def test_the_book_is_built_of_checked_records():
+    snakefile = (CHECKOUT / "workflow" / "Snakefile").read_text()
+    assert snakefile.count('"build/claims.txt",') == 2
+    assert "deepaug claims --check --partial" in snakefile

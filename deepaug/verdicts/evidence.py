@@ -176,6 +176,7 @@ class Evidence:
         entries = of.planned(stage) if of.waits_for(stage) else self.entries(place)
         return {e.trial.key: of.store.read(e.trial) is not None for e in entries}
 
+    @cached_property
     def obstacle(self) -> str:
         """Why the stages after one of the modality's own will never be settled, "" if they may."""
         own = self.studies["own"]

@@ -148,8 +148,8 @@ def _progress(evidence: Evidence, places: Sequence[str]) -> tuple[int, int, str]
             return 0, 0, f"not run: profile {evidence.profile} has no {where}"
         keys |= evidence.keys(place)
     recorded = sum(keys.values())
-    if obstacle := evidence.obstacle():
-        return recorded, len(keys), f"not judged: {obstacle}"
+    if evidence.obstacle:
+        return recorded, len(keys), f"not judged: {evidence.obstacle}"
     running = f"running: {recorded} of {len(keys)}" if recorded < len(keys) else ""
     return recorded, len(keys), running
 
