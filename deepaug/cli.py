@@ -4,7 +4,6 @@ Each command imports what it needs when it is called, so that `--help` answers a
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -79,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(listing)
 
     record = _Parser(add_help=False, parents=[store])
-    record.add_argument("key", metavar="KEY|FILE")
+    record.add_argument("key", metavar="KEY|FILE", help="a key, its first 4 characters or more")
     show = commands.add_parser(
         "show", parents=[record], help="print a record, and the command that makes it again"
     )
@@ -287,8 +286,7 @@ def _study(options: argparse.Namespace) -> "Study":
 def _show(options: argparse.Namespace) -> None:
     from deepaug.studies import showing
 
-    record = showing.readable(showing.find(options.key, options.results))
-    print(json.dumps(record, indent=1))
+    print(showing.as_text(showing.readable(showing.find(options.key, options.results))))
 
 
 def _reproduce(options: argparse.Namespace) -> None:

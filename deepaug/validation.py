@@ -44,6 +44,26 @@ def one_of(what: str, given: object, allowed: Iterable[str], hint: str = "") -> 
     raise ValueError(f"unknown {what}: {given!r}; {choice}{'; ' + hint if hint else ''}")
 
 
+def by_prefix(what: str, given: str, allowed: Iterable[str], least: int = 4) -> str:
+    """The one of `allowed` that begins with `given`, `least` characters or more, as git's hashes.
+
+    Raises ValueError for none, or for several, which it names.
+
+    >>> by_prefix("key", "0a1b", ["0a1b2c", "0a9f3d"])
+    '0a1b2c'
+    """
+    allowed = list(allowed)
+    if len(given) < least:
+        raise ValueError(f"{what} {given!r} is too short; give {least} characters of it or more")
+    found = [name for name in allowed if name.startswith(given)]
+    if len(found) > 1 and given not in found:
+        more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+        raise ValueError(
+            f"{what} {given!r} is short for {', '.join(found[:6])}{more}; give more of it"
+        )
+    return found[0] if len(found) == 1 else one_of(what, given, allowed)
+
+
 def share(what: str, given: object) -> float:
     """Return `given` as a float in [0, 1), or raise a ValueError."""
     number = isinstance(given, int | float) and not isinstance(given, bool)

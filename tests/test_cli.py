@@ -19,6 +19,7 @@ from deepaug.studies import catalogue, records, sweep, workers
 from deepaug.studies.records import Store
 from deepaug.training import devices
 from deepaug.training.modalities.vision import sets as images
+from deepaug.validation import by_prefix
 
 ROOT = Path(__file__).parents[1]
 GRID = {"seeds": [0], "layers": ["stage2"], "transforms": ["dropout"], "strengths": [0.5]}
@@ -211,6 +212,44 @@ def test_show_prints_a_baselines_record(call, changes):
     code, out, _ = call("show", key)
     shown = json.loads(out)
     assert code == 0 and shown["key"] == key and shown["metrics"]["test"]["knn"] == 50.0
+
+
+def test_show_has_first_what_one_looks_for_and_the_curve_last(call):
+    key = put(epochs=3)
+    path = Path("results/quick", f"{key}.json")
+    curve = [{"epoch": epoch, "loss": 4.5} for epoch in (1, 2, 3)]
+    path.write_text(json.dumps(tiny.record(tiny.trial(epochs=3), curve=curve)))
+    _, out, _ = call("show", key)
+    names = list(json.loads(out))
+    assert names[:5] == ["key", "status", "metrics", "trial", "again"] and names[-1] == "curve"
+    assert json.loads(out)["curve"] == curve
+    assert sum('"epoch"' in line for line in out.splitlines()) == 3  # a line each
+
+
+def test_a_key_may_be_given_by_how_it_begins(call, refused):
+    keys = [put(seed=seed) for seed in (0, 1)]
+    assert json.loads(call("show", keys[0][:4])[1])["key"] == keys[0]
+    assert f"{keys[1]}: " in call("reproduce", keys[1][:6], "--accelerator", "cpu")[1]
+    profile()
+    study = catalogue.load("vision", "tiny.yaml")
+    key = study.entries()[1].trial.key
+    call(*run("tiny.yaml", "--only", key[:5]))
+    assert [record["key"] for _, record in study.recorded()] == [key]
+    assert "give 4 characters" in refused("show", keys[0][:3])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("0a1b", "'0a1b' is short for 0a1b22, 0a1b33; give more"),
+        ("0a1", "give 4 characters"),
+        ("0a1b4", "nearest: '0a1b"),
+        ("0c", "too short"),
+    ],
+)
+def test_a_beginning_that_several_keys_have_names_them(given, told):
+    with pytest.raises(ValueError, match=told):
+        by_prefix("key", given, ["0a1b22", "0a1b33", "0c1d44"])
 
 
 @pytest.mark.parametrize("changes", OTHERS)

@@ -12,7 +12,7 @@ from deepaug.studies.study import Entry, Study, progress
 from deepaug.studies.sweep import Limit, Resources
 from deepaug.training import devices
 from deepaug.training.trial import Trial
-from deepaug.validation import DataError, one_line, one_of
+from deepaug.validation import DataError, by_prefix, one_line, one_of
 
 Agenda = list[tuple[Study, str]]
 
@@ -31,7 +31,7 @@ def one(
     where = f"{study.name} at {study.profile}"
     for stage in stages or ():
         one_of(f"stage of {where}", stage, study.stages)
-    _check_keys(only, study.entries(), where=f"in {where}")
+    only = _keys(only, study.entries(), where=f"in {where}")
 
     def report(item: Item, trials: int, missing: int) -> None:
         if missing:
@@ -72,7 +72,7 @@ def everything(
     known = [name for base in bases for name in (base.label, base.trial.modality) if name]
     for part in parts or ():
         one_of(f"part {where}", part, dict.fromkeys(known))
-    _check_keys(only, (e for study, stage in agenda for e in study.stage_entries(stage)), where)
+    only = _keys(only, (e for study, stage in agenda for e in study.stage_entries(stage)), where)
     begun = False
 
     def wanted(entry: Entry) -> bool:
@@ -120,10 +120,10 @@ def _obstacles(work: Backlog) -> list[str]:
     return list(dict.fromkeys(reasons))
 
 
-def _check_keys(only: list[str] | None, entries: Iterable[Entry], where: str) -> None:
+def _keys(only: list[str] | None, entries: Iterable[Entry], where: str) -> list[str] | None:
+    """Keys of entries, each named by how it begins, in full."""
     keys = {entry.trial.key for entry in entries} if only else ()
-    for key in only or ():
-        one_of(f"key {where}", key, keys)
+    return only and [by_prefix(f"key {where}", key, keys) for key in only]
 
 
 def _run(
