@@ -172,7 +172,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
     listing.add_argument(
-        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; default: their names"
+        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; by default which"
     )
     listing.add_argument("--json", action="store_true", help="as a list of objects")
     listing.add_argument(
@@ -242,13 +242,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from deepaug.studies import catalogue, listing
+    from deepaug.studies import listing
 
     if options.batch and not options.json:
         raise ValueError("--batch needs --json")
     if options.study is None:
-        print("\n".join(catalogue.names(options.profile)))
-        print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
+        _refuse(options, "batch", "data", "pairs", "parts")
+        listing.show_studies(options.profile, options.results, options.json)
     elif options.study == ALL:
         agenda = _agenda(options, "batch", "parts")
         listing.show_budget(agenda, options.profile, options.json)
@@ -260,12 +260,16 @@ def _agenda(options: argparse.Namespace, *refused: str) -> "list[tuple[Study, st
     """What `all` stands for; options that make no sense with it are refused."""
     from deepaug.studies import catalogue, listing
 
-    for name in (*refused, "data", "pairs"):
-        if getattr(options, name):
-            raise ValueError(f"--{name} needs one study by name, not {ALL}")
+    _refuse(options, *refused, "data", "pairs")
     agenda = catalogue.agenda(options.profile, options.results)
     listing.note_other_protocols(agenda[0][0].store)
     return agenda
+
+
+def _refuse(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(options, name):
+            raise ValueError(f"--{name} needs one study by name, not {options.study or 'none'}")
 
 
 def _study(options: argparse.Namespace) -> "Study":

@@ -161,6 +161,19 @@ def test_list_as_json(call):
     assert {row["recorded"] for row in rows} == {True, False}
 
 
+def test_list_without_a_study_names_those_that_there_are(call):
+    study = catalogue.load("vision", "quick")
+    study.store.write(tiny.record(study.entries()[0].trial))
+    code, out, err = call("list", "--json")
+    rows = {row["study"]: row for row in json.loads(out)}
+    assert (code, err) == (0, "") and list(rows) == catalogue.names("quick")
+    count, (_, *rest) = len(study.entries()), rows["vision"].values()
+    assert rest == [["quick"], count, 1]
+    lines = call("list")[1].splitlines()
+    assert lines[0].split(maxsplit=1) == ["vision", f"1 of {count} trials recorded; stages quick"]
+    assert len(lines) == len(rows) + 1 and "deepaug list STUDY" in lines[-1]
+
+
 def test_list_puts_missing_trials_into_batches_named_by_a_hash(call):
     path = tiny.profile(Path.cwd(), quick={"seeds": [0, 1, 2, 3, 4]})
     study = catalogue.load("vision", str(path))
@@ -413,6 +426,7 @@ def test_unknown_stage_key_or_number(refused, words, named):
         (["run", "all", "--parts", "visoin"], "'vision'"),
         (["run", "all", "--only", "0123456789abcdef"], "0123456789abcdef"),
         (["list", "all", "--batch", "5", "--json"], "--batch needs one study by name, not all"),
+        (["list", "--data", "cifar10"], "--data needs one study by name, not none"),
         (["list", "all", "--parts", "text"], "--parts needs one study by name, not all"),
         (["runn", "vision"], "'runn'"),
         (["show"], "KEY"),

@@ -4,9 +4,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from deepaug.studies import backlog, batches, durations
+from deepaug.studies import ALL, backlog, batches, catalogue, durations
 from deepaug.studies.records import Store
 from deepaug.studies.study import Entry, Study, progress
 
@@ -39,6 +40,23 @@ def trials(study: Study, batch_seconds: int | None = None) -> Rows:
     return [
         row | {"batch": batch.get(row["key"]), "threads": entry.trial.threads}
         for row, entry in zip(rows, entries, strict=True)
+    ]
+
+
+def studies(profile: str, root: Path | None = None) -> Rows:
+    """A row for each study of a profile, with the fields study, stages, trials and recorded.
+
+    Trials that wait for a choice are not among them.
+    """
+    loaded = [catalogue.load(name, profile, root) for name in catalogue.names(profile)]
+    return [
+        {
+            "study": study.name,
+            "stages": list(study.stages),
+            "trials": len(study.entries()),
+            "recorded": len(list(study.recorded())),
+        }
+        for study in loaded
     ]
 
 
@@ -108,6 +126,19 @@ def show_trials(study: Study, batch_seconds: int | None = None, as_json: bool = 
         print(f"{row['key']}  {row['stage']:8} {row['arm']:{width}} seed {row['seed']:<4} {state}")
     for name in study.stages:
         print(f"{name}: {progress(study, name)}")
+
+
+def show_studies(profile: str, root: Path | None = None, as_json: bool = False) -> None:
+    """Print the rows of `studies`, a line for each; or as JSON."""
+    rows = studies(profile, root)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    width = max(len(row["study"]) for row in rows)
+    for row in rows:
+        counts = f"{row['recorded']} of {row['trials']} trials recorded"
+        print(f"{row['study']:{width}}  {counts}; stages {', '.join(row['stages'])}")
+    print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
 
 
 def show_budget(agenda: list[tuple[Study, str]], profile: str, as_json: bool = False) -> None:
