@@ -124,6 +124,7 @@ def executed(sources, monkeypatch):
         ("vision", {"strengths": "[high]"}, "'high'"),
         ("vision", {"strengths": "0.5"}, "list"),
         ("vision", {"data": "5"}, "data"),
+        ("vision", {"data": "cifar11"}, "'cifar10'"),
         ("vision", {"layers": "[stem"}, "YAML"),
         ("vision", {"layers": "!!python/object/apply:os.system ['touch owned']"}, "YAML"),
     ],
@@ -179,8 +180,12 @@ def test_names_are_not_taken_for_paths(executed, tmp_path):
     assert executed == [{"profile": "quick", "data": "mnist-5k"}]
 
 
-def test_a_page_is_executed_with_its_parameters_and_a_failing_cell_is_named(sources, tmp_path):
+def test_a_page_is_executed_with_its_parameters_and_a_failing_cell_is_named(
+    sources, tmp_path, capsys
+):
     output = notebooks.execute("other", {"repeats": 5}, tmp_path / "page.ipynb")
+    err = capsys.readouterr().err
+    assert "other: " in err and "/4 " in err and "cell" in err  # progress
     text = output.read_text()
     assert "quick None None None 5" in text and "injected-parameters" in text
     failing = PAGE.replace("notebooks.parameters(In, globals())", "raise ValueError(repeats)")

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _assigned(statements: Sequence[ast.stmt]) -> list[str]:
 
 
 def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None) -> Path:
-    """Execute notebooks/`name`.py into a .ipynb and return its path.
+    """Execute notebooks/`name`.py into a .ipynb and return its path; tells its progress by cell.
 
     Args:
         parameters: name -> value; checked against the notebook's own before it runs.
@@ -88,11 +89,13 @@ def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None
     }
     # tqdm warns on a page that it would rather draw a widget, naming the path of its own file.
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+    # Rarely where it makes a line each time, in a log.
+    bar = {"desc": name, "leave": False, "mininterval": 0.1 if sys.stderr.isatty() else 30}
     source, partial = (output.with_suffix(f".{state}.ipynb") for state in ("source", "partial"))
     try:
         nbformat.write(notebook, source)
         papermill.execute_notebook(
-            source, partial, values, kernel_name="python3", progress_bar=False, cwd=SOURCES
+            source, partial, values, kernel_name="python3", progress_bar=bar, cwd=SOURCES
         )
         partial.replace(output)
     except papermill.PapermillExecutionError as error:
