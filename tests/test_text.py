@@ -603,7 +603,7 @@ def test_a_block_that_a_model_of_the_hub_lacks_is_refused_with_those_it_has(prep
 
 def test_a_run_at_a_block_that_a_model_lacks_ends_in_a_line(trial, distil, tmp_path, capsys):
     base = dataclasses.asdict(trial(encoder=distil, samples=60))
-    del base["seed"], base["protocol"]
+    del base["seed"], base["protocol"], base["cut"]
     stage = {"seeds": [0], "layers": ["block4"], "transforms": ["pca"], "strengths": [0.5]}
     profile = tmp_path / "mine.yaml"
     study = {"trial": base, "stages": {"quick": stage}}
