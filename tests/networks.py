@@ -61,7 +61,7 @@ def resnet() -> Network:
     from torchvision.models import resnet18
 
     stages = [f"layer{i}" for i in range(1, 5)]
-    layers = ["input", "conv1", "bn1", "maxpool", *stages, "avgpool", "fc"]
+    layers = ["input", "conv1", "maxpool", *stages, "avgpool"]
     return Network(resnet18(num_classes=2), images(16, 16), "layer3", layers)
 
 
@@ -71,7 +71,7 @@ def vit() -> Network:
     model = VisionTransformer(16, 4, 3, 2, hidden_dim=16, mlp_dim=32, num_classes=5)
     nn.init.normal_(model.heads.head.weight)  # it starts at zero, where no change can be seen
     blocks = [f"encoder.layers.encoder_layer_{i}" for i in range(3)]
-    layers = ["input", "conv_proj", "encoder.dropout", *blocks, "encoder.ln", "heads"]
+    layers = ["input", "conv_proj", "encoder.dropout", *blocks]
     return Network(model, images(16, 16), blocks[1], layers)
 
 
@@ -81,8 +81,8 @@ def swin() -> Network:
 
     model = SwinTransformer([2, 2], 16, [1, 1], [2, 2], [2, 2], stochastic_depth_prob=0.0)
     stages = [f"features.{i}" for i in range(4)]
-    layers = ["input", *stages, "norm", "permute", "avgpool", "flatten", "head"]
-    return Network(model, images(16, 16), "features.1", layers, {"dim": -1})
+    layers = ["input", *stages, "permute", "avgpool", "flatten"]
+    return Network(model, images(16, 16), "features.1", layers)
 
 
 def timm_vit() -> Network:
@@ -90,7 +90,7 @@ def timm_vit() -> Network:
 
     model = VisionTransformer(16, 4, num_classes=5, embed_dim=16, depth=3, num_heads=2)
     blocks = [f"blocks.{i}" for i in range(3)]
-    layers = ["input", "patch_embed", "pos_drop", *blocks, "norm", "fc_norm", "head"]
+    layers = ["input", "patch_embed", "pos_drop", *blocks, "fc_norm"]
     return Network(model, images(16, 16), "blocks.1", layers)
 
 

@@ -347,10 +347,10 @@ class TestRows:
         model = Padded()
         handle = deepaug.attach(model, "inner", Dropout(), mask=self.mask)
         model(self.tokens, self.lengths)
-        assert handle._arguments is None
+        assert handle._acting.passes.running is None
         with pytest.raises(AttributeError):
             model(self.tokens, None)
-        assert handle._arguments is None
+        assert handle._acting.passes.running is None
 
     def test_need_the_model_itself_to_run(self):
         model = Padded()

@@ -198,6 +198,34 @@ class TestCopy:
         assert torch.equal(pairs[removed][0](x), pairs[removed][0](x))
 
 
+def two_views(handle, model, x, how):
+    first = model(x)
+    with how():
+        return first * model(2 * x)
+
+
+def seeded(handle, model, x):
+    handle.seed(5)
+    return model(x) * model(2 * x)
+
+
+def stopped(handle, model, x):
+    handle.stop_gradient = False
+    first = model(x)
+    handle.stop_gradient = True
+    return first * model(2 * x)
+
+
+# Ways to call a model that a second forward pass has to find as they were.
+USED = {
+    "mask": lambda handle, model, x: model(x),
+    "paused": lambda handle, model, x: two_views(handle, model, x, handle.paused),
+    "repeated": lambda handle, model, x: two_views(handle, model, x, handle.repeated),
+    "seed": seeded,
+    "stop_gradient": stopped,
+}
+
+
 def test_state_dict_is_that_of_the_plain_model(model):
     names = list(model.state_dict())
     deepaug.attach(model, "1", Dropout())
@@ -238,23 +266,28 @@ class TestCheckpoint:
         checkpoint(model, x, use_reentrant=use_reentrant).sum().backward()
         assert model[0].weight.grad is None and model[2].weight.grad.any()
 
-    @pytest.mark.parametrize("rows", ["mask", "groups"])
-    def test_mask_and_groups_are_refused(self, use_reentrant, rows, model, x):
-        deepaug.attach(model, "1", Dropout(), **{rows: lambda x: torch.zeros(len(x)).long()})
-        x.requires_grad_()
-        out = checkpoint(model, x, use_reentrant=use_reentrant)
-        message = "^mask and groups do not work with activation checkpointing$"
-        with pytest.raises(RuntimeError, match=message):
-            out.sum().backward()
+    @pytest.mark.parametrize("used", USED)
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_what_the_layer_alone_cannot_know(self, use_reentrant, used, alone, model, x):
+        """Run again by itself it is refused; the whole model is run again as it was."""
+        rows = {"mask": lambda x: torch.arange(len(x)) < 3} if used == "mask" else {}
+        handle = deepaug.attach(model, "1", Dropout(), **rows)
+        inner = model[1]
 
-    @pytest.mark.parametrize("context", ["paused", "repeated"])
-    def test_pausing_and_repeating_are_refused(self, use_reentrant, context, model, x):
-        """The backward pass recomputes outside the context; gradients would be silently wrong."""
-        handle = deepaug.attach(model, "1", Dropout())
-        x.requires_grad_()
-        model(x)
-        with getattr(handle, context)():
-            out = checkpoint(model, x, use_reentrant=use_reentrant)
-        message = r"^paused\(\) and repeated\(\) do not work with activation checkpointing"
-        with pytest.raises(RuntimeError, match=message):
+        def whole(x):
+            if not alone:
+                return checkpoint(model, x, use_reentrant=use_reentrant)
+            hidden = checkpoint(inner, model[0](x), use_reentrant=use_reentrant)
+            return model[2](hidden)
+
+        if alone and used == "mask":
+            model.forward = lambda x: model[2](checkpoint(inner, model[0](x), use_reentrant=False))
+            whole = model
+        if not alone:
+            expected = self.gradients(model, lambda m, x: USED[used](handle, m, x), x)
+            got = self.gradients(model, lambda _, x: USED[used](handle, whole, x), x)
+            torch.testing.assert_close(got, expected)
+            return
+        out = USED[used](handle, whole, x.clone().requires_grad_())
+        with pytest.raises(RuntimeError, match="with activation checkpointing of the targeted"):
             out.sum().backward()

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 import deepaug
 from deepaug import PCA, Dropout, GaussianNoise
@@ -251,21 +250,6 @@ def test_remove_leaves_the_plain_model():
     assert torch.equal(torch.get_rng_state(), state)
     handle.seed(5)
     assert torch.equal(model(X), expected)
-
-
-@pytest.mark.parametrize("use_reentrant", [True, False])
-def test_checkpointing_is_refused(use_reentrant):
-    """A stream of its own cannot be wound back for the second run."""
-    model, handle = seeded()
-    out = checkpoint(model, X.clone().requires_grad_(), use_reentrant=use_reentrant)
-    state = torch.get_rng_state()
-    with pytest.raises(
-        RuntimeError, match=r"^seed\(\) does not work with activation checkpointing$"
-    ):
-        out.sum().backward()
-    assert torch.equal(torch.get_rng_state(), state)
-    handle.remove()
-    checkpoint(model, X.clone().requires_grad_(), use_reentrant=use_reentrant).sum().backward()
 
 
 def test_compiled_models_draw_from_it_too():

@@ -1,18 +1,23 @@
 """Attaching a transform to one chosen layer, for as long as a network trains.
 
-    handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
+handle = deepaug.attach(model, "layer4", deepaug.PCA(0.5))
 """
 
 import contextlib
-import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from deepaug.method import axes
+from deepaug.method.hooks import ONE_GRAPH, Aside, Hook
+from deepaug.method.outputs import change_first, change_input
+from deepaug.method.passes import Passes, State, recomputing
 from deepaug.method.transforms import Transform
+from deepaug.method.watch import Watch
 from deepaug.validation import one_of
 
 
@@ -20,8 +25,7 @@ class Handle:
     """An attached transform, as returned by `attach`. Also a context manager that removes it.
 
     Attributes:
-        model, transform, dim: as given to `attach`.
-        stop_gradient: as given to `attach`; may be set anew before each forward pass.
+        model, layer, transform, dim: as given to `attach`.
         calls: how often the transform has acted; zero after training means that it never did.
     """
 
@@ -35,25 +39,17 @@ class Handle:
         mask: Callable[..., Tensor] | None,
         groups: Callable[..., Tensor] | None,
     ):
-        self.model, self.transform = model, transform
-        self.stop_gradient, self.dim = stop_gradient, dim
+        self.model, self.layer, self.transform, self.dim = model, layer, transform, dim
         self.calls = 0
-        self._mask, self._groups = mask, groups
-        self._arguments: tuple[tuple, dict] | None = None
-        self._paused = self._repeating = self._switched = False
-        self._draws = _Draws()
-        self._registrations = []
-        if mask is not None or groups is not None:
-            self._registrations += [
-                model.register_forward_pre_hook(self._remember, with_kwargs=True, prepend=True),
-                model.register_forward_hook(self._forget, always_call=True),
-            ]
-        self._registrations.append(
-            model.register_forward_pre_hook(self._before, with_kwargs=True)
-            if layer == "input"
-            else dict(_uncompiled(model).named_modules())[layer].register_forward_hook(self._after)
-        )
+        self._state = State(stop_gradient)
+        self._acting = _Acting(self, mask, groups)
+        self._registrations = self._acting.register()
         _forget_compiled_code()
+
+    def __repr__(self) -> str:
+        found = [str(axes) for _, axes in sorted(self._acting.axes.items())]
+        known = "; ".join(found) or "axes known once it has acted"
+        return f"<{self.transform!r} at {self.layer!r}: {known}; acted {self.calls} times>"
 
     def remove(self) -> None:
         """Take the transform off the model. A second call does nothing."""
@@ -69,14 +65,28 @@ class Handle:
     def __exit__(self, *_) -> None:
         self.remove()
 
+    @property
+    def stop_gradient(self) -> bool:
+        """As given to `attach`; may be set anew before each forward pass."""
+        return self._state.stop_gradient
+
+    @stop_gradient.setter
+    def stop_gradient(self, stop: bool) -> None:
+        self._state.switched |= self.calls > 0 and stop != self.stop_gradient
+        self._state.stop_gradient = stop
+
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Within this context the model runs plainly: no transform and no stop-gradient."""
-        before, self._paused, self._switched = self._paused, True, True
+    def _set(self, name: str) -> Iterator[None]:
+        before, self._state.switched = getattr(self._state, name), True
+        setattr(self._state, name, True)
         try:
             yield
         finally:
-            self._paused = before
+            setattr(self._state, name, before)
+
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """Within this context the model runs plainly: no transform and no stop-gradient."""
+        return self._set("paused")
 
     @contextlib.contextmanager
     def repeated(self) -> Iterator[None]:
@@ -85,13 +95,10 @@ class Handle:
         For a layer that runs once in a forward pass. With PCA the same component *ranks* are lost,
         in each view's own basis. The generator then goes on as if nothing had been drawn.
         """
-        if self._draws.last is None:
+        if self._state.last is None:
             raise RuntimeError("repeated() needs an earlier training forward pass to repeat")
-        before, self._repeating, self._switched = self._repeating, True, True
-        try:
+        with self._set("repeating"):
             yield
-        finally:
-            self._repeating = before
 
     def seed(self, seed: int) -> None:
         """Draw from an own stream from here on, not from torch's global generator.
@@ -99,94 +106,124 @@ class Handle:
         What the network draws itself, for its own dropout, is then the same with the transform
         and without.
         """
-        self._draws.stream = int(seed)
+        self._state.stream = int(seed)
 
-    # Eager inside compiled models: there the state above would be frozen at compilation.
-    @torch.compiler.disable
-    def _apply(self, x: Tensor) -> Tensor:
-        if self.stop_gradient:
-            x = x.detach()
-        mask, groups = (_rows(of, self._arguments) for of in (self._mask, self._groups))
-        self.calls += 1
-        with self._draws.on(x.device, self._repeating):
-            return self.transform(x, self.dim, mask, groups)
 
-    @property
-    def _acting(self) -> bool:
-        if self._switched and _recomputing():
+class _Acting:
+    """The hooks of a handle: on the model, to know its forward passes, and on the target."""
+
+    def __init__(
+        self,
+        handle: Handle,
+        mask: Callable[..., Tensor] | None,
+        groups: Callable[..., Tensor] | None,
+    ):
+        self.handle, self.layer = handle, handle.layer
+        self.plain = _uncompiled(handle.model)  # whose flag the compiled one shares
+        self.target = self.plain if self.layer == "input" else self.plain.get_submodule(self.layer)
+        self.mask, self.groups = mask, groups
+        self.passes = Passes()
+        self.watch = Watch(f"the target {self.layer!r} ({type(self.target).__name__})")
+        self.axes: dict[int, axes.Axes] = {}  # by the number of axes of the activation
+
+    def register(self) -> list:
+        model = self.handle.model
+        begin = model.register_forward_pre_hook(Hook(self.begin), with_kwargs=True, prepend=True)
+        end = model.register_forward_hook(Hook(self.end), always_call=True)
+        if self.layer == "input":
+            act = model.register_forward_pre_hook(Hook(self.before), with_kwargs=True)
+        else:
+            act = self.target.register_forward_hook(Hook(self.after))
+        self.aside = Aside(axes.outward(self.plain, self.layer), act)
+        return [begin, end, act]
+
+    # What compiled code holds of the hooks is no more than these questions, so that an evaluation
+    # is one graph; what acts is eager, as its state would be frozen at compilation.
+
+    def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self.plain.training:
+            self._begin(args, kwargs)
+        elif self.aside.counts and not torch.compiler.is_compiling():
+            self.aside.take()
+
+    def end(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if self.plain.training:
+            self._end(output)
+        elif self.aside.counts and not torch.compiler.is_compiling():
+            self.aside.put_back()
+
+    def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if not self.plain.training:
+            return None
+        return self._act(lambda change: change_input(module, args, kwargs, change), None)
+
+    def after(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        if not self.plain.training:
+            return None
+        return self._act(partial(change_first, output, where=type(module).__name__), output)
+
+    @torch.compiler.disable(reason=ONE_GRAPH)
+    def _begin(self, args: tuple, kwargs: dict) -> None:
+        self.passes.begin(self.plain, args, kwargs, self.handle._state)
+
+    @torch.compiler.disable(reason=ONE_GRAPH)
+    def _end(self, output: Any) -> None:
+        running = self.passes.running
+        self.passes.end()
+        if running and not running[2].paused and output is not None:
+            self.watch.ended(self.handle.calls)
+
+    @torch.compiler.disable(reason=ONE_GRAPH)
+    def _act(self, on: Callable[[Callable[[Tensor], Tensor]], Any], output: Any) -> Any:
+        proxy = isinstance(output, torch.fx.Proxy)
+        if proxy or torch.jit.is_tracing() or torch.compiler.is_compiling():
+            raise RuntimeError(ONE_GRAPH)
+        *arguments, state = self.passes.running or (None, None, self._alone())
+
+        def change(x: Tensor) -> Tensor:
+            changed = self._transform(x, arguments, state)
+            self.watch.changed(output, changed)
+            return changed
+
+        return None if state.paused else on(change)
+
+    def _alone(self) -> State:
+        """The state for a layer that runs outside the model's own forward pass."""
+        state = self.handle._state
+        if recomputing():
+            # A checkpoint of this layer alone: of which forward pass is not known.
+            for used, what in (
+                (self.mask or self.groups, "mask and groups do not work"),
+                (state.stream is not None, "seed() does not work"),
+                (state.switched, "paused() and repeated() do not work"),
+            ):
+                if used:
+                    raise RuntimeError(
+                        f"{what} with activation checkpointing of the targeted layer; checkpoint "
+                        f"the whole model, other layers, or nothing"
+                    )
+        elif self.mask or self.groups:
             raise RuntimeError(
-                "paused() and repeated() do not work with activation checkpointing; "
-                "use another handle, or no checkpointing"
+                "mask and groups follow from the model's arguments, but the layer ran outside the "
+                "model's own forward pass; call the model, or attach to what is called"
             )
-        return self.model.training and not self._paused
+        return state
 
-    @torch.compiler.disable
-    def _after(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        return _change_first(output, self._apply, type(module).__name__) if self._acting else None
-
-    @torch.compiler.disable
-    def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        return _change_input(module, args, kwargs, self._apply) if self._acting else None
-
-    @torch.compiler.disable
-    def _remember(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._arguments = args, kwargs
-
-    @torch.compiler.disable
-    def _forget(self, module: nn.Module, args: tuple, output: Any) -> None:
-        self._arguments = None
-
-
-def _rows(of: Callable[..., Tensor] | None, arguments: tuple[tuple, dict] | None) -> Tensor | None:
-    """What `mask` or `groups` make of the arguments of the model's current forward pass."""
-    if of is None:
-        return None
-    if _recomputing():
-        raise RuntimeError("mask and groups do not work with activation checkpointing")
-    if arguments is None:
-        raise RuntimeError(
-            "mask and groups follow from the model's arguments, but the layer ran outside the "
-            "model's own forward pass; call the model, or attach to what is called"
-        )
-    args, kwargs = arguments
-    return of(*args, **kwargs)
-
-
-class _Draws:
-    """Where a transform's random numbers come from: torch's global generator, or an own stream.
-
-    Attributes:
-        stream: the seed of an own stream, then its state; None without one.
-        last: the generator's state before the last draw.
-    """
-
-    def __init__(self):
-        self.stream: int | Tensor | None = None
-        self.last: Tensor | None = None
-
-    @contextlib.contextmanager
-    def on(self, device: torch.device, repeating: bool) -> Iterator[None]:
-        """Let the global generator of `device` stand where the transform is to draw from.
-
-        An own stream goes on afterwards, but where the last draw is repeated; the global generator
-        stays as it was if anything else was drawn from.
-        """
-        if self.stream is not None and _recomputing():
-            raise RuntimeError("seed() does not work with activation checkpointing")
-        if isinstance(self.stream, int):
-            self.stream = torch.Generator(device).manual_seed(self.stream).get_state()
-        now = _random_state(device)
-        start = self.last if repeating else self.stream
-        if start is not None:
-            _set_random_state(device, start)
-        self.last = now if start is None else start
-        try:
-            yield
-        finally:
-            if self.stream is not None and not repeating:
-                self.stream = _random_state(device)
-            if start is not None:
-                _set_random_state(device, now)
+    def _transform(self, x: Tensor, arguments: list, state: State) -> Tensor:
+        if state.stop_gradient:
+            x = x.detach()
+        args, kwargs = arguments
+        mask, groups = (of and of(*args, **kwargs) for of in (self.mask, self.groups))
+        transform, found = self.handle.transform, self.axes.get(x.ndim)
+        if found is None:
+            options = self.handle.dim, transform.elementwise, groups is not None
+            found = self.axes[x.ndim] = axes.find(self.plain, self.layer, x, *options)
+        self.handle.calls += 1
+        with state.drawing(x.device):
+            if found.samples == 0 or groups is not None:
+                return transform(x, found.features, mask, groups)
+            mask = None if mask is None else mask.transpose(0, found.samples)
+            return transform(x.transpose(0, 1), found.features, mask).transpose(0, 1)
 
 
 def attach(
@@ -209,8 +246,8 @@ def attach(
         stop_gradient: detach the activation before it is transformed, so that the layers below
             learn nothing from this pass (the option named in the paper's first abstract). With
             `paused()` for the other view they learn from that one alone.
-        dim: feature axis; by default 1 for 4-D activations and the last otherwise. Networks that
-            keep images channels-last, such as torchvision's Swin, need `dim=-1`.
+        dim: feature axis; by default what the kind of the layer, or of those within and around it,
+            tells, and `repr(handle)` then says. See `deepaug.method.axes`.
         mask, groups: called with the arguments of the model's own forward pass, to tell which rows
             count and which sample each belongs to (see `Transform`):
             `mask=lambda input_ids, attention_mask, **_: attention_mask`.
@@ -219,7 +256,11 @@ def attach(
         A `Handle`: `paused()`, `repeated()`, `remove()`. A deep copy of the model carries its own.
 
     Raises:
-        ValueError: unknown layer (with the nearest names), or no usable tensor at the layer.
+        ValueError: an unknown layer (with the nearest names) or one that is never called; and, as
+            the model runs, no usable tensor at the layer, or axes that cannot be told.
+
+    Warns once of a target that did not run when a training forward pass has ended, and of one
+        whose transformed tensor gets no gradient while others that it returns do.
 
     >>> from deepaug.method.transforms import PCA
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
@@ -235,11 +276,8 @@ def attach(
         raise ValueError(
             f"layer must be a name, as model.named_modules() has it, not the {type(layer).__name__}"
         )
-    plain = _uncompiled(model)
     if layer != "input":
-        names = [*filter(None, dict(plain.named_modules())), "input"]
-        kind = type(plain).__name__
-        one_of(f"layer of {kind}", layer, names, "deepaug.layers lists good targets")
+        _check_target(_uncompiled(model), layer)
     if not isinstance(transform, Transform):
         raise ValueError(f"transform must be a Dropout, PCA or other Transform, not {transform!r}")
     return Handle(model, layer, transform, stop_gradient, dim, mask, groups)
@@ -250,69 +288,30 @@ def _uncompiled(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
-def _change_input(
-    model: nn.Module, args: tuple, kwargs: dict, change: Callable[[Tensor], Tensor]
-) -> tuple[tuple, dict]:
-    """A call's arguments with the first floating-point tensor among them changed."""
-    for position, value in [*enumerate(args), *kwargs.items()]:
-        if isinstance(value, Tensor) and value.is_floating_point():
-            if isinstance(position, str):
-                return args, {**kwargs, position: change(value)}
-            return (*args[:position], change(value), *args[position + 1 :]), kwargs
-    embeddings = [n for n, m in model.named_modules() if isinstance(m, nn.Embedding)]
-    advice = "target a layer by its name from model.named_modules()"
-    if embeddings:
-        advice = f"target an embedding layer: {', '.join(map(repr, embeddings))}"
+def _check_target(model: nn.Module, layer: str) -> None:
+    """Raise ValueError for a name that the model does not have, and for what is never called."""
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    what = f"layer of {type(model).__name__}"
+    one_of(what, layer, [*names, "input"], "deepaug.layers lists good targets")
+    if _is_called(target := model.get_submodule(layer)):
+        return
+    within = [name for name in names if name.startswith(f"{layer}.")]
+    called = [name for name in within if _is_called(model.get_submodule(name))]
+    # The outermost ones, as the blocks of a ModuleList.
+    outermost = [n for n in called if not any(n.startswith(f"{other}.") for other in called)]
+    more = " …" if len(outermost) > 12 else ""
+    named = ", ".join(map(repr, outermost[:12])) + more
     raise ValueError(
-        f"layer 'input' needs a floating-point tensor argument and the model was given none; "
-        f"{advice}"
+        f"{layer!r} is a {type(target).__name__}, which holds layers and is never called itself; "
+        f"target what it holds: {named or 'nothing that is called'}"
     )
 
 
-def _change_first(output: Any, change: Callable[[Tensor], Tensor], where: str) -> Any:
-    """`output` with its (first) tensor changed."""
-    if isinstance(output, Tensor):
-        return change(output)
-    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        changed = [change(output[0]), *output[1:]]
-        return output._make(changed) if hasattr(output, "_make") else type(output)(changed)
-    if dataclasses.is_dataclass(output):  # Hugging Face's outputs are dataclasses and mappings
-        for field in dataclasses.fields(output):
-            if isinstance(value := getattr(output, field.name), Tensor):
-                return dataclasses.replace(output, **{field.name: change(value)})
-    elif isinstance(output, Mapping):
-        for name, value in output.items():
-            if isinstance(value, Tensor):
-                return type(output)({**output, name: change(value)})
-    raise ValueError(
-        f"the targeted {where} returned {type(output).__name__}; needed: a tensor, a tuple whose "
-        f"first element is one, a mapping or a dataclass with one"
-    )
-
-
-def _recomputing() -> bool:
-    """Whether a checkpoint runs the layer again in a backward pass; of which forward is unknown."""
-    return torch._C._current_graph_task_id() != -1
+def _is_called(module: nn.Module) -> bool:
+    return getattr(module.forward, "__func__", None) is not nn.Module.forward
 
 
 def _forget_compiled_code() -> None:
     """Make torch.compile look again: it ignores hooks that come or go after compilation."""
     if dynamo := sys.modules.get("torch._dynamo"):
         dynamo.reset()
-
-
-def _random_state(device: torch.device) -> Tensor:
-    """The state of the global generator that a transform on `device` draws from."""
-    return _random_module(device).get_rng_state(*_index(device))
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    _random_module(device).set_rng_state(state, *_index(device))
-
-
-def _random_module(device: torch.device):
-    return torch.random if device.type == "cpu" else getattr(torch, device.type)
-
-
-def _index(device: torch.device) -> tuple:
-    return () if device.type in ("cpu", "mps") else (device,)

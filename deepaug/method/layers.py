@@ -1,6 +1,5 @@
 """Which layers of a network are worth targeting."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from deepaug.method.outputs import first_tensor, tensors
 
 
 def call(model: nn.Module, batch: Any, forward: Callable | None = None) -> Any:
@@ -22,10 +23,12 @@ def call(model: nn.Module, batch: Any, forward: Callable | None = None) -> Any:
 def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> list[str]:
     """Names of the layers worth targeting with `deepaug.attach`, in execution order.
 
-    A layer is listed if it ran exactly once and returned floating-point features. A module that
-    merely holds a chain of repeated blocks is opened up and its blocks are listed instead; of
-    modules that return the very same tensor only the outermost is. "input" comes first where the
-    model takes a floating-point tensor.
+    A layer is listed if it ran exactly once and returned floating-point features of the samples. A
+    module that merely holds a chain of repeated blocks is opened up and its blocks are listed
+    instead, but for chains that follow each other, as the stages of a ResNet; of modules that
+    return the very same tensor only the outermost is. Normalisations are left out, as the layers
+    around them stand for them, and so is a last linear layer behind blocks, which is a head.
+    "input" comes first where the model takes a floating-point tensor.
 
     Args:
         model: run once in `eval()` mode without gradient; its training flags are put back.
@@ -39,35 +42,51 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
     ran: Counter[str] = Counter()
     finished: dict[str, int] = {}
     outputs: dict[str, Any] = {}  # kept alive, so that identities stay distinct
+    inputs: dict[str, list[Tensor]] = {}
 
     def watch(name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
             ran[name] += 1
             finished[name] = len(finished)
             outputs[name] = first_tensor(output)
+            inputs[name] = [*tensors([args, kwargs])]
 
         return hook
 
-    arguments: list = []
-    hooks = [m.register_forward_hook(watch(n)) for n, m in model.named_modules() if n]
-    hooks.append(
-        model.register_forward_pre_hook(
-            lambda _, args, kwargs: arguments.extend([*args, *kwargs.values()]), with_kwargs=True
-        )
-    )
+    modules = dict(model.named_modules())
+    hooks = [m.register_forward_hook(watch(n), with_kwargs=True) for n, m in modules.items()]
     run_once(model, example, forward, hooks)
+
+    given = inputs[""]
+    samples = len(given[0]) if given and given[0].ndim else None
 
     def worth(name: str) -> bool:
         out = outputs.get(name)
-        return ran[name] == 1 and out is not None and out.is_floating_point() and out.ndim > 1
+        if ran[name] != 1 or out is None or not out.is_floating_point() or out.ndim < 2:
+            return False
+        # Of positions alone: one row for all samples, or an embedding of numbers of positions.
+        taken = any(tensor.is_floating_point() for tensor in inputs[name])
+        return samples in (None, len(out)) or (taken and len(out) > 1)
+
+    def follows(name: str) -> bool:
+        first = next(iter(inputs[name]), None)
+        floats = first is not None and first.is_floating_point()
+        return floats and all(first is not argument for argument in given)
+
+    def composite(name: str) -> bool:
+        children = (ran[f"{name}.{child}"] for child, _ in modules[name].named_children())
+        return any(children) and outputs[name] is not outputs[""]
 
     seen, listed = set(), []
-    for name in _walk(model, "", ran):
+    for name in _walk(model, "", ran, follows):
         if worth(name) and id(outputs[name]) not in seen:
             seen.add(id(outputs[name]))
-            listed.append(name)
+            if not _normalises(modules[name]):
+                listed.append(name)
+    if any(map(composite, listed)):
+        listed = [n for n in listed if not (outputs[n] is outputs[""] and _is_head(modules[n]))]
     listed.sort(key=finished.__getitem__)
-    takes_floats = any(isinstance(a, Tensor) and a.is_floating_point() for a in arguments)
+    takes_floats = any(tensor.is_floating_point() for tensor in given)
     return (["input"] if takes_floats else []) + listed
 
 
@@ -100,7 +119,7 @@ def finished_by(model: nn.Module, layer: str, example: Any) -> list[nn.Module]:
         reached = True
 
     hooks = [module.register_forward_hook(note) for module in model.modules()]
-    hooks.append(dict(model.named_modules())[layer].register_forward_hook(reach))
+    hooks.append(model.get_submodule(layer).register_forward_hook(reach))
     run_once(model, example, None, hooks)
     return list(found)
 
@@ -125,15 +144,29 @@ def run_once(
             module.training = training
 
 
-def _walk(module: nn.Module, prefix: str, ran: Counter) -> Iterator[str]:
+def _is_head(module: nn.Module) -> bool:
+    """Whether all that a module has learnt, normalisation apart, is one linear layer."""
+    weighty = [m for m in module.modules() if any(p.ndim > 1 for p in m.parameters(recurse=False))]
+    return len(weighty) == 1 and isinstance(weighty[0], nn.Linear)
+
+
+def _normalises(module: nn.Module) -> bool:
+    named = "norm" in type(module).__name__.lower()
+    return named and all(parameter.ndim < 2 for parameter in module.parameters())
+
+
+def _walk(
+    module: nn.Module, prefix: str, ran: Counter, follows: Callable[[str], bool]
+) -> Iterator[str]:
     """Names below `module`, outermost first, opening containers and chains of repeated blocks."""
     children = [(f"{prefix}{name}", child) for name, child in module.named_children()]
     chains = {name: type(c) for name, c in children if _holds_a_chain(c, f"{name}.", ran)}
-    kinds = Counter(chains.values())
+    following = {kind for name, kind in chains.items() if ran[name] and follows(name)}
+    kinds = Counter(kind for kind in chains.values() if kind in following)
     for name, child in children:
         # The four stages of a ResNet are chains side by side, and targets themselves.
-        if not ran[name] or (name in chains and kinds[chains[name]] == 1):
-            yield from _walk(child, f"{name}.", ran)
+        if not ran[name] or (name in chains and kinds[chains[name]] < 2):
+            yield from _walk(child, f"{name}.", ran, follows)
         if ran[name]:
             yield name
 
@@ -145,14 +178,3 @@ def _holds_a_chain(module: nn.Module, prefix: str, ran: Counter) -> bool:
     return any(count > 1 for count in blocks.values()) or any(
         _holds_a_chain(child, f"{name}.", ran) for name, child in children
     )
-
-
-def first_tensor(output: Any) -> Tensor | None:
-    """The tensor that `attach` would change."""
-    if isinstance(output, Mapping):
-        values = list(output.values())
-    elif dataclasses.is_dataclass(output):
-        values = list(vars(output).values())
-    else:
-        values = output[:1] if isinstance(output, tuple | list) else [output]
-    return next((value for value in values if isinstance(value, Tensor)), None)

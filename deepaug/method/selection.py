@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from deepaug.method.attach import attach
 from deepaug.method.cka import FEWEST, hsic
-from deepaug.method.layers import call, first_tensor, layers, run_once
+from deepaug.method.layers import call, layers, run_once
+from deepaug.method.outputs import first_tensor
 from deepaug.method.transforms import Transform
 from deepaug.validation import one_of
 

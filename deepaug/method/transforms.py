@@ -10,8 +10,11 @@ Randomness comes from torch's global generators, as with `torch.nn.Dropout`, so 
 `Handle.seed` gives a transform a stream of its own.
 """
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 from torch.nn import functional as F
 
 from deepaug.validation import one_of, share
@@ -40,6 +43,8 @@ class Transform:
     tensor([[ 1., -1.]])
     """
 
+    elementwise = False  # whether nothing depends on where samples and features lie
+
     def __init__(self, p: float = 0.5):
         self.p = share("p", p)
 
@@ -59,11 +64,12 @@ class Transform:
             wanted = x.shape[:dim] + x.shape[dim + 1 :]
             if rows is not None and rows.shape != wanted:
                 raise ValueError(f"{name} has shape {tuple(rows.shape)}, not {tuple(wanted)}")
-        if self.p == 0:
+        if self.p == 0 or x.numel() == 0:
             return x
         mask = None if mask is None else mask.bool()
         rows = x.movedim(dim, -1)
-        with torch.autocast(x.device.type, enabled=False):
+        kind = x.device.type
+        with torch.autocast(kind, enabled=False) if is_autocast_available(kind) else nullcontext():
             out = self.transform(rows, mask, groups)
         if mask is not None:
             out = torch.where(mask.unsqueeze(-1), out, rows)
@@ -94,6 +100,10 @@ class Dropout(Transform):
         super().__init__(p)
         self.granularity = one_of("granularity", granularity, ("element", "feature"))
 
+    @property
+    def elementwise(self) -> bool:
+        return self.granularity == "element"
+
     def transform(self, x: Tensor, mask: Tensor | None, groups: Tensor | None) -> Tensor:
         if self.granularity == "element" and x.device.type == "cpu":
             return x * self._factors(x)
@@ -108,8 +118,9 @@ class Dropout(Transform):
         CPU takes much longer than cutting each 64-bit draw into four.
         """
         lost = min(round(self.p * 2**16), 2**16 - 1)
-        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        draws = draws.random_(-(2**63), None).view(torch.int16)[: x.numel()]
+        # Not `random_`, which vmap refuses; the sign is turned for the draws to be its.
+        draws = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),), device=x.device)
+        draws = draws.bitwise_xor_(-(2**63)).view(torch.int16)[: x.numel()]
         kept = draws.view(x.shape) >= lost - 2**15
         return kept.to(x.dtype).mul_(2**16 / (2**16 - lost))
 
@@ -165,9 +176,9 @@ class PCA(Transform):
         try:
             _, directions = _principal(rows)
         except torch.linalg.LinAlgError:
-            if torch.isfinite(rows).all():
-                raise
-            return x
+            if not torch.isfinite(rows).all():
+                return x
+            _, directions = _principal(rows / rows.abs().max())  # squares have overflowed
         # Beyond the largest rank that centred rows can have a direction is arbitrary: it carries
         # nothing forward, and would take a part of the gradient away.
         rank = min(len(rows) - 1, x.shape[-1])
@@ -210,9 +221,13 @@ class GaussianNoise(Transform):
         lost = x.detach().float()
         if self.centred:
             lost = lost - (lost.flatten(0, -2) if mask is None else lost[mask]).mean(0)
+        if mask is not None:
+            lost = lost.masked_fill(~mask.unsqueeze(-1), 0)  # not 0 * lost: padding may be NaN
+        # By a power of two, which rounds nothing: large numbers have squares that overflow.
+        _, exponent = torch.frexp(torch.where(torch.isfinite(lost), lost, 0).abs().amax())
+        lost = torch.ldexp(lost, -exponent)
         power = lost.square().mean(-1, keepdim=True)
         counts = torch.ones_like(power) if mask is None else mask.unsqueeze(-1).to(power.dtype)
-        power = power.masked_fill(counts == 0, 0)  # not 0 * power: padding may be NaN
         if groups is None:
             axes = tuple(range(1, x.ndim))
             total, count = power.sum(axes, keepdim=True), counts.sum(axes, keepdim=True)
@@ -221,6 +236,7 @@ class GaussianNoise(Transform):
             total = zeros.index_add(0, index, power.flatten())[groups].unsqueeze(-1)
             count = zeros.index_add(0, index, counts.flatten())[groups].unsqueeze(-1)
         scale = (self.p / (1 - self.p) * total / count.clamp_min(1)).sqrt()
+        scale = torch.ldexp(scale, exponent)
         return x + (torch.randn_like(x, dtype=scale.dtype) * scale).to(x.dtype)
 
 
