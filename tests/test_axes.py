@@ -1,4 +1,4 @@
-"""Where samples and features lie in an activation: by the layer's kind, or told that it is not known."""
+"""Where samples and features lie in an activation: by the kind of its layer, or not known."""
 
 import pytest
 import torch
