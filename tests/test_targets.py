@@ -172,6 +172,69 @@ def test_compiled_model_has_the_names_of_the_plain_one(compile_):
         assert handle.calls == 1, name
 
 
+def gpt2():
+    from transformers import GPT2Config, GPT2Model
+
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 16, "vocab_size": 30}
+    return GPT2Model(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)), TOKENS
+
+
+def llama():
+    from transformers import LlamaConfig, LlamaModel
+
+    sizes = {"vocab_size": 30, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    return LlamaModel(LlamaConfig(**sizes, **heads)), TOKENS
+
+
+def t5():
+    from transformers import T5Config, T5Model
+
+    sizes = {"vocab_size": 30, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2}
+    return T5Model(T5Config(**sizes, num_heads=2)), {
+        "input_ids": TOKENS,
+        "decoder_input_ids": TOKENS,
+    }
+
+
+def seq2seq():
+    x = torch.randn(5, 4, 16)
+    return nn.Transformer(16, 2, 2, 2, 32), (x, x.clone())
+
+
+def positions():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(30, 8), nn.Embedding(16, 8)
+            self.out = nn.Linear(8, 2)
+
+        def forward(self, ids):
+            return self.out(self.words(ids) + self.places(torch.arange(ids.shape[1])))
+
+    return Model(), TOKENS
+
+
+TOKENS = torch.randint(0, 30, (4, 6), generator=torch.Generator().manual_seed(0))
+STACKS = {
+    gpt2: ["wte", "drop", "h.0", "h.1"],
+    llama: ["embed_tokens", "layers.0", "layers.1"],
+    t5: [
+        f"{s}.{n}" for s in ("encoder", "decoder") for n in ("embed_tokens", "block.0", "block.1")
+    ],
+    seq2seq: ["input", *(f"{s}.layers.{i}" for s in ("encoder", "decoder") for i in (0, 1))],
+    positions: ["words", "out"],
+}
+
+
+@pytest.mark.parametrize(
+    ("build", "listed"), STACKS.items(), ids=lambda of: getattr(of, "__name__", "")
+)
+def test_lists_blocks_of_samples_and_no_tables_of_positions(build, listed):
+    model, batch = build()
+    assert deepaug.layers(model, batch) == listed
+
+
 # Parameters below a target
 
 

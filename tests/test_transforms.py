@@ -57,6 +57,19 @@ def test_argument_is_not_changed_in_place(make):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("scale", [1e18, 1e20, 1e30])
+@pytest.mark.parametrize("shape", [(64, 8), (4, 8), (4, 20, 8)])
+def test_large_numbers_come_out_as_small_ones_do(make, shape, scale):
+    """Squares of 10²⁰ overflow in float32."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    large, small = seeded(make(0.5), x * scale), seeded(make(0.5), x)
+    torch.testing.assert_close(large / scale, small, rtol=1e-3, atol=1e-4)
+
+
+def test_a_batch_of_no_samples_comes_back(make):
+    assert make(0.5)(torch.ones(0, 5, 4)).shape == (0, 5, 4)
+
+
 @pytest.mark.parametrize("make", BY_FEATURE, indirect=True)
 def test_feature_axis_may_be_anywhere_but_first(make):
     x = torch.randn(3, 4, 5)
