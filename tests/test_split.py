@@ -239,7 +239,7 @@ def test_copies_see_the_views_order_and_masks_of_the_whole_network(monkeypatch):
     seen = []
 
     def watched(self, index, first, second):
-        seen.append((index, first, second, torch.get_rng_state(), self.handle._draws.stream))
+        seen.append((index, first, second, torch.get_rng_state(), self.handle._state.stream))
         return contrastive(self, index, first, second)
 
     contrastive = Training._contrastive
