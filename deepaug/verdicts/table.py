@@ -160,7 +160,8 @@ def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
         return "secondary: see its tests"
     by_test = {row.test: row for row in rows if row.kind == FAMILY}
     if absent := [test for test in family if test not in by_test]:
-        return f"not judged: {' and '.join(absent)} cannot be taken"
+        why = "its arms diverged before, or its targets are too few"
+        return f"not judged: {' and '.join(absent)} cannot be taken; {why}"
     return next(row.verdict for row in by_test.values() if row.word is None)
 
 
