@@ -235,7 +235,7 @@ def test_an_arm_that_diverged_at_every_target_after_the_input_has_no_deep_one(
 SECONDARY = {
     "one-view": {
         "C1 over noise": 3 - 0.5,
-        "C1 way both over same mask": (3 + 1) - 0.5,
+        "C1 both over same mask": (3 + 1) - 0.5,
         "C1 at four times the epochs": 3.0,
         "C2 contrastive gain": 3.0,
         "C2 twin's gain": -1.0,
@@ -250,7 +250,7 @@ SECONDARY = {
         "C1 over the way at p = 0": 3 - 0.5,
         "C2 over the way at p = 0": (3 - 0.5) - 0,
         "C1 over noise": 3 - 0.5,
-        "C1 way both over same mask": (3 + 1) - 0.5,
+        "C1 both over same mask": (3 + 1) - 0.5,
         "C7 one-view-detached": 3.0,
     },
 }

@@ -191,7 +191,7 @@ def c1_controls(c: Comparison) -> Iterator[Finding]:
         # The same mask is of the way "both", whatever the arm's.
         if arm and next(iter(arm.entries.values())).trial.way != "both":
             arm = c.in_way("both") if family == c.primary else None
-        yield from c.test("C1 way both over same mask", [arm, mask], place, family=family)
+        yield from c.test("C1 both over same mask", [arm, mask], place, family=family)
 
 
 def c2(c: Comparison) -> Iterator[Finding]:

@@ -157,7 +157,7 @@ def _progress(evidence: Evidence, places: Sequence[str]) -> tuple[int, int, str]
 def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
     """What to say of a cell all of whose records are there."""
     if not family:
-        return "secondary: see its tests"
+        return "secondary"
     by_test = {row.test: row for row in rows if row.kind == FAMILY}
     if absent := [test for test in family if test not in by_test]:
         why = "its arms diverged before, or its targets are too few"

@@ -9,7 +9,7 @@ from deepaug.verdicts.outcomes import CONTEXT, FAMILY, SECONDARY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
 WIDTH = 100
-WORD = 24  # columns of a verdict
+WORD = 22  # columns of a verdict
 HEADS = {
     SECONDARY: "secondary, each by its own p:",
     CONTEXT: "for context, not judged:",
@@ -60,7 +60,7 @@ def _tests(cell: Cell) -> Iterator[str]:
             verdict = "" if kind == CONTEXT else row.verdict
             # The line of the cell has said it already.
             verdict = "" if verdict == cell.verdict and row.word is None else f"  {verdict}"
-            yield _columns(verdict, f"{test:34} {row.told:31} {p_value(row.adjusted_p)}".rstrip())
+            yield _columns(verdict, f"{test:35} {row.told:31} {p_value(row.adjusted_p)}".rstrip())
             for told in details(row):
                 yield from _wrapped(told, WORD + 4)
 
