@@ -39,7 +39,7 @@ def test_the_table_reads_at_a_hundred_columns_words_first(monkeypatch, tmp_path)
 
 
 def test_json_holds_all_and_no_number_that_is_none(monkeypatch, tmp_path):
-    found = judged(monkeypatch, tmp_path, world(untrained=60.0, contrastive=60.0))
+    found = judged(monkeypatch, tmp_path, world(untrained=80.0))
     parsed = json.loads(found.to_json(), parse_constant=pytest.fail)
     assert [cell["claim"] for cell in parsed["cells"]] == [cell.claim for cell in found.cells]
     assert parsed["cells"][0]["tests"][0]["keys"] == list(found.cells[0].tests[0].keys)
