@@ -202,7 +202,7 @@ class _Acting:
                         f"{what} with activation checkpointing of the targeted layer; checkpoint "
                         f"the whole model, other layers, or nothing"
                     )
-        elif self.mask or self.groups:
+        elif not state.paused and (self.mask or self.groups):
             raise RuntimeError(
                 "mask and groups follow from the model's arguments, but the layer ran outside the "
                 "model's own forward pass; call the model, or attach to what is called"
