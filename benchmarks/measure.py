@@ -152,29 +152,35 @@ def agreement(
     return {"settings": trial.to_dict(), "metrics": found}
 
 
-def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
-    """Keep a benchmark's outcome, with what it ran on, as records/NAME.json."""
-    import torch
-
+def head(name: str, packages: Iterable[str]) -> dict[str, Any]:
+    """What a benchmark ran on, and when."""
     from deepaug.training import devices, origin
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     versions = {p: metadata.version(p) for p in ("torch", "numpy", *packages)}
-    record = {
+    return {
         "benchmark": name,
-        "device": devices.name(device),
+        "device": devices.name(_device()),
         "cores": CORES,
         "versions": {"python": sys.version.split()[0], **versions},
         "revision": origin.revision(),
         "source_digest": origin.source_digest(),
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **content,
     }
+
+
+def write(name: str, packages: Iterable[str], content: dict[str, Any]) -> Path:
+    """Keep a benchmark's outcome, with what it ran on, as records/NAME.json."""
     RECORDS.mkdir(exist_ok=True)
-    path = RECORDS / f"{name}.{device.type}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path = RECORDS / f"{name}.{_device().type}.json"
+    path.write_text(json.dumps(head(name, packages) | content, indent=1) + "\n")
     print(f"wrote {path}")
     return path
+
+
+def _device():
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main(

@@ -17,7 +17,7 @@ class Network:
     model: nn.Module
     batch: Any  # passed as `deepaug.layers` passes it
     target: str
-    layers: list[str]  # those worth targeting
+    layers: list[str] = dataclasses.field(default_factory=list)  # those worth targeting
     options: dict = dataclasses.field(default_factory=dict)  # that `attach` needs
 
 
