@@ -72,6 +72,22 @@ def bad_gradient(self, x, mask, groups):
     return 2 * x + 0 * (0 * x).sqrt()
 
 
+def mark(handle):
+    """Leave a trace on the model, which changes its evaluation."""
+    handle.model.register_forward_hook(lambda model, _, y: None if model.training else 2 * y)
+
+
+def marking(self, x):
+    self.calls += 1
+    mark(self)
+    return 2 * x
+
+
+def marked(self, remove=deepaug.Handle.remove):
+    remove(self)
+    mark(self)
+
+
 FAULTS = {
     "never acts": ("Handle._acting", property(never)),
     "acts in evaluation": ("Handle._acting", property(in_evaluation)),
@@ -80,6 +96,8 @@ FAULTS = {
     "stops the gradient": ("Dropout.transform", without_gradient),
     "spoils the gradient": ("Dropout.transform", bad_gradient),
     "cannot be removed": ("Handle.remove", lambda handle: None),
+    "leaves a trace once it acts": ("Handle._apply", marking),
+    "leaves a trace once removed": ("Handle.remove", marked),
 }
 SEEN = {
     "Perceptron": [
@@ -90,6 +108,8 @@ SEEN = {
         "0.weight gets no gradient",
         "gradients are not finite",
         "training differs once it is removed",
+        "evaluation after training is another",
+        "evaluation differs once it is removed",
     ],
     "plain loop": [
         "it acted 0 times, not 8",
@@ -99,6 +119,8 @@ SEEN = {
         "weights below the target have not changed",
         "losses are not finite",
         "training differs once it is removed",
+        "evaluation after training is another",
+        "evaluation differs once it is removed",
     ],
 }
 

@@ -56,7 +56,7 @@ def check(build: Callable[[], Network]) -> None:
             )
             _check(net, handle, *plain, first)
             net.model.load_state_dict(start)
-            require(_same(_evaluate(net), plain[0]), "evaluation differs once it is removed")
+            require(_same(_evaluate(net), plain[0]), "evaluation after training is another")
             require(_same(_train(net), plain[1]), "training differs once it is removed")
         except Exception as error:
             raise AssertionError(f"{layer}, {transform!r}: {error}") from error
@@ -81,7 +81,7 @@ def _check(
     calls, during = handle.calls, _evaluate(net)
     require(handle.calls == calls, "it acts in evaluation after training")
     handle.remove()
-    require(_same(_evaluate(net), during), "evaluation after training is another")
+    require(_same(_evaluate(net), during), "evaluation differs once it is removed")
 
 
 def _train(net: Network) -> list[Tensor]:

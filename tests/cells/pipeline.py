@@ -66,11 +66,13 @@ def _check(build: Callable[[], Pipeline], transform: deepaug.Transform) -> None:
     after = pipeline.evaluate()
     require(handle.calls == pipeline.calls, "it acts in evaluation after training")
     handle.remove()
-    require(torch.equal(pipeline.evaluate(), after), "evaluation after training is another")
+    require(torch.equal(pipeline.evaluate(), after), "evaluation differs once it is removed")
 
     removed = _seeded(build)
     deepaug.attach(removed.model, removed.target, transform, **removed.options).remove()
     require(_seeded(removed.train) == trained, "training differs once it is removed")
+    removed.model.load_state_dict(pipeline.model.state_dict())
+    require(torch.equal(removed.evaluate(), after), "evaluation after training is another")
 
 
 def _seeded(do: Callable):

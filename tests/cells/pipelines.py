@@ -83,11 +83,7 @@ def fabric() -> Pipeline:
         wrapped.train()
         return [step(x) for (x,) in loader]
 
-    @torch.no_grad()
-    def evaluate() -> Tensor:
-        return wrapped.eval()(torch.ones(BATCH, 3, 8, 8).cumsum(-1))
-
-    return of_images(model, head, train, evaluate=evaluate)
+    return of_images(model, head, train)
 
 
 def trainer() -> Pipeline:
@@ -203,16 +199,17 @@ def _cell(library: str, kind: str, build: Callable[[], Pipeline], *needs: str) -
     return Cell(library, kind, build, check, needs)
 
 
+IMAGES, TEXT, GRAPHS = "images, contrastive", "text, contrastive", "graphs, contrastive"
 PIPELINES = {
-    "plain loop": _cell("torch", "images, contrastive", plain),
-    "Lightning Fabric": _cell("lightning", "images, contrastive", fabric),
-    "Lightning Trainer": _cell("lightning", "images, contrastive", trainer),
-    "lightly's SimCLR": _cell("lightly", "images, contrastive", lightly),
+    "plain loop": _cell("torch", IMAGES, plain),
+    "Lightning Fabric": _cell("lightning", IMAGES, fabric),
+    "Lightning Trainer": _cell("lightning", IMAGES, trainer),
+    "lightly's SimCLR": _cell("lightly", IMAGES, lightly),
     "sentence-transformers' trainer": _cell(
-        "sentence_transformers", "text, contrastive", texts.sentence_pairs, "datasets", "accelerate"
+        "sentence_transformers", TEXT, texts.sentence_pairs, "datasets", "accelerate"
     ),
     "Hugging Face Trainer": _cell(
         "transformers", "text, supervised", texts.classifier, "accelerate"
     ),
-    "PyG": _cell("torch_geometric", "graphs, contrastive", pyg),
+    "PyG": _cell("torch_geometric", GRAPHS, pyg),
 }
