@@ -53,12 +53,12 @@ lock: $(INSTALLED)  ## renew requirements.lock
 		--custom-compile-command "make lock" --upgrade --quiet --output-file requirements.lock
 
 # The peers are installed beside what is locked; everything else of the environment stays as it is.
-benchmark: $(INSTALLED)  ## measure again what is claimed about speed: an hour, on an idle machine
+benchmark: $(INSTALLED)  ## measure again what is claimed about speed and networks: an hour, on an idle machine
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint requirements.lock --requirement benchmarks/requirements.txt
 	@$(IN_VENV) sh -ec 'for name in vision text crops graphs nodes; do python benchmarks/$$name.py; done; \
 		for what in parts transforms growth; do python benchmarks/steps.py $$what; done; \
-		python benchmarks/together.py; python benchmarks/lightning_overhead.py; \
+		python benchmarks/matrix.py; python benchmarks/together.py; python benchmarks/lightning_overhead.py; \
 		python benchmarks/vision.py --agree 3; python benchmarks/text.py --agree 5; \
 		python benchmarks/graphs.py --agree 5; \
 		python benchmarks/crops.py --agree 5; python benchmarks/nodes.py --agree 5'

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cells import NETWORKS, PIPELINES, Cell, outcome
@@ -149,3 +150,23 @@ def test_an_error_is_one_line_and_no_pass(error):
 
     found = outcome(Cell("torch", "none", dict, check))
     assert found and "\n" not in found and found != "passed"
+
+
+# The page
+
+
+def test_the_page_counts_and_names_what_has_not_passed(tmp_path, monkeypatch):
+    pages = pytest.importorskip("deepaug.pages.matrix", reason="the book's tools are not installed")
+    told, path = [], tmp_path / "networks.json"
+    monkeypatch.setattr(pages, "RECORD", path)
+    monkeypatch.setattr(pages, "display", lambda what: told.append(what.data))
+    monkeypatch.setattr(pages.figures, "plain", lambda table, wrap: SimpleNamespace(data=table))
+    pages.show("pipelines")
+    assert "Not run" in told.pop()
+    outcomes = {"A": "passed", "B": "not run: no_such is not installed"}
+    details = {n: {"library": "torch", "kind": "k", "outcome": o} for n, o in outcomes.items()}
+    path.write_text(json.dumps({"pipelines": outcomes, "details": {"pipelines": details}}))
+    pages.show("pipelines")
+    assert told[0] == "**1 of 2 pipelines passed.**"
+    assert told[1].to_dict("list") == {"kind": ["k"], "torch": ["A, B (no)"]}
+    assert told[2:] == ["- B: not run: no_such is not installed"]
