@@ -235,7 +235,7 @@ def test_every_figure_has_a_text_for_who_cannot_see_it(page):
     for cell in figures:
         text = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         assert len(text) > 40, cell.source
-    assert figures or page.stem in {"claims", "networks", "performance"}
+    assert figures or page.stem in {"claims", "compute", "networks", "performance"}
 
 
 def test_page_carries_no_outputs(page):
