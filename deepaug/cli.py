@@ -152,13 +152,8 @@ def _add_grid(grid: argparse.ArgumentParser) -> None:
 
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("study", metavar="STUDY", help=f"a study's name, or {ALL}")
-    run.add_argument(
-        "--workers",
-        type=given.workers,
-        default=1,
-        metavar="N",
-        help="trials side by side (default 1)",
-    )
+    number = {"type": given.workers, "default": 1, "metavar": "N"}
+    run.add_argument("--workers", **number, help="trials side by side (default 1)")
     run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
     run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")
     run.add_argument(
@@ -172,7 +167,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 def _add_list(listing: argparse.ArgumentParser) -> None:
     listing.add_argument(
-        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; by default which"
+        "study", nargs="?", metavar="STUDY", help=f"a study's name, or {ALL}; default: their names"
     )
     listing.add_argument("--json", action="store_true", help="as a list of objects")
     listing.add_argument(
@@ -200,12 +195,8 @@ def _add_claims(claims: argparse.ArgumentParser) -> None:
 def _add_notebook(notebook: argparse.ArgumentParser) -> None:
     notebook.add_argument("name", metavar="NAME")
     several = partial(notebook.add_argument, nargs=2, action="append", default=[])
-    several(
-        "-p",
-        dest="parameters",
-        metavar=("PARAMETER", "VALUE"),
-        help="as YAML: -p strengths '[0.2, 0.5]'",
-    )
+    names = ("PARAMETER", "VALUE")
+    several("-p", dest="parameters", metavar=names, help="as YAML: -p strengths '[0.2, 0.5]'")
     several(
         "-g",
         dest="grid",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, records
+from deepaug.studies import catalogue, fields
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills groups of processes")
@@ -47,7 +47,7 @@ class Sweep:
     def results(self) -> dict[str, dict]:
         return {
             record["key"]: {
-                name: value for name, value in record.items() if name not in records.OF_THE_RUN
+                name: value for name, value in record.items() if name not in fields.OF_THE_RUN
             }
             for _, record in self.study.recorded()
         }

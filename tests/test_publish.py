@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import tiny
 
-from deepaug.studies import publish, records
+from deepaug.studies import fields, publish, records
 from deepaug.studies.records import Store
 from deepaug.training import origin
 from deepaug.training.trial import CHOICES, Trial
@@ -31,8 +31,8 @@ def root(tmp_path):
 
 def test_the_schema_is_one():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["required"]) == set(records.FIELDS)
-    assert set(SCHEMA["properties"]) == {*records.FIELDS, *records.OPTIONAL}
+    assert set(SCHEMA["required"]) == set(fields.FIELDS)
+    assert set(SCHEMA["properties"]) == {*fields.FIELDS, *fields.OPTIONAL}
 
 
 def test_the_schema_knows_the_trial():

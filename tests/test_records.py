@@ -13,7 +13,7 @@ import tempfile
 import pytest
 import tiny
 
-from deepaug.studies import records
+from deepaug.studies import fields, records
 from deepaug.studies.records import Store
 from deepaug.training import origin
 
@@ -228,11 +228,11 @@ def test_a_diverged_run_is_a_record(store):
     assert store.read(TRIAL) == record
 
 
-@pytest.mark.parametrize("field", [f for f in records.FIELDS if f != "checksum"])
+@pytest.mark.parametrize("field", [f for f in fields.FIELDS if f != "checksum"])
 def test_an_edit_of_any_field_is_noticed(field):
     record = tiny.record(TRIAL)
     edits = {"metrics": {"validation": {"knn": 50.1}, "test": {"knn": 50.0}}, "revision": "a" * 40}
-    numbers = {n: 2.0 for n, field in records.FIELDS.items() if field["type"] == "number"}
+    numbers = {n: 2.0 for n, field in fields.FIELDS.items() if field["type"] == "number"}
     edits |= numbers | {"curve": [{"epoch": 2, "loss": 4.4}], "versions": {"torch": "3"}}
     edits |= {"key": OTHER.key, "trial": OTHER.to_dict(), "status": "diverged"}
     with pytest.raises(ValueError):

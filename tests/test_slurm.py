@@ -10,7 +10,7 @@ import pytest
 import slurm
 import tiny
 
-from deepaug.studies import catalogue, records, sweep
+from deepaug.studies import catalogue, fields, sweep
 from deepaug.studies.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def results(study: Study) -> dict[str, dict]:
     """Records by key, without what two runs of a trial may differ in."""
     return {
         record["key"]: {
-            name: value for name, value in record.items() if name not in records.OF_THE_RUN
+            name: value for name, value in record.items() if name not in fields.OF_THE_RUN
         }
         for _, record in study.recorded()
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, records, running, sweep, workers
+from deepaug.studies import catalogue, fields, running, sweep, workers
 from deepaug.studies.study import Entry
 from deepaug.training import loop, origin
 from deepaug.validation import DataError
@@ -54,7 +54,7 @@ def kept(study):
 def results(study):
     """Records without what may differ between two runs of a trial."""
     return {
-        record["key"]: {n: v for n, v in record.items() if n not in records.OF_THE_RUN}
+        record["key"]: {n: v for n, v in record.items() if n not in fields.OF_THE_RUN}
         for _, record in study.recorded()
     }
 

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from deepaug.method import attach, transforms
-from deepaug.studies import records, workers
+from deepaug.studies import fields, records, workers
 from deepaug.training import loop, networks, optimisation, origin, steps
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.modalities.vision import task as vision
@@ -110,7 +110,7 @@ def test_two_runs_give_the_same_record(tmp_path, changes):
         store = records.Store(tmp_path, name)
         workers.compute(trial, store, partial(loop.run, accelerator="cpu"))
         record = store.read(trial)
-        texts.append(json.dumps({n: v for n, v in record.items() if n not in records.OF_THE_RUN}))
+        texts.append(json.dumps({n: v for n, v in record.items() if n not in fields.OF_THE_RUN}))
     assert texts[0] == texts[1]
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepaug.studies import catalogue, records, workers
+from deepaug.studies import catalogue, fields, records, workers
 from deepaug.studies.profile import packaged
 from deepaug.studies.records import Store
 from deepaug.training.trial import Trial, current_protocol
@@ -63,6 +63,6 @@ def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
         train = partial(loop.run, accelerator=accelerator)
         again = workers.compute(trial, Store(Path(folder), "again"), train)
     # The trial is the same by its key; an older record may lack fields that have come since.
-    result = [n for n in records.FIELDS if n not in ("trial", *records.OF_THE_RUN)]
-    names = [*result, *records.OPTIONAL]
+    result = [n for n in fields.FIELDS if n not in ("trial", *fields.OF_THE_RUN)]
+    names = [*result, *fields.OPTIONAL]
     return [name for name in names if again.get(name) != record.get(name)]

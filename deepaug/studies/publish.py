@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepaug.files import whole
+from deepaug.studies import fields, records
 from deepaug.studies import profile as profiles
-from deepaug.studies import records
 from deepaug.training.trial import CHOICES, NOT_NEGATIVE, POSITIVE, SHARES, Trial
 from deepaug.validation import one_of
 
@@ -97,11 +97,11 @@ def schema() -> dict[str, Any]:
         "seconds.",
         "type": "object",
         "additionalProperties": False,
-        "required": list(records.FIELDS),
+        "required": list(fields.FIELDS),
         "properties": {
-            **records.FIELDS,
-            **records.OPTIONAL,
-            "trial": {**records.FIELDS["trial"], **trial},
+            **fields.FIELDS,
+            **fields.OPTIONAL,
+            "trial": {**fields.FIELDS["trial"], **trial},
         },
     }
 
