@@ -37,7 +37,7 @@ def efficientnet() -> Network:
 def convnext() -> Network:
     from torchvision.models.convnext import CNBlockConfig as Stage
 
-    stages = [Stage(8, 16, 1), Stage(16, 32, 1), Stage(32, None, 1)]
+    stages = [Stage(16, 32, 1), Stage(32, 48, 1), Stage(48, None, 1)]
     return of_images("torchvision.models.ConvNeXt", "features.3", stages, layer_scale=1.0)
 
 
@@ -114,7 +114,7 @@ NETWORKS = {
     "Swin": vision("attention", networks.swin),
     "MaxViT": vision(
         "attention", of_images, "torchvision.models.MaxVit", "blocks.0",
-        (32, 32), 8, 4, [8, 16], [1, 1], 4, 0.2,
+        (32, 32), 8, 4, [16, 32], [1, 1], 8, 0.2,
     ),
     "NFNet": timm("convolutional", nfnet),
     "ResNetV2": timm(
