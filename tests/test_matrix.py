@@ -71,11 +71,15 @@ def leaves_a_trace_once_removed(handle):
     handle.remove = lambda: (remove(), acts_in_evaluation(handle))
 
 
-def goes_on_in_evaluation(handle):
+def counts_in_evaluation(handle, from_call=0):
     def count(model, *_):
-        handle.calls += not model.training and handle.calls > 0
+        handle.calls += not model.training and handle.calls >= from_call
 
     handle.model.register_forward_hook(count)
+
+
+def goes_on_in_evaluation(handle):
+    counts_in_evaluation(handle, from_call=1)
 
 
 def cannot_be_removed(handle):
@@ -90,18 +94,29 @@ def stops_the_gradient(handle):
     handle.transform.transform = lambda x, mask, groups: 2 * x.detach()
 
 
-def spoils_the_gradient(handle):
+def spoils_the_gradient(handle, from_call=0):
     """Finite forward, but the slope of a root at zero is infinite."""
-    handle.transform.transform = lambda x, mask, groups: 2 * x + 0 * (0 * x).sqrt()
+
+    def root(x, mask, groups):
+        return 2 * x + 0 * (0 * x).sqrt() if handle.calls >= from_call else 2 * x
+
+    handle.transform.transform = root
+
+
+def spoils_the_last_gradient(handle):
+    """That of the last step, after which there is no loss."""
+    spoils_the_gradient(handle, from_call=8)
 
 
 FAULTS = [
     never_acts,
     acts_in_evaluation,
+    counts_in_evaluation,
     goes_on_in_evaluation,
     changes_nothing,
     stops_the_gradient,
     spoils_the_gradient,
+    spoils_the_last_gradient,
     cannot_be_removed,
     leaves_a_trace_once_it_acts,
     leaves_a_trace_once_removed,
@@ -110,10 +125,12 @@ SEEN = {
     "Perceptron": [
         "it does not act in training",
         "evaluation is another",
+        "it acts in evaluation",
         "it acts in evaluation after training",
         "training is that of the plain network",
         "0.weight gets no gradient",
         "gradients are not finite",
+        "passed",  # there is one step
         "training differs once it is removed",
         "evaluation after training is another",
         "evaluation differs once it is removed",
@@ -121,10 +138,12 @@ SEEN = {
     "plain loop": [
         "it acted 0 times, not 8",
         "evaluation is another",
+        "it acts in evaluation",
         "it acts in evaluation after training",
         "training is that of the plain network",
         "weights below the target have not changed",
         "losses are not finite",
+        "weights below the target are not finite",
         "training differs once it is removed",
         "evaluation after training is another",
         "evaluation differs once it is removed",
@@ -143,7 +162,13 @@ def test_a_fault_is_seen(name, fault, reason, monkeypatch):
         return handle
 
     monkeypatch.setattr(deepaug, "attach", attach)
-    assert reason in outcome(MATRIX[name])
+    found = outcome(MATRIX[name])
+    assert re.search(rf"(^|: ){reason}($|: )", found), found
+
+
+def test_a_network_without_layers_is_seen(monkeypatch):
+    monkeypatch.setattr(deepaug, "layers", lambda model, batch: [])
+    assert outcome(NETWORKS["Perceptron"]) == "deepaug.layers lists nothing"
 
 
 def test_what_lacks_a_library_is_not_run():
