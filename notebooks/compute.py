@@ -14,7 +14,7 @@
 # # Compute
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import compute, show
+from deepaug.pages import compute, figures, show
 
 show.header("compute")
 
@@ -26,7 +26,12 @@ show.header("compute")
 # ## What was run
 
 # %% tags=["remove-input"]
-compute.show_spent(compute.spent())
+figures.use_style()
+spent = compute.spent()
+compute.show_spent(spent)
+
+# %% mystnb={"image": {"alt": "Core-hours that the recorded trials took, one bar for each study, its modalities stacked."}} tags=["remove-input"]
+compute.hours(spent)
 
 # %% [markdown]
 # ## What a profile costs

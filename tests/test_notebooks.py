@@ -17,7 +17,7 @@ WITHOUT_PARAMETERS = {"claims", "compute", "method", "networks", "performance", 
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bshow\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
     r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\(|\bclaims\.claim\("
-    r"|\bcoadaptation\.(copies|similarity|scores_and_gains|dose_by_depth)\("
+    r"|\bcompute\.hours\(|\bcoadaptation\.(copies|similarity|scores_and_gains|dose_by_depth)\("
 )
 
 PAGE = """\
@@ -235,7 +235,7 @@ def test_every_figure_has_a_text_for_who_cannot_see_it(page):
     for cell in figures:
         text = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         assert len(text) > 40, cell.source
-    assert figures or page.stem in {"claims", "compute", "networks", "performance"}
+    assert figures or page.stem in {"claims", "networks", "performance"}
 
 
 def test_page_carries_no_outputs(page):

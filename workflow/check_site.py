@@ -13,6 +13,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 SITE = Path("_build/html")
+TABLES = ("book/notebooks/networks",)  # a page of tables alone; others show a figure
 # Meant for a live front end: a page shows them as noise.
 NOISE = {"application/json", "application/vnd.jupyter.widget-view+json"}
 
@@ -63,7 +64,7 @@ def main():
             f"{page}: a figure has no alt text ({alt})" for alt in alts if not describes(alt)
         ]
         if page in notebooks:
-            if not alts:
+            if not alts and page not in TABLES:
                 faults.append(f"{page}: the notebook shows no figure")
             faults += notebook_faults(Path(f"{page}.ipynb"))
     if faults:

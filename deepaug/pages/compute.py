@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -62,6 +63,19 @@ def show_spent(table: pd.DataFrame) -> None:
         )
     )
     show(table)
+
+
+def hours(table: pd.DataFrame) -> None:
+    """A bar of core-hours for each study, its modalities stacked; `table` as `spent` makes it."""
+    by_study = table.pivot_table("core-hours", "study", "modality", "sum", sort=False)
+    named = by_study.rename(index={ELSEWHERE: "in no study"})
+    figure, ax = plt.subplots(figsize=(6.8, 1.2 + 0.4 * len(named)), layout="constrained")
+    named.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.6)
+    ax.invert_yaxis()
+    ax.set(xlabel="core-hours of recorded trials", ylabel="")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    ax.get_legend().remove()
+    plt.show()
 
 
 def show(table: pd.DataFrame) -> None:
