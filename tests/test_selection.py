@@ -253,7 +253,7 @@ def failing(model, batch):
         ({"features": lambda outputs, batch: 1 / 0}, ZeroDivisionError),
         ({"names": ["0", "none"]}, ValueError),
     ],
-    ids=str,
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
 def test_flags_weights_hooks_and_random_numbers_are_as_before(options, error):
     model = chain(nn.Linear(8, 16), nn.BatchNorm1d(16), Drawing(), nn.Dropout(0.5)).train()
