@@ -35,7 +35,7 @@ def test_the_table_reads_at_a_hundred_columns_words_first(monkeypatch, tmp_path)
     assert any(line.startswith("  supported            C3b same_transform") for line in text)
     # An effect stands on one line with its p, whatever the name of its test.
     assert not [line for line in text if line.split()[:1] in (["p"], ["0.001"])]
-    assert text[-1].split()[:2] == ["not", "run"] and "C6" in text[-1]
+    assert "C6" in text[-1]
 
 
 def test_json_holds_all_and_no_number_that_is_none(monkeypatch, tmp_path):

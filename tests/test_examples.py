@@ -46,8 +46,9 @@ def shown(path: str, options: str) -> str:
     text = (PAGE.parent / path).read_text()
     for option, keep in (("start-at", 1), ("end-before", 0)):
         if mark := re.search(rf":{option}: (.+)", options):
-            assert text.count(mark[1]) == 1, f"{path} has not one {mark[1]!r}"
-            text = mark[1] + text.split(mark[1])[1] if keep else text.split(mark[1])[0]
+            words = mark[1].strip('"')  # what begins with # is quoted
+            assert text.count(words) == 1, f"{path} has not one {words!r}"
+            text = words + text.split(words)[1] if keep else text.split(words)[0]
     return text
 
 

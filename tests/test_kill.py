@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from deepaug.studies import catalogue, fields
+from deepaug.studies import catalogue, fields, sweep
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="kills groups of processes")
@@ -64,39 +64,37 @@ def finish(process: subprocess.Popen) -> int:
     return new(out)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    def run(trials: int, **settings) -> dict[str, dict]:
-        sweep = Sweep(tmp_path_factory.mktemp("whole") / "sweep", trials, **settings)
-        assert finish(sweep.start()) == trials
-        return sweep.results()
-
-    return run
+def undisturbed(folder: Path, trials: int, **settings) -> dict[str, dict]:
+    """What one process makes of the same trials, one after another."""
+    whole = Sweep(folder, trials, **settings)
+    assert len(sweep.run(whole.study.entries(), whole.study.store, accelerator="cpu")) == trials
+    return whole.results()
 
 
 @pytest.mark.parametrize(
-    ("kills", "trials"), [(3, 12), pytest.param(20, 60, marks=pytest.mark.slow)]
+    ("kills", "trials"), [(2, 8), pytest.param(20, 60, marks=pytest.mark.slow)]
 )
-def test_killed_at_random_moments_and_resumed(kills, trials, tmp_path, undisturbed):
-    sweep = Sweep(tmp_path / "killed", trials, epochs=6)
+def test_killed_at_random_moments_and_resumed(kills, trials, tmp_path):
+    killed = Sweep(tmp_path / "killed", trials, epochs=6)
     moments, kept = random.Random(0), {}
     for _ in range(kills):
-        process = sweep.start()
+        process = killed.start()
         # Half of the kills fall while it starts, half among its records.
         until = time.monotonic() + moments.uniform(0, 10)
         before = len(kept)
-        while time.monotonic() < until and len(list(sweep.study.recorded())) < before + 4:
+        while time.monotonic() < until and len(list(killed.study.recorded())) < before + 4:
             assert process.poll() is None, process.communicate(timeout=60)
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
-        found = {key: sweep.study.store.path(key).read_bytes() for key in sweep.results()}
+        found = {key: killed.study.store.path(key).read_bytes() for key in killed.results()}
         assert found.items() >= kept.items(), "a record was lost, or made again"
         kept = found
-    assert finish(sweep.start()) == trials - len(kept)
-    assert sweep.files() == {f"{key}.json" for key in sweep.results()}, "something was left behind"
-    assert all(sweep.study.store.path(key).read_bytes() == text for key, text in kept.items())
-    assert sweep.results() == undisturbed(trials, epochs=6)
+    assert finish(killed.start()) == trials - len(kept)
+    left = killed.files()
+    assert left == {f"{key}.json" for key in killed.results()}, "something was left behind"
+    assert all(killed.study.store.path(key).read_bytes() == text for key, text in kept.items())
+    assert killed.results() == undisturbed(tmp_path / "whole", trials, epochs=6)
 
 
 def test_started_twice_at_once_they_share_the_work(tmp_path):

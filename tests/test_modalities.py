@@ -84,7 +84,8 @@ def test_a_download_that_fails_leaves_nothing_and_says_why(folder):
     with pytest.raises(DataError) as caught:
         datasets.download("set 'NAME'", folder, cut_off, "ask somebody")
     assert str(caught.value) == (
-        f"set 'NAME' not found in {folder} and could not be downloaded (no network); ask somebody"
+        f"set 'NAME' not found in {folder} and could not be downloaded (no network); ask somebody, "
+        f"or set DEEPAUG_DATA to another folder"
     )
     assert [*folder.parents[1].iterdir()] == []
 

@@ -1,13 +1,12 @@
 """A record tells how to make it again, and can be made again."""
 
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import tiny
 
+from deepaug import cli
 from deepaug.studies import catalogue, provenance, records, showing, workers
 from deepaug.studies import profile as profiles
 from deepaug.studies.records import Store
@@ -103,16 +102,13 @@ def test_another_protocol_is_refused():
         provenance.reproduce(record)
 
 
-def test_on_the_command_line(made, tmp_path):
-    def call(key):
-        command = [sys.executable, "-m", "deepaug", "reproduce", key, "--accelerator", "cpu"]
-        command += ["--results", str(tmp_path / "results")]
-        root = Path(__file__).parents[1]
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-
-    same = call(made["key"])
-    assert (same.returncode, same.stdout) == (0, f"{made['key']}: the same result\n"), same.stderr
+def test_on_the_command_line(made, tmp_path, capsys):
+    options = ["--accelerator", "cpu", "--results", str(tmp_path / "results")]
+    cli.main(["reproduce", made["key"], *options])
+    assert capsys.readouterr().out == f"{made['key']}: the same result\n"
     store = Store(tmp_path / "results", "quick")
     store.write(records.with_checksum({**made, "curve": [{"epoch": 2, "loss": 9.0}]}))
-    differs = call(str(store.path(made["key"])))
-    assert (differs.returncode, differs.stdout) == (1, f"{made['key']}: differs in curve\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["reproduce", str(store.path(made["key"])), *options])
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == f"{made['key']}: differs in curve\n"
