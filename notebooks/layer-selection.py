@@ -14,9 +14,10 @@
 # # Which layer to target
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import coadaptation, show
+from deepaug.pages import coadaptation, figures, show
 from deepaug.pages.page import load
 
+figures.use_style()
 show.header("layer-selection")
 
 # %% [markdown]
@@ -34,15 +35,17 @@ from deepaug.training import loop, registry
 from deepaug.training.trial import Trial
 
 trial = Trial(
-    data="mnist-5k", samples=1000, encoder="resnet10", width=8, view_size=16, epochs=4, batch_size=50,
-    learning_rate=0.12, temperature=0.2,
+    data="mnist-5k", samples=1000, encoder="resnet10", width=8,
+    view_size=16, epochs=4, batch_size=50, temperature=0.2,
 )
 encoder = loop.run(trial, accelerator="cpu").encoder
 digits = registry.load("vision").prepare(trial, torch.device("cpu"))
 
-found = deepaug.select_layer(encoder, digits.plain(torch.arange(1000)).split(250))
-print(f"target {found.layer!r}")
-print({layer: round(score, 2) for layer, score in found.scores.items()})
+plain = digits.plain(torch.arange(1000))
+found = deepaug.select_layer(encoder, plain.split(250))
+print(f"target: {found.layer}")
+for layer, score in found.scores.items():
+    print(f"{layer:8} {score:.2f}")
 
 # %% [markdown]
 # What it returns is a name that `deepaug.attach` takes. Any network will do, and any iterable of batches; the
@@ -57,7 +60,8 @@ print({layer: round(score, 2) for layer, score in found.scores.items()})
 
 # %% mystnb={"image": {"alt": "Cosine of features to the plain pass against the target's depth, a line for each transform; dashed lines mark the cosine to a second view and to another image."}}
 views = digits.views(epoch=0)(torch.arange(256))
-coadaptation.dose_by_depth(encoder, views, {"dropout": deepaug.Dropout(0.5), "pca": deepaug.PCA(0.5)})
+transforms_tried = {"dropout": deepaug.Dropout(0.5), "pca": deepaug.PCA(0.5)}
+coadaptation.dose_by_depth(encoder, views, transforms_tried)
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
@@ -74,7 +78,8 @@ seeds = None  # such as [0, 1, 2]
 
 # %% tags=["remove-stderr"]
 page = show.open_page("layer-selection", In, globals())
-networks = load("co-adaptation", {"profile": profile, "seeds": seeds, "parts": ["nodes"]})
+split = {"profile": profile, "seeds": seeds, "parts": ["nodes"]}
+networks = load("co-adaptation", split)
 
 # %% mystnb={"image": {"alt": "Above, the mean centred kernel alignment of each layer with the others; below, the gain over the baseline of a transform at that layer: every seed a dot."}} tags=["remove-input"]
 coadaptation.scores_and_gains(page, networks)
