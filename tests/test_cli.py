@@ -334,7 +334,7 @@ PROCESSOR = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu sse2 avx5
     ("precision", "more", "lines", "workers"),
     [
         ("bfloat16", "", 1, 1),
-        pytest.param("bfloat16", "", 1, 2, marks=pytest.mark.slow),
+        ("bfloat16", "", 1, 2),
         ("bfloat16", " avx512_bf16", 0, 1),
         ("float32", "", 0, 1),
     ],

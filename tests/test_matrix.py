@@ -16,14 +16,7 @@ RECORD = ROOT / "benchmarks" / "records" / "networks.json"
 MATRIX = NETWORKS | PIPELINES
 
 
-# The dearest; the benchmark that records the matrix runs all.
-DEAR = [name for name, cell in MATRIX.items() if cell.library == "timm"]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in DEAR else ()) for n in MATRIX],
-)
+@pytest.mark.parametrize("name", MATRIX)
 def test_passes(name):
     """A skip is no pass: the record counts it as not run."""
     found = outcome(MATRIX[name])
