@@ -15,7 +15,7 @@ from deepaug import cli
 from deepaug.studies import records, rulebook
 from deepaug.studies.records import Store, with_checksum
 from deepaug.training import origin
-from deepaug.verdicts import checking, history, telling
+from deepaug.verdicts import checking, history, table, telling
 from deepaug.verdicts.table import networks
 
 CHECKOUT = origin.PACKAGE.parent
@@ -35,7 +35,10 @@ def test_the_table_reads_at_a_hundred_columns_words_first(monkeypatch, tmp_path)
     assert any(line.startswith("  supported            C3b same_transform") for line in text)
     # An effect stands on one line with its p, whatever the name of its test.
     assert not [line for line in text if line.split()[:1] in (["p"], ["0.001"])]
-    assert "C6" in text[-1]
+    assert text[-1].startswith("45 of 45 networks") and "C6" in "".join(text[-2:])
+    monkeypatch.setattr(table, "records_of_networks", lambda: tmp_path / "no such file")
+    text = [*telling.lines(judged(monkeypatch, tmp_path, World()))]
+    assert text[-1].split()[:2] == ["not", "run"] and "C6" in text[-1]
 
 
 def test_json_holds_all_and_no_number_that_is_none(monkeypatch, tmp_path):

@@ -72,7 +72,7 @@ def undisturbed(folder: Path, trials: int, **settings) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize(
-    ("kills", "trials"), [(2, 8), pytest.param(20, 60, marks=pytest.mark.slow)]
+    ("kills", "trials"), [(3, 12), pytest.param(20, 60, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_moments_and_resumed(kills, trials, tmp_path):
     killed = Sweep(tmp_path / "killed", trials, epochs=6)

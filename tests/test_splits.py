@@ -4,15 +4,17 @@ import matplotlib
 import numpy as np
 import pytest
 import tiny
+import torch
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
+import deepaug
 from deepaug.pages import coadaptation, compute
 from deepaug.studies.records import Store
 from deepaug.studies.study import Entry
-from deepaug.verdicts import splits
+from deepaug.verdicts import claims, splits
 
 CKA = [[1.0, 0.8, 0.2], [0.8, 1.0, 0.6], [0.2, 0.6, 1.0]]
 
@@ -81,6 +83,12 @@ def test_the_score_of_a_layer_is_its_mean_likeness_to_the_others():
     assert set(table["seed"]) == {0}  # of contrastive training without a transform alone
     assert list(table["layer"]) == ["stem", "stage1", "stage2"]
     assert list(table["score"]) == pytest.approx([0.5, 0.7, 0.4])
+
+
+def test_the_score_judged_is_the_one_that_select_layer_goes_by():
+    model = torch.nn.Sequential(*(torch.nn.Linear(8, 8) for _ in range(4)))
+    found = deepaug.select_layer(model, [torch.randn(32, 8)])
+    assert list(found.scores.values()) == pytest.approx(claims.likeness(found.cka.tolist()))
 
 
 def test_likeness_is_averaged_over_seeds():

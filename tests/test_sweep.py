@@ -216,7 +216,7 @@ def test_a_worker_that_the_system_refuses_is_told_in_one_line(study, monkeypatch
         sweep.run(study.entries(), study.store, workers=2, accelerator="cpu")
 
 
-@pytest.mark.parametrize("busy", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
 def test_a_worker_that_is_killed_is_told_in_one_line(study, monkeypatch, busy):
     """For want of memory, say."""
     submit = workers.WorkerProcesses.submit

@@ -132,6 +132,16 @@ def _parts(drop: Drop) -> tuple[np.ndarray, np.ndarray]:
     return np.subtract(drop.free, drop.frozen), np.subtract(drop.whole, drop.untrained)
 
 
+def likeness(cka: Sequence[Sequence[float]]) -> np.ndarray:
+    """C5's score of each layer: its mean CKA with every other, (k, k) -> (k,).
+
+    >>> likeness([[1, 0.5, 0.25], [0.5, 1, 0.75], [0.25, 0.75, 1]]).tolist()
+    [0.375, 0.625, 0.5]
+    """
+    cka = np.asarray(cka, float)
+    return (cka.sum(1) - cka.diagonal()) / (len(cka) - 1)
+
+
 def gains_at(gains: Sequence, chosen: Sequence) -> np.ndarray:
     """Gains at chosen targets, averaged over data sets: (seeds,).
 

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from deepaug.studies import arms as known
 from deepaug.studies import choice, rulebook
 from deepaug.studies.study import Entry
 from deepaug.training.trial import WAYS
-from deepaug.verdicts.claims import Outcome
+from deepaug.verdicts.claims import Outcome, likeness
 from deepaug.verdicts.evidence import Arm, Evidence, Run, paired
 from deepaug.verdicts.measures import (
     Measured,
@@ -276,9 +274,7 @@ def _most_similar(split: Arm, after: Sequence[str]) -> dict[Run, int]:
     for run, record in split.records.items():
         similarity = record.get("similarity", {})
         if similarity.get("layers") == list(after):
-            cka = np.array(similarity["cka"], float)
-            np.fill_diagonal(cka, 0)
-            chosen[run] = int(cka.sum(1).argmax())
+            chosen[run] = int(likeness(similarity["cka"]).argmax())
     return chosen
 
 

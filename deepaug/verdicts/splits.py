@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from deepaug.training import registry
+from deepaug.verdicts import claims
 from deepaug.verdicts.claims import Drop, counted, relative_drop
 from deepaug.verdicts.effects import Recorded
 from deepaug.verdicts.statistics import CONFIDENCE, Effect
@@ -96,8 +97,8 @@ def likeness(recorded: Recorded) -> pd.DataFrame:
     rows = []
     for entry, record in recorded:
         if entry.role == "baseline" and entry.objective == "contrastive" and "similarity" in record:
-            layers, cka = record["similarity"]["layers"], np.array(record["similarity"]["cka"])
-            scores = (cka.sum(1) - cka.diagonal()) / (len(cka) - 1)
+            layers = record["similarity"]["layers"]
+            scores = claims.likeness(record["similarity"]["cka"])
             rows += [
                 {"seed": entry.trial.seed, "layer": layer, "score": score}
                 for layer, score in zip(layers, scores, strict=True)
