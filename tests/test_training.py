@@ -71,16 +71,17 @@ def test_the_encoder_of_images_is_torchvisions_resnet18_but_for_its_stem():
     torch.testing.assert_close(own(x), other(x))
 
 
-# Arms that come out alike on any processor. With PCA at p = 0.5 components of nearly equal variance
-# that change places matter.
+# Arms that come out alike on any processor: with weights moved by 1e-7 the losses stay within 0.002.
+# At seed 0 those of the baseline moved by 0.02 and those of truncation by 0.006, hence seed 5. With
+# PCA at p = 0.5 components of nearly equal variance that change places matter.
 GOLDEN_PROTOCOL = 2
 GOLDEN_PROTOCOLS = {"pca": 3, "pca-truncate": 3}
 GOLDEN = {
-    "baseline": ({}, [4.27231, 4.16192], 41.75, 43.5),
+    "baseline": ({"seed": 5}, [4.36852, 4.14905], 53.0, 49.0),
     "dropout": (arm(transform="dropout"), [4.51207, 4.50945], 30.75, 39.25),
     "dropout-feature": (arm(transform="dropout-feature"), [4.60542, 4.37411], 36.5, 39.25),
     "pca": (arm(transform="pca", strength=0.2), [4.37269, 4.28982], 40.25, 39.5),
-    "pca-truncate": (arm(transform="pca-truncate"), [4.34441, 4.23076], 41.25, 43.25),
+    "pca-truncate": (arm(transform="pca-truncate", seed=5), [4.31936, 4.12448], 44.75, 45.0),
     "supervised": ({"objective": "supervised"}, [2.40046, 2.13691], 36.0, 42.25),
 }
 
