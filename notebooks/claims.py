@@ -13,65 +13,117 @@
 # %% [markdown]
 # # Claims and verdicts
 #
-# What the records say of each claim, by rules that were fixed before the runs. Everything on this page is made
-# from the records by `deepaug claims`; nothing is typed by hand.
+# What the records say of each claim, by rules that were fixed before the runs. Everything on this page is made from the
+# records by `deepaug claims`; nothing is typed by hand.
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import claims, figures, show
+from deepaug.pages import answers, figures, home
 
 figures.use_style()
-show.header("claims")
+home.verdicts()
 
-# %% tags=["remove-input", "remove-stderr"]
-found = claims.tables()
-claims.summary(found)
+# %% tags=["remove-input"]
+answers.scales()
 
 # %% [markdown]
-# A test is *supported*, *opposed*, *negligible* or *inconclusive*; a claim in one modality is so by all its tests, or
-# *mixed* ([the words](protocol.ipynb)). Always at the scale of its runs. What is still *running* has no verdict, and
-# a base that has hardly learnt gets none.
+# A test is *supported*, *opposed*, *negligible* or *inconclusive*; a claim in one modality is so by all its tests, or *mixed*
+# ([the words](protocol.ipynb)). Always at the scale of its runs. What is still *running* has no verdict, and a base that has
+# hardly learnt gets none.
 #
-# In the figures the dot is the mean, the line its 95 % interval, and the grey band what counts as negligible. Filled
-# dots are the tests of the family, which are corrected together; hollow ones are secondary and judged alone. Blue is
-# dropout, orange PCA.
-#
+# In the figures the dot is the mean, the line its 95 % interval, and the grey band what counts as negligible. Filled dots are
+# the tests of the family, which are corrected together; hollow ones are secondary and judged alone. Blue is dropout, orange
+# PCA.
+
+# %% [markdown]
 # ## C1
 
+# %% tags=["remove-input"]
+answers.say("C1")
+
 # %% mystnb={"image": {"alt": "C1: the arm minus the tuned baseline, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C1")
+answers.figure("C1")
+
+# %% tags=["remove-input"]
+answers.meaning("C1")
+answers.behind("C1")
 
 # %% [markdown]
 # ## C2
 
+# %% tags=["remove-input"]
+answers.say("C2")
+
 # %% mystnb={"image": {"alt": "C2: the gain in contrastive training minus that in the supervised twin, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C2")
+answers.figure("C2")
+
+# %% tags=["remove-input"]
+answers.meaning("C2")
+answers.behind("C2")
 
 # %% [markdown]
-# ## C3
+# ## C3a
+
+# %% tags=["remove-input"]
+answers.say("C3a")
 
 # %% mystnb={"image": {"alt": "C3a: rank correlation of depth and gain, a row for each modality, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C3a")
+answers.figure("C3a")
+
+# %% tags=["remove-input"]
+answers.meaning("C3a")
+answers.behind("C3a")
+
+# %% [markdown]
+# ## C3b
+
+# %% tags=["remove-input"]
+answers.say("C3b")
 
 # %% mystnb={"image": {"alt": "C3b: the deep arm alone against input augmentation, and against the same transform at the input, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C3b")
+answers.figure("C3b")
+
+# %% tags=["remove-input"]
+answers.meaning("C3b")
+answers.behind("C3b")
 
 # %% [markdown]
 # ## C4
 
+# %% tags=["remove-input"]
+answers.say("C4")
+
 # %% mystnb={"image": {"alt": "C4: differences of the shares that frozen copies lose, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C4")
+answers.figure("C4")
+
+# %% tags=["remove-input"]
+answers.meaning("C4")
+answers.behind("C4")
 
 # %% [markdown]
 # ## C5
 
+# %% tags=["remove-input"]
+answers.say("C5")
+
 # %% mystnb={"image": {"alt": "C5: gain at the layer that the score chooses minus that of other choices, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C5")
+answers.figure("C5")
+
+# %% tags=["remove-input"]
+answers.meaning("C5")
+answers.behind("C5")
 
 # %% [markdown]
 # ## C7
 
+# %% tags=["remove-input"]
+answers.say("C7")
+
 # %% mystnb={"image": {"alt": "C7: each way of applying the transform minus the baseline and minus both views, a row for each modality and way, each interval against the band of what is negligible."}} tags=["remove-input"]
-claims.claim(found, "C7")
+answers.figure("C7")
+
+# %% tags=["remove-input"]
+answers.meaning("C7")
+answers.behind("C7")
 
 # %% [markdown]
 # ## When records arrive

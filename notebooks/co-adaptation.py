@@ -14,11 +14,23 @@
 # # Do layers depend on each other?
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import coadaptation, show
+from deepaug.pages import answers, coadaptation, show
 
-show.header("co-adaptation")
+records = show.records("co-adaptation")
+answers.say("C4")
+
+# %% mystnb={"image": {"alt": "C4: differences of the shares that frozen copies lose, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+answers.figure("C4")
 
 # %% [markdown]
+# ## What it means
+
+# %% tags=["remove-input"]
+answers.meaning("C4")
+
+# %% [markdown]
+# ## The idea
+#
 # Layers that are trained together may come to rely on each other: what one computes is of use only to the
 # very layers above it. Such layers are *co-adapted*. The paper says that self-supervised learning exhibits
 # co-adaptation, and that Deep Augmentation alleviates it.
@@ -34,6 +46,48 @@ show.header("co-adaptation")
 #
 # Three trainings are compared: contrastive, supervised, and contrastive with the transform. Where the transform
 # lies below the cut, it acts in the copies as well.
+#
+# ## At other cuts
+#
+# The verdict takes the middle cut of ten fresh seeds, by their test metrics. Other cuts, on three seeds, are
+# exploratory; their validation metrics are shown here as they come.
+
+# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies at every cut, in the recorded exploratory runs."}} tags=["remove-input"]
+coadaptation.copies(records, "exploratory")
+
+# %% tags=["remove-input"]
+coadaptation.drops(records, "exploratory")
+
+# %% [markdown]
+# ## How alike layers are
+#
+# A second, exploratory view: linear centred kernel alignment {cite}`cka` between what two layers represent, by
+# the unbiased estimator, which is 1 for equal representations and about 0 for independent ones. It is taken on
+# plain training samples, up to a thousand. Neighbouring layers are alike in any network; what matters is how far
+# the likeness reaches.
+
+# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers in the recorded exploratory runs, one for each training."}} tags=["remove-input"]
+coadaptation.similarity(records, "exploratory")
+
+# %% [markdown]
+# ## How it was tested
+
+# %% tags=["remove-input"]
+show.header("co-adaptation")
+
+# %% tags=["remove-input"]
+show.progress(records)
+
+# %% tags=["remove-input"]
+answers.behind("C4")
+
+# %% tags=["remove-input"]
+show.sealed(records)
+
+# %% [markdown]
+# ## Try it
+#
+# A run of a minute, on data that come along. Change the next cell and run the page again.
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
@@ -43,13 +97,10 @@ transforms = None  # such as ["dropout", "pca"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
 
-# %% [markdown]
-# ## The live run
-
 # %% tags=["remove-stderr"]
 page = show.open_page("co-adaptation", In, globals())
 
-# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies: a row for each training, marks for the untrained network, the frozen copy, the free copy and the whole network."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: scores of each training's network and of its copies: a row for each training, marks for the untrained network, the frozen copy, the free copy and the whole network."}} tags=["remove-input"]
 coadaptation.copies(page)
 
 # %% tags=["remove-input"]
@@ -58,34 +109,21 @@ coadaptation.drops(page)
 # %% [markdown]
 # With so few seeds and so short a training the copies often end above the network they are of: they have
 # trained on top of it. Only the difference between the two copies is about co-adaptation.
-#
-# ## How alike layers are
-#
-# A second, exploratory view: linear centred kernel alignment {cite}`cka` between what two layers represent, by
-# the unbiased estimator, which is 1 for equal representations and about 0 for independent ones. It is taken on
-# plain training samples, up to a thousand. Neighbouring layers are alike in any network; what matters is how far
-# the likeness reaches.
 
-# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers after the input, one for each training: near one beside the diagonal, less between layers that lie far apart."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: heat maps of centred kernel alignment between all layers after the input, one for each training: near one beside the diagonal, less between layers that lie far apart."}} tags=["remove-input"]
 coadaptation.similarity(page)
 
 # %% [markdown]
-# ## The recorded runs
+# ### Two exercises
 #
-# The verdict on C4 takes the middle cut of ten fresh seeds, by their test metrics. Other cuts, on three seeds, are
-# exploratory; their validation metrics are shown here as they come.
-
-# %% tags=["remove-input"]
-show.progress(page)
-
-# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies at every cut, in the recorded exploratory runs."}} tags=["remove-input"]
-coadaptation.copies(page, "exploratory")
-
-# %% tags=["remove-input"]
-coadaptation.drops(page, "exploratory")
-
-# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers in the recorded exploratory runs, one for each training."}} tags=["remove-input"]
-coadaptation.similarity(page, "exploratory")
-
-# %% tags=["remove-input"]
-show.sealed(page)
+# 1. If nothing were co-adapted, where would the frozen copy end?
+#
+#    ```{dropdown} What to expect
+#    With the free one: any lower half would serve any upper half.
+#    ```
+#
+# 2. Set `strengths = [0.2]`. Should the drop with the transform move towards the plain one?
+#
+#    ```{dropdown} What to expect
+#    If the transform is what changes it, yes: at p = 0 the two trainings are the same, run for run.
+#    ```

@@ -14,25 +14,45 @@
 # # Augment the input or a deep layer?
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import show
+from deepaug.pages import answers, show
 
-show.header("input-or-deep")
+records = show.records("input-or-deep")
+answers.say("C3a", "C3b")
 
-# %% [markdown]
-# This page asks the second half of the claim (C3b); that gains grow with depth (C3a) is judged by this
-# study's confirm stage, which puts the chosen transform at every layer, and pilots of it are on the pages
-# of [images](vision.ipynb), [text](text.ipynb) and [graphs](nodes.ipynb). "Input augmentation" is what each
-# baseline uses: crops and colours of images, two different crops of a document, dropped edges and masked
-# features of a graph.
+# %% mystnb={"image": {"alt": "C3b: the deep arm alone against input augmentation, and against the same transform at the input, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+answers.figure("C3b")
 
-# %% tags=["parameters"]
-profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
-parts = None  # modalities or data sets alone, such as ["vision"]
-transforms = None  # such as ["dropout", "pca-truncate"]
-strengths = None  # p, such as [0.2, 0.5]
-seeds = None  # such as [0, 1, 2]
+# %% mystnb={"image": {"alt": "C3a: rank correlation of depth and gain, a row for each modality, each interval against the band of what is negligible."}} tags=["remove-input"]
+answers.figure("C3a")
 
 # %% [markdown]
+# ## What it means
+
+# %% tags=["remove-input"]
+answers.meaning("C3a", "C3b")
+
+# %% [markdown]
+# ## Gain by target, where it is judged
+
+# %% mystnb={"image": {"alt": "Gain over the baseline at each target from the input to the last layer, a figure for each modality that is judged: every seed a dot, means joined, bars for 95 % intervals."}} tags=["remove-input"]
+answers.gain_by_depth_of_all()
+
+# %% [markdown]
+# ## In the pilots
+#
+# Of images and of the two studies that enter no verdict, [sentences](sentences.ipynb) and
+# [small graphs](graphs.ipynb).
+
+# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]
+show.differences(records, "pilot")
+
+# %% [markdown]
+# ## How it was tested
+#
+# Input augmentation is what each baseline uses: crops and colours of images, two different crops of a document, dropped
+# edges and masked features of a graph. The confirm stage puts the arm that each modality's screen chose at every layer, in
+# its way, and holds its best target after the input against the input.
+#
 # | arm | input augmentation | transform |
 # |---|---|---|
 # | baseline | yes | none |
@@ -41,31 +61,53 @@ seeds = None  # such as [0, 1, 2]
 # | … alone | none | at the layer |
 # | … at-input | yes | at the input (text: the embeddings) |
 
+# %% tags=["remove-input"]
+show.header("input-or-deep")
+
+# %% tags=["remove-input"]
+show.progress(records)
+
+# %% tags=["remove-input"]
+answers.behind("C3a", "C3b")
+
+# %% tags=["remove-input"]
+show.recorded(records)
+
+# %% tags=["remove-input"]
+show.sealed(records)
+
 # %% [markdown]
-# ## The live run
+# ## Try it
+#
+# A run of a minute, on data that come along. Change the next cell and run the page again.
+
+# %% tags=["parameters"]
+profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
+parts = None  # modalities or data sets alone, such as ["vision"]
+transforms = None  # such as ["dropout", "pca-truncate"]
+strengths = None  # p, such as [0.2, 0.5]
+seeds = None  # such as [0, 1, 2]
 
 # %% tags=["remove-stderr"]
 page = show.open_page("input-or-deep", In, globals())
 
-# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone, one row for each arm and one figure for each modality: no augmentation, the deep transform with and without input augmentation, the transform at the input; a dot for each seed."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: difference of each arm to input augmentation alone, one row for each arm and one figure for each modality: no augmentation, the deep transform with and without input augmentation, the transform at the input; a dot for each seed."}} tags=["remove-input"]
 show.differences(page)
 
-# %% [markdown]
-# ## The recorded runs
-
 # %% tags=["remove-input"]
-show.progress(page)
+show.effects(page)
 
 # %% [markdown]
-# The verdict on C3 comes from the confirm stage, with the arm that each modality's screen chose, in its way,
-# at its best target after the input. The recorded pilots are of images and of the two studies that enter no verdict,
-# [sentences](sentences.ipynb) and [small graphs](graphs.ipynb).
-
-# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]
-show.differences(page, "pilot")
-
-# %% tags=["remove-input"]
-show.recorded(page)
-
-# %% tags=["remove-input"]
-show.sealed(page)
+# ### Two exercises
+#
+# 1. Look at "alone" and "no-augmentation". Does the deep transform bring back what input augmentation brought?
+#
+#    ```{dropdown} What to expect
+#    A part of it, in most runs. Compare the distance from "no-augmentation" to "alone" with that from "no-augmentation" to zero.
+#    ```
+#
+# 2. Set `transforms = ["pca"]` and `parts = ["vision"]`. Why is PCA at the input so harsh on digits?
+#
+#    ```{dropdown} What to expect
+#    A grey image has one channel, hence one component: it is lost or doubled as a whole.
+#    ```

@@ -14,13 +14,24 @@
 # # Which layer to target
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import coadaptation, figures, show
+from deepaug.pages import answers, coadaptation, figures, show
 from deepaug.pages.page import load
 
 figures.use_style()
-show.header("layer-selection")
+answers.say("C5")
+
+# %% mystnb={"image": {"alt": "C5: gain at the layer that the score chooses minus that of other choices, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+answers.figure("C5")
 
 # %% [markdown]
+# ## What it means
+
+# %% tags=["remove-input"]
+answers.meaning("C5")
+
+# %% [markdown]
+# ## The score
+#
 # The paper says that co-adaptation between layers tells which one to target, without trying them all. Its abstract
 # does not say how. Ours is one way to put it, named before any run that judges it: a transform can free layers from
 # each other only where they depend on each other, and layers that do represent samples alike. So the choice is the
@@ -63,6 +74,26 @@ views = digits.views(epoch=0)(torch.arange(256))
 transforms_tried = {"dropout": deepaug.Dropout(0.5), "pca": deepaug.PCA(0.5)}
 coadaptation.dose_by_depth(encoder, views, transforms_tried)
 
+# %% [markdown]
+# ## How it was tested
+#
+# C5 asks for more than a picture: for each seed and data set, the test gain at the layer that the score chooses, minus
+# the mean gain over all layers after the input, which is what a random choice brings. Beside it stand the last layer,
+# the middle one, and the one with the best validation score, which costs a sweep over all of them. The score costs one
+# training and seconds on top.
+
+# %% tags=["remove-input"]
+show.header("layer-selection")
+
+# %% tags=["remove-input"]
+answers.behind("C5")
+
+# %% [markdown]
+# ## Try it
+#
+# The score of each layer, on networks trained without any transform, above the gain that a transform at that layer
+# brings. Change the next cell and run the page again.
+
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
 layers = None  # targets, such as ["layer1", "layer3"]
@@ -70,25 +101,28 @@ transforms = None  # such as ["dropout", "pca"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
 
-# %% [markdown]
-# ## Score and gain, side by side
-#
-# The claim is that the score finds a good target. So the score of each layer, on networks trained without any
-# transform, stands above the gain that a transform at that layer brings.
-
 # %% tags=["remove-stderr"]
 page = show.open_page("layer-selection", In, globals())
 split = {"profile": profile, "seeds": seeds, "parts": ["nodes"]}
 networks = load("co-adaptation", split)
 
-# %% mystnb={"image": {"alt": "Above, the mean centred kernel alignment of each layer with the others; below, the gain over the baseline of a transform at that layer: every seed a dot."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: above, the mean centred kernel alignment of each layer with the others; below, the gain over the baseline of a transform at that layer: every seed a dot."}} tags=["remove-input"]
 coadaptation.scores_and_gains(page, networks)
-
-# %% [markdown]
-# C5 asks for more than a picture: for each seed and data set, the test gain at the layer that the score chooses, minus
-# the mean gain over all layers after the input, which is what a random choice brings. Beside it stand the last layer,
-# the middle one, and the one with the best validation score, which costs a sweep over all of them. The score costs one
-# training and seconds on top.
 
 # %% tags=["remove-input"]
 show.sealed(page)
+
+# %% [markdown]
+# ### Two exercises
+#
+# 1. Give `select_layer` the encoder before training, `networks`' random twin. Which layer is most like all others then?
+#
+#    ```{dropdown} What to expect
+#    Often one in the middle, too: it lies nearest to all. A score that chooses the same layer without training says more about the architecture than about co-adaptation.
+#    ```
+#
+# 2. Change `epochs` in the first cell to 1 and to 16. Does the choice move?
+#
+#    ```{dropdown} What to expect
+#    Watch whether the scores of the first and the last layer part as training goes on.
+#    ```

@@ -14,9 +14,9 @@
 # # Networks and pipelines
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import matrix, show
+from deepaug.pages import answers, matrix, show
 
-show.header("networks")
+answers.say("C6")
 
 # %% [markdown]
 # Each network is built small, from its configuration and at random, so nothing is downloaded. What is shown is
@@ -56,3 +56,9 @@ matrix.show("pipelines")
 
 # %% tags=["remove-input"]
 matrix.show_conditions()
+
+# %% [markdown]
+# ## How it was tested
+
+# %% tags=["remove-input"]
+show.header("networks")

@@ -11,12 +11,76 @@
 # ---
 
 # %% [markdown]
-# # Text: gain against depth
+# # Text: does it improve contrastive learning?
 
 # %% tags=["remove-input", "remove-stderr"]
-from deepaug.pages import show
+from deepaug.pages import answers, show
 
+records = show.records("text")
+answers.say("C1", modality="text")
+
+# %% mystnb={"image": {"alt": "C1 on 20 Newsgroups: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["remove-input"]
+answers.figure("C1", modality="text")
+
+# %% [markdown]
+# ## What it means
+
+# %% tags=["remove-input"]
+answers.meaning("C1", modality="text")
+
+# %% [markdown]
+# ## Gain against depth
+#
+# The same transform at each target in turn, from the input to the last layer.
+
+# %% mystnb={"image": {"alt": "Gain in accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["remove-input"]
+answers.gain_by_depth(records, "text")
+
+# %% [markdown]
+# ## Controls
+
+# %% tags=["remove-input"]
+answers.controls("text")
+
+# %% [markdown]
+# ## How it was tested
+#
+# The two views are two crops of a document, each at a place of its own. Without that ("no-augmentation") both are the
+# same crop. References that are not trained (bag of words, TF-IDF, LSA) count as arms in the tables: a negative gain says
+# that the trained network is ahead. A small network that starts from nothing may lose to them.
+
+# %% tags=["remove-input"]
 show.header("text")
+
+# %% tags=["remove-input"]
+show.scale(records, "sentences")
+
+# %% tags=["remove-input"]
+show.progress(records)
+
+# %% tags=["remove-input"]
+answers.behind("C1", modality="text")
+
+# %% tags=["remove-input"]
+show.recorded(records)
+
+# %% [markdown]
+# Test figures of the baseline and of what it must be held against. "mean" is the kNN of topics; the linear probe of
+# topics stands beside.
+
+# %% tags=["remove-input"]
+show.references(records, ("probe",))
+
+# %% mystnb={"image": {"alt": "Training loss and validation accuracy against epochs in the recorded pilot on 20 Newsgroups, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
+show.learning_curves(records, "pilot")
+
+# %% tags=["remove-input"]
+show.sealed(records)
+
+# %% [markdown]
+# ## Try it
+#
+# A run of a minute, on data that come along. Change the next cell and run the page again.
 
 # %% tags=["parameters"]
 profile = "quick"  # quick, cpu, gpu-small, gpu or a YAML file
@@ -27,63 +91,37 @@ transforms = None  # such as ["dropout", "pca-truncate"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
 
-# %% [markdown]
-# ## The live run
-
 # %% tags=["remove-stderr"]
 page = show.open_page("text", In, globals())
 
-# %% mystnb={"image": {"alt": "Gain in accuracy over the baseline in points against the target layer, from the input to the last, for dropout and PCA: a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: gain in accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["remove-input"]
 show.gain_by_depth(page)
 
 # %% [markdown]
-# The baseline's two views are two crops of a document, each at a place of its own. Without that
-# ("no-augmentation") the two views are the same crop. The deeper the target, the further right.
-# Bag of words, TF-IDF and LSA, which train nothing, stand beside in the next figure; a small network that
-# starts from nothing may lose to them.
+# Every seed is a dot, lines join the means, bars are 95 % intervals of the paired differences (three
+# seeds give wide ones: the frame fits the dots and cuts the bars). Bag of words, TF-IDF and LSA, which train
+# nothing, stand beside:
 
-# %% mystnb={"image": {"alt": "Accuracy of every arm of the live run, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
 show.scores(page)
 
-# %% mystnb={"image": {"alt": "Learning curves against epochs, above training loss and below validation accuracy, for the baseline, training without input augmentation and the deepest target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: above training loss and below validation accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["remove-input"]
 show.learning_curves(page)
 
 # %% tags=["remove-input"]
 show.effects(page)
 
 # %% [markdown]
-# ## The recorded runs
-
-# %% tags=["remove-input"]
-show.progress(page)
-
-# %% [markdown]
-# ### Has the baseline learnt enough?
-
-# %% tags=["remove-input"]
-show.scale(page, "sentences")
-
-# %% [markdown]
-# ### Scale and pilot
+# ### Two exercises
 #
-# References that are not trained (bag of words, TF-IDF, LSA) count as arms in the tables; a negative
-# gain says that the trained network is ahead.
-
-# %% tags=["remove-input"]
-show.recorded(page)
-
-# %% [markdown]
-# Test figures of the baseline and of what it must be held against. "mean" is the kNN of topics; the linear
-# probe of topics stands beside.
-
-# %% tags=["remove-input"]
-show.references(page, ("probe",))
-
-# %% mystnb={"image": {"alt": "Gain in accuracy over the baseline by target layer in the recorded pilot on 20 Newsgroups, two seeds as dots, means joined, for each transform that is recorded."}} tags=["remove-input"]
-show.gain_by_depth(page, "pilot")
-
-# %% mystnb={"image": {"alt": "Training loss and validation accuracy against epochs in the recorded pilot on 20 Newsgroups, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
-show.learning_curves(page, "pilot")
-
-# %% tags=["remove-input"]
-show.sealed(page)
+# 1. Set `transforms = ["dropout"]` and `layers = ["embeddings", "pooled"]`. Which of the two should hurt more at p = 0.5?
+#
+#    ```{dropdown} What to expect
+#    At the embeddings each of many tokens loses half its numbers, and the mean over tokens averages that away. At the pooled features nothing averages any more.
+#    ```
+#
+# 2. Set `strengths = [0.0]`. What must every gain be?
+#
+#    ```{dropdown} What to expect
+#    Exactly zero. A transform with p = 0 changes nothing, and the arm sees the baseline's views in the baseline's order.
+#    ```

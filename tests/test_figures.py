@@ -93,7 +93,8 @@ def test_twins_are_told_apart_by_line_and_dots():
     found += [arm(51.0 + s, s, objective=o) for s in (0, 1) for o in figures.TWINS]
     _, ax = plt.subplots()
     figures.gain_by_depth(ax, effects.frame(found), "knn", ("stem",), "")
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    (legend,) = ax.figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["dropout 0.5, contrastive", "dropout 0.5, supervised"]
     faces = {line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
     assert faces == {figures.COLOURS["dropout"], "white"}
@@ -106,13 +107,14 @@ def test_the_frame_of_shared_panels_holds_the_dots_of_all():
         figures.gain_by_depth(ax, table, "knn", ("stem",), base)
     low, high = axes.flat[0].get_ylim()
     assert low < -20 and high > 40
+    assert len(axes.flat[0].figure.legends) == 1  # of both panels
 
 
 def test_forest_has_a_row_for_each_arm():
     found = [recorded(), arm(53.0), recorded("no-augmentation", 0, 30.0, view_strength=0.0)]
     _, ax = plt.subplots()
     figures.forest(ax, effects.frame(found), "knn", "")
-    rows = [label.get_text() for label in ax.get_yticklabels()]
+    rows = [text.get_text() for text in ax.texts]
     assert rows == ["stem dropout 0.5", "no-augmentation"]
 
 

@@ -8,15 +8,17 @@ import tiny
 
 from deepaug import cli, plain
 from deepaug.pages import notebooks
+from deepaug.studies import rulebook
 
 jupytext = pytest.importorskip("jupytext", reason="the book's tools are not installed")
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-WITHOUT_PARAMETERS = {"claims", "compute", "method", "networks", "performance", "protocol"}
+WITHOUT_PARAMETERS = {"claims", "compute", "home", "method", "networks", "performance", "protocol"}
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bshow\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
-    r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\(|\bclaims\.claim\("
+    r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\("
+    r"|\banswers\.(figure|gain_by_depth|gain_by_depth_of_all)\(|\bhome\.proportion\("
     r"|\bcompute\.hours\(|\bcoadaptation\.(copies|similarity|scores_and_gains|dose_by_depth)\("
 )
 
@@ -218,8 +220,19 @@ def test_page_is_a_percent_script_with_a_title(page):
 def test_page_tells_what_it_needs_and_how_long_it_takes(page):
     told = plain.load("pages.yaml", (page.parent / "pages.yaml").read_text())["headers"][page.stem]
     assert {"Needs", "Takes"} <= set(told)
-    assert "Claim under test" in told or page.stem in WITHOUT_PARAMETERS
-    assert f'show.header("{page.stem}")' in page.read_text()
+    assert f'show.header("{page.stem}")' in page.read_text() or page.stem in ("claims", "home")
+
+
+def test_page_of_a_claim_answers_it_before_all_else(page):
+    if page.stem in WITHOUT_PARAMETERS - {"networks"} or page.stem in rulebook.rules()["outside"]:
+        return
+    first = next(cell for cell in cells(page) if cell.cell_type == "code")
+    asked = re.search(r"answers\.say\(([^)]*)\)", first.source)
+    claims = re.findall(r'"(C\w+)"', asked[1])
+    assert claims and set(claims) <= set(rulebook.rules()["claims"])
+    if page.stem not in WITHOUT_PARAMETERS:  # evidence first, the live run last
+        sections = [c.source.partition("\n")[0] for c in cells(page) if c.source.startswith("## ")]
+        assert sections[0] == "## What it means" and sections[-1] == "## Try it"
 
 
 def test_page_takes_its_parameters_from_one_cell(page):
@@ -235,7 +248,7 @@ def test_every_figure_has_a_text_for_who_cannot_see_it(page):
     for cell in figures:
         text = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         assert len(text) > 40, cell.source
-    assert figures or page.stem in {"claims", "networks", "performance"}
+    assert figures or page.stem in {"networks", "performance"}
 
 
 def test_page_carries_no_outputs(page):
@@ -261,5 +274,5 @@ def test_links_lead_to_pages_of_the_book(path):
 
 
 def test_every_notebook_is_a_page_of_the_book():
-    listed = re.findall(r"file: book/notebooks/(\S+)", TOC.read_text())
+    listed = re.findall(r"(?:file|root): book/notebooks/(\S+)", TOC.read_text())
     assert sorted(listed) == [path.stem for path in PAGES]

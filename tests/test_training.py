@@ -71,8 +71,8 @@ def test_the_encoder_of_images_is_torchvisions_resnet18_but_for_its_stem():
     torch.testing.assert_close(own(x), other(x))
 
 
-# Arms that come out alike on any processor: with weights moved by 1e-7 the losses stay within 0.002.
-# At seed 0 those of the baseline moved by 0.02 and those of truncation by 0.006, hence seed 5. With
+# Arms that come out alike on any processor: with weights moved by 1e-7 their losses stay within
+# 0.002. At seed 0 those of the baseline moved by 0.02, of truncation by 0.006, hence seed 5. With
 # PCA at p = 0.5 components of nearly equal variance that change places matter.
 GOLDEN_PROTOCOL = 2
 GOLDEN_PROTOCOLS = {"pca": 3, "pca-truncate": 3}

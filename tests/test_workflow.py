@@ -26,9 +26,9 @@ def notebook(*outputs):
 def site(root, changes):
     """A site of two pages that passes, but for the changes; None leaves a file out."""
     files = {
-        "_toc.yml": "root: book/intro\nparts: [{chapters: [{file: book/notebooks/vision}]}]",
+        "_toc.yml": "root: book/home\nparts: [{chapters: [{file: book/notebooks/vision}]}]",
         FRONT: "",
-        "_build/html/book/intro.html": "<article>Welcome</article>",
+        "_build/html/book/home.html": "<article>Welcome</article>",
         PAGE: FIGURE,
         NOTEBOOK: notebook({"output_type": "display_data", "data": {"image/png": ""}}),
     }

@@ -37,7 +37,7 @@ def copies(page: Page, stage: str = LIVE) -> None:
         table = splits.frame(part)
         if not table.empty:
             rows = table.groupby(["training", "cut"]).ngroups
-            _, ax = plt.subplots(figsize=(6.8, 1.6 + 0.55 * rows), layout="constrained")
+            _, ax = figures.figure(1.6 + figures.ROW * rows)
             draw_copies(ax, table, METRICS[effects.primary(part)], title)
             finish(part)
 
@@ -56,10 +56,9 @@ def draw_copies(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
             at = np.full(len(runs), row)
             ax.plot(runs[name], at, marker, color=colour, mfc=face, alpha=0.7, label=label)
             ax.plot(runs[name].mean(), row, "|", color=colour, ms=20, mew=2.5)
-    ax.set_yticks(range(len(groups)), [f"{training},\n{cut}" for (training, cut), _ in groups])
-    ax.set_ylim(len(groups) - 0.5, -0.5)
+    figures.label_rows(ax, [f"{training}, {cut}" for (training, cut), _ in groups])
     ax.set(title=title, xlabel=f"validation {metric}")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=4)
+    figures.legend_below(ax)
 
 
 def drops(page: Page, stage: str = LIVE) -> None:
@@ -86,10 +85,7 @@ def similarity(page: Page, stage: str = LIVE) -> None:
     for title, part in titled(page, stage):
         found = splits.similarities(part)
         if found:
-            size = (6.4, 0.5 + 3.6 * len(found))
-            figure, axes = plt.subplots(
-                len(found), figsize=size, squeeze=False, layout="constrained"
-            )
+            figure, axes = figures.figure(0.5 + 4.6 * len(found), len(found), squeeze=False)
             for ax, (training, (layers, cka)) in zip(axes.flat, found.items(), strict=True):
                 draw_similarity(ax, layers, cka, training)
             figure.suptitle(title)
@@ -118,7 +114,7 @@ def dose_by_depth(
     """
     first, second = views
     layers = deepaug.layers(encoder, first)
-    _, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    _, ax = figures.figure(4.4)
     for name, transform in transforms.items():
         doses = [dose(encoder, first, layer, transform).mean().item() for layer in layers]
         colour = figures.COLOURS[name.split()[0]]
@@ -133,7 +129,7 @@ def dose_by_depth(
         ax.axhline(cosine, linestyle=line, color=figures.COLOURS["baseline"], label=label)
     ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     ax.set(ylabel="cosine to the plain pass", xlabel="target, from shallow to deep")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
+    figures.legend_below(ax)
     plt.show()
 
 
@@ -151,7 +147,7 @@ def scores_and_gains(page: Page, split_page: Page, stage: str = LIVE) -> None:
         if likeness.empty:
             continue
         layers = [layer for layer in arms.targets(trial) if layer in set(likeness["layer"])]
-        _, axes = plt.subplots(2, 1, figsize=(6.4, 7.4), sharex=True, layout="constrained")
+        _, axes = figures.figure(7.4, 2, sharex=True)
         draw_scores(axes[0], likeness, layers)
         metric = effects.primary(part)
         figures.gain_by_depth(axes[1], effects.frame(part), metric, layers, "")

@@ -69,12 +69,12 @@ def hours(table: pd.DataFrame) -> None:
     """A bar of core-hours for each study, its modalities stacked; `table` as `spent` makes it."""
     by_study = table.pivot_table("core-hours", "study", "modality", "sum", sort=False)
     named = by_study.rename(index={ELSEWHERE: "in no study"})
-    figure, ax = plt.subplots(figsize=(6.8, 1.2 + 0.4 * len(named)), layout="constrained")
-    named.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.6)
-    ax.invert_yaxis()
-    ax.set(xlabel="core-hours of recorded trials", ylabel="")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    _, ax = figures.figure(1.2 + figures.ROW * len(named))
+    named.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.3)
     ax.get_legend().remove()
+    figures.label_rows(ax, [*named.index])
+    ax.set(xlabel="core-hours of recorded trials", ylabel="")
+    figures.legend_below(ax)
     plt.show()
 
 

@@ -1,21 +1,23 @@
 """One figure grammar for the book: the same colours, axes and order on every page."""
 
-import math
+import html
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import HTML, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
-from deepaug.studies import rulebook
 from deepaug.verdicts.effects import METRICS, Recorded, gains
-from deepaug.verdicts.statistics import Limits, mean_effect
+from deepaug.verdicts.statistics import mean_effect
 from deepaug.verdicts.table import Cell, Row
 
 # Wong's colour-blind-safe palette; a transform has its colour on every page.
@@ -30,31 +32,48 @@ COLOURS = {
     "noise": "#009E73",
     "noise-centred": "#009E73",
 }
+MODALITIES = {"vision": "images", "text": "text", "nodes": "graphs"}  # as pages call them
 LINES = ("-", "--", ":", "-.")  # tell apart what has one colour
 # Twins side by side: line, and whether the dots are filled.
 TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
+WIDTH = 5.0  # inches: at the width of a phone, text of 12 points is 11 pixels high
+ROW = 0.52  # inches, of a row with its label above
 INTERVAL_FROM = 3  # seeds; the interval of two is too wide to draw on the scale of the effects
 
 
 def use_style() -> None:
-    """Opaque white, legible at phone width; call once in a notebook."""
+    """Vectors on opaque white, legible at phone width; call once in a notebook."""
+    set_matplotlib_formats("svg")
     sns.set_theme(style="whitegrid", palette=list(COLOURS.values()))
     plt.rcParams.update(
         {
             "figure.facecolor": "white",
             "savefig.facecolor": "white",
-            "figure.dpi": 110,
-            "savefig.bbox": "tight",
-            "font.size": 13,
-            "axes.titlesize": 13,
-            "axes.labelsize": 13,
+            "savefig.bbox": None,  # tight, a figure would not keep the width that sizes count on
+            "font.size": 12,
+            "axes.titlesize": 12,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 12,
             "xtick.labelsize": 12,
             "ytick.labelsize": 12,
-            "legend.fontsize": 11,
+            "legend.fontsize": 12,
             "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
             "svg.hashsalt": "deepaug",
         }
     )
+
+
+def figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of full width, `height` inches high, and its axes below each other."""
+    return plt.subplots(rows, figsize=(WIDTH, height), layout="constrained", **options)
+
+
+def fold(summary: str, content: str) -> None:
+    """HTML behind a line that opens it."""
+    told = f"<summary>{html.escape(summary)}</summary>{content}"
+    display(HTML(f"<details>{told}</details>"))
 
 
 def plain(table: pd.DataFrame, wrap: bool = False) -> Styler:
@@ -66,8 +85,7 @@ def plain(table: pd.DataFrame, wrap: bool = False) -> Styler:
 
 def panels(number: int, height: float = 4.6) -> tuple[Figure, np.ndarray]:
     """Panels of full width below each other, on one scale, so that a phone shows them."""
-    size = (6.4, height * number + 0.4)
-    return plt.subplots(number, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    return figure(height * number + 0.4, number, sharey=True, squeeze=False)
 
 
 def gain_by_depth(
@@ -98,14 +116,27 @@ def gain_by_depth(
         shift = (number - (len(arms) - 1) / 2) * 0.5 / len(arms)
         places = {layer: place + shift for place, layer in enumerate(layers)}
         _arm_by_depth(ax, runs, places, COLOURS[transform], line, filled, label)
+    _over_depth(ax, layers)
+    ax.set_title(title)
+    legend_below(ax)
+
+
+def depth_profile(ax: Axes, gains: pd.DataFrame, layers: Sequence[str], transform: str) -> None:
+    """Gain at each target: seeds as dots, means joined, bars for 95 % intervals.
+
+    Args:
+        gains: a row for each target and seed, "layer" and "gain".
+    """
+    places = {layer: float(place) for place, layer in enumerate(layers)}
+    _arm_by_depth(ax, gains, places, COLOURS[transform], "-", True, transform)
+    _over_depth(ax, layers)
+
+
+def _over_depth(ax: Axes, layers: Sequence[str]) -> None:
     ax.axhline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
     _fit(ax.set_ylim, [0.0, *_dots_of(ax)])
     ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
-    ax.set(title=title, xlabel="target, from shallow to deep", ylabel="gain over baseline, points")
-    if twins:  # four lines leave no free corner
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.34), ncols=2)
-    else:
-        ax.legend(loc="best")
+    ax.set(xlabel="target, from shallow to deep", ylabel="gain over baseline, points")
 
 
 def _arm_by_depth(
@@ -170,7 +201,7 @@ def learning_curves(axes: tuple[Axes, Axes], recorded: Recorded, metric: str) ->
             low, high = over_seeds["min"], over_seeds["max"]
             ax.fill_between(low.index, low, high, color=colour, alpha=0.12, linewidth=0)
         _over_epochs(ax, name)
-    axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    legend_below(axes[-1])
 
 
 def gradient_norms(ax: Axes, recorded: Recorded, title: str) -> None:
@@ -189,7 +220,7 @@ def gradient_norms(ax: Axes, recorded: Recorded, title: str) -> None:
     ax.set_ylim(bottom=0)
     _over_epochs(ax, "gradient norm below the target")
     ax.set_title(title)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    legend_below(ax)
 
 
 def intervals(ax: Axes, cells: Sequence[Cell], title: str, unit: str) -> None:
@@ -200,38 +231,39 @@ def intervals(ax: Axes, cells: Sequence[Cell], title: str, unit: str) -> None:
     Args:
         unit: of the effects: points, τ or shares.
     """
-    labels = []
+    rows: list[tuple[str, Row | None]] = []
     for cell in cells:
         shown = _with_interval(cell)
-        for row in shown:
-            at, effect = len(labels), row.effect
-            colour = COLOURS.get(row.transform, COLOURS["baseline"])
-            face = colour if row.kind == "family" else "white"
-            ax.barh(at, 2 * row.delta, left=-row.delta, height=0.9, color="#dddddd", zorder=0)
-            ax.plot([effect.low, effect.high], [at, at], color=colour, lw=2, zorder=2)
-            ax.plot(effect.mean, at, "o", color=colour, mfc=face, ms=7, zorder=3)
-            labels.append(f"{cell.modality}: {row.test}")
+        of = MODALITIES[cell.modality]
+        rows += [(f"{of}: {row.test}, {row.transform}".rstrip(", "), row) for row in shown]
         if not shown:
-            words = textwrap.shorten(cell.verdict, 40, placeholder=" …")
-            where = ax.get_yaxis_transform()
-            ax.text(0.5, len(labels), words, transform=where, ha="center", va="center")
-            labels.append(f"{cell.modality}: {cell.claim}")
-    ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.5, -0.5)
+            words = textwrap.shorten(cell.verdict, 44, placeholder=" …")
+            rows.append((f"{of}: {words}", None))
+    intervals_in_rows(ax, rows)
     ax.set(title=title, xlabel=f"effect, {unit}; grey: ±δ")
+
+
+def intervals_in_rows(ax: Axes, rows: Sequence[tuple[str, Row | None]]) -> None:
+    """A labelled row for each test: its mean and interval on the band of what is negligible."""
+    for at, (_, row) in enumerate(rows):
+        if row is None:
+            continue
+        effect, colour = row.effect, COLOURS.get(row.transform, COLOURS["baseline"])
+        face = colour if row.kind == "family" else "white"
+        ax.barh(at, 2 * row.delta, left=-row.delta, height=0.4, color="#dddddd", zorder=0)
+        ax.plot([effect.low, effect.high], [at, at], color=colour, lw=2, zorder=2)
+        ax.plot(effect.mean, at, "o", color=colour, mfc=face, ms=7, zorder=3)
+    ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
+    label_rows(ax, [label for label, _ in rows])
 
 
 def height(cells: Sequence[Cell]) -> float:
     """Of a figure of `intervals`, in inches."""
-    return 1.3 + 0.34 * sum(max(1, len(_with_interval(cell))) for cell in cells)
+    return 0.9 + ROW * sum(max(1, len(_with_interval(cell))) for cell in cells)
 
 
 def _with_interval(cell: Cell) -> list[Row]:
-    """Tests whose interval may be shown: of seeds enough, and defined."""
-    fewest = Limits.of(rulebook.rules()).fewest_seeds
-    rows = [row for row in cell.tests if row.effect and row.kind != "context"]
-    return [r for r in rows if r.effect.n >= fewest and math.isfinite(r.effect.high)]
+    return [row for row in cell.tests if row.interval and row.kind != "context"]
 
 
 def _points(recorded: Recorded, metric: str = "") -> pd.DataFrame:
@@ -259,8 +291,31 @@ def _arms_in_rows(ax: Axes, table: pd.DataFrame, value: str, intervals: bool) ->
         ax.plot(effect.mean, row, "|", color=colour, ms=16, mew=2.5, zorder=3)
         if intervals and effect.n >= INTERVAL_FROM:
             ax.plot([effect.low, effect.high], [row, row], color=colour, linewidth=1.5, zorder=2)
-    ax.set_yticks(range(len(arms)), [arm for arm, _ in arms])
-    ax.set_ylim(len(arms) - 0.5, -0.5)
+    label_rows(ax, [arm for arm, _ in arms])
+
+
+def label_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """A label above each row, where it takes no width from the data."""
+    for row, label in enumerate(labels):
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        where = ax.get_yaxis_transform()
+        ax.text(0, row - 0.28, label, transform=where, va="bottom", bbox=box, zorder=4)
+    ax.grid(False, axis="y")
+    ax.set_yticks(range(len(labels)), [""] * len(labels))
+    ax.set_ylim(len(labels) - 0.6, -0.75)
+
+
+def legend_below(ax: Axes) -> None:
+    """One legend below all axes of the figure, in as many columns as its labels leave room for."""
+    named: dict[str, Any] = {}
+    for axes in ax.figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
+    for legend in list(ax.figure.legends):
+        legend.remove()
+    if named:
+        columns = max(1, min(3, 34 // (max(map(len, named)) + 4)))
+        ax.figure.legend(named.values(), named, loc="outside lower center", ncols=columns)
 
 
 def _colour(runs: pd.DataFrame) -> str:

@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
-from deepaug.pages import figures, show
+from deepaug.pages import figures
+from deepaug.pages.texts import texts
 from deepaug.studies import catalogue, listing, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.trial import WAYS, Trial
@@ -122,7 +123,7 @@ def say(topic: str) -> None:
         "most_diverged": f"{100 * rules['diverged']['at_most']:g} %",
         "features": ", ".join(f"{name} {count}" for name, count in least.items()),
     }
-    display(Markdown(show.texts()["protocol"][topic].format(**rules, **derived)))
+    display(Markdown(texts()["protocol"][topic].format(**rules, **derived)))
 
 
 def controls(kind: str = "controls") -> Rows:
@@ -265,12 +266,13 @@ def hours(rows: Rows) -> None:
     allowed = rulebook.rules()["budget"]["hours"]
     planned = [r for r in rows if r["of"] in allowed and r["study"] != "co-adaptation"]
     by_stage = pd.DataFrame(planned).pivot_table("core_hours", "of", "stage", "sum", sort=False)
-    _, ax = plt.subplots(figsize=(6.8, 3.6), layout="constrained")
+    _, ax = figures.figure(3.6)
     shown = by_stage.reindex(list(allowed)) / CORES
-    shown.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.6)
+    shown.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.3)
     for row, most in enumerate(allowed.values()):
-        ax.plot([most, most], [row - 0.4, row + 0.4], color=figures.COLOURS["pca"], lw=3)
-    ax.invert_yaxis()
+        ax.plot([most, most], [row - 0.25, row + 0.25], color=figures.COLOURS["pca"], lw=3)
+    ax.get_legend().remove()
+    figures.label_rows(ax, [*allowed])
     ax.set(xlabel=f"hours on {CORES} cores; line: allowed", ylabel="")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    figures.legend_below(ax)
     plt.show()

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from IPython.display import HTML, Markdown, display
+from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from deepaug import plain
 from deepaug.pages import figures, notebooks
 from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
+from deepaug.pages.texts import texts
 from deepaug.studies import arms, catalogue, rulebook
 from deepaug.studies.study import Study
 from deepaug.studies.study import progress as progress_of
@@ -45,13 +45,13 @@ def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -
     return page
 
 
+def records(name: str) -> Page:
+    """What is recorded of a study at the larger profiles; nothing is run."""
+    figures.use_style()
+    return Page(catalogue.load(name), [], larger(name))
+
+
 # Texts
-
-
-def texts() -> dict[str, Any]:
-    """What notebooks/pages.yaml says."""
-    path = notebooks.SOURCES / "pages.yaml"
-    return plain.load(path.name, path.read_text(encoding="utf-8"))
 
 
 def _say(text: str) -> None:
@@ -60,13 +60,9 @@ def _say(text: str) -> None:
 
 def header(name: str) -> None:
     """The table at the top of a page, and a link to how it is run with other settings."""
-    said, claims = texts(), rulebook.rules()["claims"]
-    rows = [
-        (label, f"{text}: {claims[text]['claim'].rstrip('.')}" if text in claims else text)
-        for label, text in said["headers"][name].items()
-    ]
-    table = ["| | |", "|---|---|", *(f"| **{label}** | {text} |" for label, text in rows)]
-    _say("\n".join(table))
+    said = texts()
+    rows = (f"| **{label}** | {text} |" for label, text in said["headers"][name].items())
+    _say("\n".join(["| | |", "|---|---|", *rows]))
     if name in catalogue.names("quick"):
         _say(said["rerun"])
 
@@ -115,7 +111,8 @@ def sealed(page: Page) -> None:
 def effects(page: Page) -> None:
     """The effects of the live run, a table for each modality or data set."""
     for label, part in by_base(page.live).items():
-        _effects(f"**{label}**" if label else "", part, runs.metric_of(page.study, part))
+        of = f"The live run in numbers: {label}" if label else "The live run in numbers"
+        _effects(of, part, runs.metric_of(page.study, part))
 
 
 def recorded(page: Page) -> None:
@@ -123,9 +120,8 @@ def recorded(page: Page) -> None:
     for stage in runs.SHOWN:
         for study, found in page.recorded(stage):
             for label, part in by_base(found).items():
-                where = f"{study.profile}, {stage} {label}".strip()
-                above = f"**{where}.** {conditions(part)}"
-                _effects(above, part, runs.metric_of(study, part))
+                where = f"In numbers: {study.profile}, {stage} {label}".strip()
+                _effects(where, part, runs.metric_of(study, part))
 
 
 def references(page: Page, also: tuple[str, ...] = ()) -> None:
@@ -136,25 +132,25 @@ def references(page: Page, also: tuple[str, ...] = ()) -> None:
     """
     for study in page.larger:
         for label, part in by_base(runs.references(study)).items():
-            above = f"**{study.profile}, test: {label or part[0][0].trial.data}**"
-            _effects(above, part, runs.primary(part), "test", also)
+            where = f"In numbers: {study.profile}, test, {label or part[0][0].trial.data}"
+            _effects(where, part, runs.primary(part), "test", also)
 
 
 def _effects(
-    above: str,
+    summary: str,
     part: Recorded,
     metric: str,
     split: str = "validation",
     also: tuple[str, ...] = (),
 ) -> None:
-    """A table of effects with a line above it."""
-    if above:
-        _say(above)
+    """Conditions and a table of effects, folded."""
     table = runs.frame(part, split)
-    if metric in table:
-        also = [name for name in also if name in table]
-        summary = runs.summary(table, metric, also=also)
-        display(figures.plain(summary).format({name: "{:.2f}" for name in ("mean", *also)}))
+    if metric not in table:
+        return
+    also = [name for name in also if name in table]
+    found = runs.summary(table, metric, also=also)
+    shown = figures.plain(found).format({name: "{:.1f}" for name in ("mean", *also)})
+    figures.fold(summary, f"<p>{html.escape(conditions(part))}</p>{shown.to_html()}")
 
 
 def progress(page: Page) -> None:
@@ -166,7 +162,8 @@ def progress(page: Page) -> None:
         for study in page.larger
         for stage in study.stages
     ]
-    display(figures.plain(pd.DataFrame(rows), wrap=True))
+    counts = figures.plain(pd.DataFrame(rows), wrap=True)
+    figures.fold("Stages and their records", counts.to_html())
     for study in page.larger:
         old, again = runs.superseded(study)
         if old:
@@ -220,7 +217,7 @@ def learning_curves(page: Page, stage: str = LIVE) -> None:
         if stage == LIVE:
             plain_or_deepest = ("none", arms.targets(part[0][0].trial)[-1])
             part = [r for r in part if r[0].trial.layer in plain_or_deepest]
-        figure, axes = plt.subplots(2, 1, figsize=(6.8, 6.6), sharex=True, layout="constrained")
+        figure, axes = figures.figure(6.2, 2, sharex=True)
         figures.learning_curves(axes, part, runs.primary(part))
         figure.suptitle(title)
         finish(part)
@@ -229,7 +226,7 @@ def learning_curves(page: Page, stage: str = LIVE) -> None:
 def gradient_norms(page: Page, stage: str = LIVE) -> None:
     """The gradient norm below the target by epoch."""
     for title, part in titled(page, stage):
-        _, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
+        _, ax = figures.figure(4.4)
         figures.gradient_norms(ax, part, title)
         finish(part)
 
@@ -250,7 +247,7 @@ def _title(study: Study, stage: str, of: str) -> str:
 def _arms(recorded: Recorded) -> Axes:
     """Axes with a row for each arm."""
     arms = {entry.arm for entry, _ in recorded}
-    return plt.subplots(figsize=(6.8, 1.0 + 0.34 * len(arms)), layout="constrained")[1]
+    return figures.figure(1.0 + figures.ROW * len(arms))[1]
 
 
 def _has_arms(part: Recorded) -> bool:
@@ -266,4 +263,4 @@ def finish(recorded: Recorded) -> None:
         for entry, record in recorded
     )
     count = f"Made of {len(recorded)} record{'s' * (len(recorded) != 1)}"
-    display(HTML(f"<details><summary>{count}</summary><p>{links}</p></details>"))
+    figures.fold(count, f"<p>{links}</p>")

@@ -12,8 +12,9 @@ from deepaug.studies.arms import DOUBLED
 from deepaug.studies.study import Entry, Study
 from deepaug.training import registry
 from deepaug.training.trial import current_protocol
+from deepaug.verdicts import wording
 from deepaug.verdicts.claims import counted
-from deepaug.verdicts.statistics import CONFIDENCE, mean_effect
+from deepaug.verdicts.statistics import CONFIDENCE
 
 Recorded = list[tuple[Entry, dict[str, Any]]]
 METRICS = {  # metric -> its name on an axis
@@ -102,17 +103,18 @@ def summary(
     Args:
         also: further metrics to give the mean of.
     """
+    fewest = rulebook.rules()["interval"]["shown_from"]
     place = ["base", "objective", "arm"]
     gained = dict(iter(gains(table, metric, against).groupby(place)["gain"]))
-    over = f"over {against} [{100 * CONFIDENCE:g} % interval]"
+    over = f"over {against} [{100 * CONFIDENCE:g} % interval] or (seeds)"
     rows = [
         {
             "of": arm[0],
             "training": arm[1],
             "arm": arm[2],
+            over: wording.seeds(gained[arm], fewest) if arm in gained else "–",
             "mean": runs[metric].mean(),
             **{name: runs[name].mean() for name in also},
-            over: str(mean_effect(gained[arm])) if arm in gained else "–",
             "runs": len(runs),
             "diverged": int((runs["status"] == "diverged").sum()),
             "collapsed": int(runs["collapsed"].sum()),

@@ -190,6 +190,10 @@ def c1_controls(c: Comparison) -> Iterator[Finding]:
         if arm and next(iter(arm.entries.values())).trial.way != "both":
             arm = c.in_way("both") if family == c.primary else None
         yield from c.test("C1 both over same mask", [arm, mask], place, family=family)
+        initial = c.arm(OWN, untrained)
+        yield from c.test(
+            "C1 same mask over untrained", [mask, initial], place, kind=CONTEXT, family=family
+        )
 
 
 def c2(c: Comparison) -> Iterator[Finding]:
@@ -212,6 +216,9 @@ def c3(c: Comparison) -> Iterator[Finding]:
     if len(targets) >= 4:
         arms = [plain, *map(c.at, targets)]
         yield from c.test("C3a", arms, DEEP, depth, kind=FAMILY, unit="tau")
+        for layer in targets:
+            arm = [c.at(layer), plain]
+            yield from c.test(f"C3a gain at {layer}", arm, DEEP, kind=CONTEXT, family=c.primary)
     if not c.evidence.target:
         return  # the arm diverged at every target after the input
     deep = c.at(c.evidence.target)

@@ -29,6 +29,7 @@ class Row:
     word: str | None
     effect: Effect | None
     told: str  # the effect in words
+    values: tuple[float, ...]  # of the seeds
     delta: float | None  # half-width of what is negligible; unit as the effect's
     adjusted_p: float | None  # of the family by Holm; else its own
     needed: int | None  # where inconclusive: seeds for an interval as narrow as ±delta
@@ -37,6 +38,12 @@ class Row:
     notes: tuple[str, ...]
     keys: tuple[str, ...]  # of the records it stands on
     again: tuple[str, ...]  # the commands that run these
+
+    @property
+    def interval(self) -> bool:
+        """Whether its interval may be shown: it is defined, and of seeds enough."""
+        fewest = Limits.of(rulebook.rules()).fewest_seeds
+        return bool(self.effect and self.effect.n >= fewest and math.isfinite(self.effect.high))
 
 
 @dataclass(frozen=True)
@@ -198,6 +205,7 @@ def _row(
         word,
         effect=outcome and outcome.effect,
         told=claims.told(outcome.effect, found.values, limits) if outcome else "",
+        values=found.values,
         delta=outcome and outcome.delta,
         adjusted_p=verdict.adjusted_p if word else None,
         needed=verdict.needed if word else None,

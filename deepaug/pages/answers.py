@@ -1,0 +1,270 @@
+"""What the verdicts answer, in sentences, and the tables and figures that stand behind them.
+
+The wording stands in notebooks/pages.yaml; every number comes from the records by way of
+`deepaug.verdicts.table`.
+"""
+
+import html
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+
+from deepaug.pages import figures, show
+from deepaug.pages.figures import MODALITIES
+from deepaug.pages.page import LARGER, Page
+from deepaug.pages.texts import texts
+from deepaug.verdicts import telling, wording
+from deepaug.verdicts.effects import by_base, frame, metric_of
+from deepaug.verdicts.outcomes import FAMILY
+from deepaug.verdicts.table import Cell, Row, Table, table
+
+AT_TARGET = "C3a gain at "
+UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # all else is in points
+
+
+@cache
+def tables() -> tuple[Table, ...]:
+    """The verdicts of `cpu`, and of each larger profile with records that judge."""
+    found = [table(profile) for profile in LARGER]
+    return tuple(t for t in found if t.profile == "cpu" or any(cell.recorded for cell in t.cells))
+
+
+def cells(claims: Sequence[str], modality: str | None = None) -> Iterator[tuple[Table, Cell]]:
+    """Of each table the cells of some claims, of one modality or of all."""
+    for of in tables():
+        for cell in of.cells:
+            if cell.claim in claims and modality in (None, cell.modality):
+                yield of, cell
+
+
+# Sentences
+
+
+def state(cell: Cell) -> str:
+    """A cell in one word: its verdict, or "running", "secondary", "not judged"."""
+    if cell.word:
+        return cell.word
+    return cell.verdict.partition(":")[0]
+
+
+def badge(word: str, more: str = "") -> str:
+    """A verdict as a coloured word, in HTML.
+
+    >>> badge("opposed")
+    '<span class="verdict opposed">opposed</span>'
+    """
+    told = html.escape(f"{word} {more}".strip())
+    return f'<span class="verdict {html.escape(word.replace(" ", "-"))}">{told}</span>'
+
+
+def effect(row: Row) -> str:
+    """A test's effect with its interval, in the unit of its claim."""
+    if row.test.split()[0] in UNITLESS:
+        return wording.interval(row.effect, decimals=2)
+    return wording.interval(row.effect, " points")
+
+
+def sentence(cell: Cell) -> str:
+    """The answer that a cell gives to its claim's question, in Markdown."""
+    name, said = MODALITIES[cell.modality].capitalize(), texts()["answers"][cell.claim]
+    head = f"{badge(state(cell))} **{name}.**"
+    if cell.word:
+        told = "; ".join(
+            f"{said['tests'][row.test]}: {effect(row)}, n = {row.effect.n}"
+            for row in cell.tests
+            if row.kind == FAMILY
+        )
+        suffix = cell.verdict.partition(": ")[2]  # of a supported C2
+        answer = said[cell.word] + (f" ({suffix})" if suffix else "")
+        return f"{head} {answer}. {told[0].upper()}{told[1:]}."
+    if state(cell) == "running":
+        return f"{head} {cell.recorded} of {cell.planned} runs are recorded."
+    if state(cell) == "secondary":
+        return f"{head} {said['secondary']}: below, without a verdict."
+    return f"{head} {cell.verdict[0].upper()}{cell.verdict[1:]}."
+
+
+def say(*claims: str, modality: str | None = None) -> None:
+    """The questions of some claims, and the answer in each modality."""
+    for of in tables():
+        for claim in claims:
+            found = [c for t, c in cells([claim], modality) if t is of]
+            if claim == "C6":
+                told = f"**{texts()['answers'][claim]['asks']}** {of.networks} passed."
+                display(Markdown(told))
+            if not found:
+                continue
+            scale = "" if of.profile == "cpu" else f" (at the scale of `{of.profile}`)"
+            lines = [f"**{texts()['answers'][claim]['asks']}**{scale}", ""]
+            lines += [f"- {sentence(cell)}" for cell in found]
+            display(Markdown("\n".join(lines)))
+
+
+def scales() -> None:
+    """How the baselines stand to the rules' scale, a line for each modality and profile."""
+    for of in tables():
+        for modality, scale in of.scales.items():
+            told = scale or "the scale is not fully recorded."
+            display(Markdown(f"*{MODALITIES[modality].capitalize()} at `{of.profile}`.* {told}"))
+
+
+def meaning(*claims: str, modality: str | None = None) -> None:
+    """What the outcomes mean, what they do not, and what would change them."""
+    said, lines = texts(), []
+    for _, cell in cells(claims, modality):
+        word = state(cell)
+        if word not in said["meanings"]:
+            continue
+        delta = next((f"{r.delta:g}" for r in cell.tests if r.kind == FAMILY and r.delta), "δ")
+        told = said["meanings"][word].format(delta=delta)
+        more = "; ".join(
+            f"of {row.test} {note}"
+            for row in cell.tests
+            if row.kind == FAMILY and cell.word
+            for note in telling.details(row)
+        )
+        more = f" {more[0].upper()}{more[1:]}." if more else ""
+        lines.append(f"- *{cell.claim}, {MODALITIES[cell.modality]}.* {told}{more}")
+    lines += [f"- *Not meant.* {said['answers'][claim]['not']}" for claim in claims]
+    if any(cell.word for _, cell in cells(claims, modality)):
+        lines.append(f"- {said['meanings']['changes']}")
+    display(Markdown("\n".join(lines)))
+
+
+# Figures and tables
+
+
+def figure(*claims: str, modality: str | None = None) -> None:
+    """Every interval of the claims' tests against ±δ, a figure for each unit and profile."""
+    for of in tables():
+        for claim in claims:
+            found = [cell for t, cell in cells([claim], modality) if t is of]
+            if found:
+                _, ax = figures.figure(figures.height(found))
+                unit = UNITLESS.get(claim, "points")
+                figures.intervals(ax, found, f"{claim} at {of.profile}", unit)
+                plt.show()
+
+
+def gain_by_depth(page: Page, modality: str) -> None:
+    """Gain against depth: that of the judged runs, or while they run that of the pilot."""
+    if not _judged_depths(modality):
+        show.gain_by_depth(page, "pilot")
+
+
+def gain_by_depth_of_all() -> None:
+    """Gain against depth of all modalities that are judged."""
+    if not _judged_depths():
+        display(Markdown("No modality is judged yet."))
+
+
+def _judged_depths(modality: str | None = None) -> int:
+    """Gains at each target that C3a is judged by, a figure for each cell; how many there are."""
+    shown = 0
+    for of, cell in cells(["C3a"], modality):
+        rows = [r for r in cell.tests if r.test.startswith(AT_TARGET) and r.effect and cell.word]
+        if not rows:
+            continue
+        layers = [row.test.removeprefix(AT_TARGET) for row in rows]
+        gains = [
+            {"layer": layer, "gain": gain}
+            for layer, row in zip(layers, rows, strict=True)
+            for gain in row.values
+        ]
+        _, ax = figures.figure(4.4)
+        figures.depth_profile(ax, pd.DataFrame(gains), layers, rows[0].transform)
+        of_runs = f"{rows[0].transform}, {rows[0].effect.n} seeds, test"
+        ax.set_title(f"{MODALITIES[cell.modality]} at {of.profile}: {of_runs}")
+        plt.show()
+        shown += 1
+    return shown
+
+
+def same_mask(page: Page) -> None:
+    """What the same mask in both views is worth in the pilots, beside no training at all."""
+    rows = []
+    for study, found in page.recorded("pilot"):
+        for label, part in by_base(found).items():
+            metric, table = metric_of(study, part), frame(part)
+            control = [entry.control == "same-mask" for entry, _ in part]
+            masked = {arm for entry, _ in part if entry.control == "same-mask" for arm in entry.of}
+            kinds = {
+                "the same mask": table[control],
+                "two masks": table[table["arm"].isin(masked)],
+                "baseline": table[table["arm"] == "baseline"],
+                "untrained": table[table["arm"] == "untrained"],
+            }
+            means = {kind: f"{of[metric].mean():.1f}" for kind, of in kinds.items() if len(of)}
+            rows.append({"pilot of": label or part[0][0].trial.data, **means})
+    display(figures.plain(pd.DataFrame(rows).fillna("")))
+
+
+def controls(modality: str) -> None:
+    """What the controls say of a modality's primary arm, a line for each that is recorded."""
+    said, lines = texts()["controls"], []
+    for of in tables():
+        for test, told in said["tests"].items():
+            found = row(test, modality, of)
+            if found and found.interval:
+                low, high = found.effect.low, found.effect.high
+                sign = "above" if low > 0 else "below" if high < 0 else "zero"
+                where = "" if of.profile == "cpu" else f" ({of.profile})"
+                more = told.get(sign, "")
+                lines.append(f"- {told['says'].format(effect=effect(found))} {more}{where}")
+    display(Markdown("\n".join(lines) or said["none"]))
+
+
+def behind(*claims: str, modality: str | None = None) -> None:
+    """The tests in numbers, folded, with their records and the commands that run these."""
+    for of in tables():
+        found = [cell for t, cell in cells(claims, modality) if t is of]
+        rows = [row for cell in found for row in _rows(cell)]
+        if rows:
+            shown = figures.plain(pd.DataFrame(rows), wrap=True).to_html()
+            figures.fold(f"All tests in numbers, at {of.profile}", shown)
+        keys = dict.fromkeys(key for cell in found for row in cell.tests for key in row.keys)
+        links = " · ".join(
+            f'<a href="../../results/{of.profile}/{k}.json">{k}</a>' for k in keys
+        )
+        again = dict.fromkeys(command for cell in found for command in cell.again)
+        again |= dict.fromkeys(c for cell in found for row in cell.tests for c in row.again)
+        commands = html.escape("\n".join(again))
+        count = f"{len(keys)} record{'s' * (len(keys) != 1)} behind them, and what runs these"
+        figures.fold(count, f"<pre>{commands}</pre><p>{links}</p>")
+
+
+def _rows(cell: Cell) -> list[dict[str, Any]]:
+    return [
+        {
+            "of": MODALITIES[cell.modality],
+            "test": row.test,
+            "effect": told(row),
+            "verdict": row.verdict if row.kind != "secondary" else f"{row.verdict} (secondary)",
+            "arm": row.arm,
+            "p": telling.p_value(row.adjusted_p),
+            "more": "; ".join(telling.details(row)),
+        }
+        for row in cell.tests
+        if row.told
+    ]
+
+
+def told(row: Row) -> str:
+    """An effect with its interval, or the values of its seeds where these are few."""
+    if row.interval:
+        return f"{effect(row)}, n = {row.effect.n}"
+    decimals = 2 if row.test.split()[0] in UNITLESS else 1
+    return ", ".join(wording.number(value, decimals) for value in row.values)
+
+
+def row(test: str, modality: str, of: Table) -> Row | None:
+    """A test by its name, of the primary arm; None where it has no effect yet."""
+    claim = test.split()[0]
+    for cell in of.cells:
+        if cell.claim == claim and cell.modality == modality:
+            return next((r for r in cell.tests if r.test == test and r.effect), None)
+    return None

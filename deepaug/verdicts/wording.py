@@ -1,0 +1,36 @@
+"""Effects as prose and tables have them: one decimal for points, a true minus."""
+
+from collections.abc import Sequence
+
+from deepaug.verdicts.statistics import Effect, mean_effect
+
+
+def number(value: float, decimals: int = 1) -> str:
+    """With its sign, a true minus.
+
+    >>> number(-2.97), number(-0.274, 2)
+    ('−3.0', '−0.27')
+    """
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def interval(effect: Effect, unit: str = "", decimals: int = 1) -> str:
+    """An effect with its interval.
+
+    >>> interval(Effect(-2.97, -3.68, -2.26, 10, 0.0), " points")
+    '−3.0 points [−3.7, −2.3]'
+    """
+    low, high = (number(value, decimals) for value in (effect.low, effect.high))
+    return f"{number(effect.mean, decimals)}{unit} [{low}, {high}]"
+
+
+def seeds(values: Sequence[float], fewest: int) -> str:
+    """The mean of paired differences with its interval, or with them where these are too few.
+
+    >>> seeds([1.0, 2.04], fewest=5)
+    '+1.5 (+1.0, +2.0)'
+    """
+    effect = mean_effect(values)
+    if effect.n >= fewest:
+        return interval(effect)
+    return f"{number(effect.mean)} ({', '.join(map(number, values))})"

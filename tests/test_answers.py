@@ -1,0 +1,140 @@
+"""What the book answers to each claim: sentences, strip and figures, all by the verdicts."""
+
+import re
+
+import matplotlib
+import pytest
+from synthetic import World, judged, world
+
+matplotlib.use("agg")
+
+from deepaug.pages import answers, figures, home, show
+from deepaug.pages.page import Page
+from deepaug.pages.texts import texts
+from deepaug.studies import rulebook
+
+EFFECT = re.compile(r"[+−]\d+\.\d+( points)? \[[+−]\d+\.\d+, [+−]\d+\.\d+\]")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What is shown, as text."""
+    said = []
+
+    def display(shown):
+        said.append(shown if isinstance(shown, str) else getattr(shown, "data", str(shown)))
+
+    for module in (answers, home, figures, show):
+        monkeypatch.setattr(module, "display", display, raising=False)
+    return said
+
+
+def verdicts(monkeypatch, folder, made):
+    found = judged(monkeypatch, folder, made)
+    monkeypatch.setattr(answers, "tables", lambda: (found,))
+    return found
+
+
+def cell(found, claim):
+    return next(cell for cell in found.cells if cell.claim == claim)
+
+
+@pytest.mark.parametrize(
+    ("made", "claim", "word", "answer"),
+    [
+        (World(), "C1", "supported", "It does. Against the tuned baseline: +3.0 points ["),
+        (World(), "C2", "supported", "than its supervised twin does (inverse). Gain in"),
+        (World(), "C3a", "supported", "They do. Kendall's τ of depth and gain: +1.00 ["),
+        (world(gains=(0, 0, 0, -3.0)), "C1", "opposed", "It does harm. Against the tuned"),
+        (world(gains=(0, 0, 0, 0.1), size=0.3), "C1", "negligible", "no difference that matters."),
+        (world(gains=(0, 0, 0, 0.4), size=3.0), "C1", "inconclusive", "The runs do not decide it."),
+    ],
+)
+def test_a_judged_cell_answers_with_its_effect(monkeypatch, tmp_path, made, claim, word, answer):
+    of = cell(verdicts(monkeypatch, tmp_path, made), claim)
+    sentence = answers.sentence(of)
+    assert of.word == word and sentence.startswith(answers.badge(word))
+    assert answer in sentence and EFFECT.search(sentence) and sentence.endswith("n = 10.")
+    assert "-" not in re.sub(r"<[^>]*>", "", sentence)  # true minus signs
+
+
+def test_a_cell_that_runs_says_how_far_and_nothing_of_its_effect(monkeypatch, tmp_path, told):
+    made = world(test=lambda self, trial: None if trial.seed == 109 else World().test(trial))
+    found = verdicts(monkeypatch, tmp_path, made)
+    sentence = answers.sentence(cell(found, "C1"))
+    assert re.search(r"running</span> \*\*Text\.\*\* \d+ of \d+ runs are recorded\.$", sentence)
+    answers.meaning("C1")
+    assert "before the last of its runs" in told[0] and "What would change it" not in told[0]
+    assert home.answer(found).endswith("0 are in.") and "not yet judged" in home.answer(found)
+
+
+def test_every_claim_has_a_question_and_an_answer_to_each_word():
+    said, rules = texts()["answers"], rulebook.rules()
+    assert list(said) == list(rules["claims"]) == list(home.PAGES)
+    for claim, rule in rules["claims"].items():
+        if "records" not in rule or claim == "C7":
+            continue
+        tests = [name for name in rules["family"]["tests"] if name.split()[0] == claim]
+        words = {"supported", "opposed", "negligible", "inconclusive"}
+        assert words | ({"mixed"} if len(tests) > 1 else set()) <= set(said[claim])
+        assert list(said[claim]["tests"]) == tests and {"asks", "short", "not"} <= set(said[claim])
+
+
+def test_the_strip_has_a_word_in_every_cell_and_the_answer_counts_them(monkeypatch, tmp_path):
+    found = verdicts(monkeypatch, tmp_path, World())
+    strip = home.strip(found)
+    assert strip.count("<tr>") == 1 + len(home.PAGES)
+    judged_cells = [c for c in found.cells if c.claim != "C7"]
+    assert strip.count('class="verdict') == len(judged_cells)
+    supported = [c.word for c in judged_cells].count("supported")
+    assert strip.count(answers.badge("supported")) == supported
+    assert f"{supported} supported" in home.answer(found)
+    assert "On text it does (+3.0 points [" in home.answer(found)
+
+
+def test_meaning_says_what_is_excluded_and_what_would_decide(monkeypatch, tmp_path, told):
+    verdicts(monkeypatch, tmp_path, world(gains=(0, 0, 0, 0.4), size=3.0))
+    answers.meaning("C1")
+    assert re.search(r"\d+ seeds would narrow it to ±0\.5; of C1 a gain above \+\d", told[0])
+    assert "Not meant" in told[0] and "What would change it" in told[0]
+
+
+def test_controls_say_which_side_of_zero_they_lie_on(monkeypatch, tmp_path, told):
+    verdicts(monkeypatch, tmp_path, world(control=-40.0))
+    answers.controls("text")
+    assert "Input augmentation* brings +5.0 points" in told[0]
+    assert "It ends below random initialisation." in told[0]
+    verdicts(monkeypatch, tmp_path, World())
+    answers.controls("text")
+    assert "It ends below random initialisation." not in told[1]
+    answers.controls("vision")
+    assert told[2] == texts()["controls"]["none"]
+
+
+def test_figures_are_drawn_of_what_is_judged(monkeypatch, tmp_path, told):
+    from matplotlib import pyplot as plt
+
+    verdicts(monkeypatch, tmp_path, World())
+    drawn = []
+    plt.rcParams["axes.titlelocation"] = "center"  # whatever a page has set before
+    monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
+    answers.figure("C1", "C4")
+    answers.gain_by_depth(Page(None, [], []), "text")
+    home.proportion()
+    titles = [figure.axes[0].get_title() for figure in drawn]
+    assert titles[0].startswith("C1 at") and titles[1].startswith("C4 at")
+    assert titles[2].startswith("text at") and "10 seeds, test" in titles[2]
+    dots = [line for line in drawn[2].axes[0].lines if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in dots) == 4 * 10
+    rows = [text.get_text() for text in drawn[3].axes[0].texts]
+    assert rows == [f"text: {label}" for label in home.PROPORTION.values()]
+
+
+def test_while_a_cell_runs_the_gains_it_is_judged_by_stay_unseen(monkeypatch, tmp_path, told):
+    made = world(test=lambda self, trial: None if trial.seed == 109 else World().test(trial))
+    verdicts(monkeypatch, tmp_path, made)
+    seen = []
+    monkeypatch.setattr(show, "gain_by_depth", lambda page, stage: seen.append(stage))
+    answers.gain_by_depth(Page(None, [], []), "text")
+    answers.gain_by_depth_of_all()
+    assert seen == ["pilot"] and told == ["No modality is judged yet."]
