@@ -114,25 +114,30 @@ def scales() -> None:
 
 def meaning(*claims: str, modality: str | None = None) -> None:
     """What the outcomes mean, what they do not, and what would change them."""
-    said, lines = texts(), []
-    for _, cell in cells(claims, modality):
-        word = state(cell)
-        if word not in said["meanings"]:
-            continue
-        delta = next((f"{r.delta:g}" for r in cell.tests if r.kind == FAMILY and r.delta), "δ")
-        told = said["meanings"][word].format(delta=delta)
-        more = "; ".join(
-            f"of {row.test} {note}"
-            for row in cell.tests
-            if row.kind == FAMILY and cell.word
-            for note in telling.details(row)
-        )
-        more = f" {more[0].upper()}{more[1:]}." if more else ""
-        lines.append(f"- *{cell.claim}, {MODALITIES[cell.modality]}.* {told}{more}")
+    said, lines, running = texts(), [], []
+    found = [cell for _, cell in cells(claims, modality)]
+    for cell in found:
+        name = f"{cell.claim}, {MODALITIES[cell.modality]}"
+        if cell.word:
+            lines.append(f"- *{name}.* {_outcome(cell)}")
+        elif state(cell) == "running":
+            running.append(name)
+    if running:
+        lines.append(f"- *{'; '.join(running)}.* {said['meanings']['running']}")
     lines += [f"- *Not meant.* {said['answers'][claim]['not']}" for claim in claims]
-    if any(cell.word for _, cell in cells(claims, modality)):
-        lines.append(f"- {said['meanings']['changes']}")
+    if any(cell.word for cell in found):
+        lines.append(f"- *What would change it.* {said['meanings']['changes']}")
     display(Markdown("\n".join(lines)))
+
+
+def _outcome(cell: Cell) -> str:
+    """What a verdict means, with what an inconclusive test excludes and what would decide it."""
+    family = [row for row in cell.tests if row.kind == FAMILY]
+    deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
+    told = texts()["meanings"][cell.word].format(delta=", ±".join(deltas))
+    notes = [f"of {row.test} {note}" for row in family for note in telling.details(row)]
+    more = "; ".join(notes)
+    return f"{told} {more[:1].upper()}{more[1:]}{'.' if more else ''}".rstrip()
 
 
 # Figures and tables
@@ -143,7 +148,7 @@ def figure(*claims: str, modality: str | None = None) -> None:
     for of in tables():
         for claim in claims:
             found = [cell for t, cell in cells([claim], modality) if t is of]
-            if found:
+            if any(row.interval for cell in found for row in cell.tests):
                 _, ax = figures.figure(figures.height(found))
                 unit = UNITLESS.get(claim, "points")
                 figures.intervals(ax, found, f"{claim} at {of.profile}", unit)

@@ -1,0 +1,64 @@
+"""What every page says of its origin: revision, date and licence below, a description for links.
+
+A Sphinx extension of this book; `_config.yml` names it.
+"""
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RULES = "deepaug/studies/claims.yaml"
+UNKNOWN = "unknown"  # outside a checkout of git
+
+
+def git(*words: str) -> str:
+    """What git prints in one line; "unknown" without git or outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return UNKNOWN
+    return done.stdout.strip() or UNKNOWN
+
+
+def link(config, what: str, revision: str) -> str:
+    """A commit, or a file at a commit, linked where the repository's address is known."""
+    options = config.html_theme_options
+    # Jupyter Book names its own repository where a book names none; the button is off then.
+    repository = options.get("repository_url", "").rstrip("/")
+    if not options.get("use_repository_button") or revision == UNKNOWN:
+        return revision
+    place = "commit" if not what else "blob"
+    return f'<a href="{repository}/{place}/{revision}{what and "/" + what}">{revision}</a>'
+
+
+def origin(config) -> dict[str, str]:
+    """Revision and date of the book and of the rules."""
+    return {
+        "revision": git("log", "-1", "--format=%h"),
+        "date": git("log", "-1", "--format=%as"),
+        "rules_revision": git("log", "-1", "--format=%h", "--", RULES),
+        "rules_date": git("log", "-1", "--format=%as", "--", RULES),
+    }
+
+
+def configure(app, config) -> None:
+    found = origin(config)
+    config.myst_substitutions = {
+        **config.myst_substitutions,
+        **found,
+        "revision_link": link(config, "", found["revision"]),
+        "rules_link": link(config, RULES, found["rules_revision"]),
+    }
+    config.html_theme_options["extra_footer"] = (
+        f"<p>Revision {link(config, '', found['revision'])} of {found['date']}; verdict rules of "
+        f"{link(config, RULES, found['rules_revision'])} ({found['rules_date']}). "
+        f"MIT licence.</p>"
+    )
+    config.ogp_site_url = config.html_baseurl or ""
+
+
+def setup(app):
+    app.connect("config-inited", configure)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
