@@ -177,11 +177,6 @@ def test_pairs_needed_cannot_be_told_from_one_pair():
         pairs_needed(paired_effect([61.0], [60.0]), 0.5)
 
 
-def test_nothing_is_decided_where_the_baseline_has_hardly_learnt():
-    for effect in (interval(0.6, 3.0), interval(-3.0, -0.6), interval(-0.1, 0.1)):
-        assert verdict(effect, scale_met=False) == "inconclusive"
-
-
 def test_limits_of_a_verdict_are_given_by_the_caller():
     strict = replace(LIMITS, level=0.02, most_diverged=0.1)
     assert verdict(interval(0.6, 3.0), limits=strict, adjusted_p=0.02) == "inconclusive"

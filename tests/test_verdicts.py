@@ -168,9 +168,10 @@ def test_above_a_fifth_diverged_nothing_is_supported():
     assert word(outcome(DOWN, diverged=0.3)) == "opposed"
 
 
-@pytest.mark.parametrize("effect", [UP, DOWN, SMALL])
-def test_a_baseline_that_hardly_learnt_decides_nothing(effect):
-    assert word(outcome(effect), scale_met=False) == "inconclusive"
+@pytest.mark.parametrize("effect", [UP, DOWN, SMALL, WIDE])
+def test_a_baseline_that_hardly_learnt_enters_no_verdict(effect):
+    """Inconclusive is what an interval says, not what a missing scale says."""
+    assert judge_test(outcome(effect), 0.001, LIMITS, False) == verdicts.Verdict(None, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -249,4 +250,5 @@ def test_the_family_is_fixed_beforehand():
 
 def test_an_unmet_scale_reaches_every_test():
     judged = judge({test: outcome() for test in FAMILY}, CELLS, LIMITS, False)
-    assert {found.word for found in judged.tests.values()} == {"inconclusive"}
+    assert {found.word for found in judged.tests.values()} == {None}
+    assert {*judged.cells.values()} == {None}

@@ -38,7 +38,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a test; without a word it is not judged, for want of seeds."""
+    """The verdict on a test; without a word it is not judged, for want of seeds or of scale."""
 
     word: str | None  # "supported", "opposed", "negligible", "inconclusive"
     adjusted_p: float
@@ -187,9 +187,10 @@ def judge_test(
     Args:
         outcome: None where it has not been run.
         adjusted_p: within its family; None for a secondary test, which is judged by its own p.
-        scale_met: whether the baseline stands far enough above random initialisation.
+        scale_met: whether the baseline stands as far above random initialisation as the rules
+            want; one that has hardly learnt enters no verdict.
     """
-    if not _complete(outcome, limits):
+    if not scale_met or not _complete(outcome, limits):
         return Verdict(None, 1.0)
     effect = outcome.effect
     p_value = effect.p_value if adjusted_p is None else adjusted_p
@@ -198,7 +199,7 @@ def judge_test(
         grow, fall = outcome.depth_p
         if (grow if effect.mean > 0 else fall) > limits.permutation_level:
             significant_p = 1.0  # the seeds agree, but so would they on many an order by chance
-    word = verdict(effect, outcome.delta, limits, significant_p, outcome.diverged, scale_met)
+    word = verdict(effect, outcome.delta, limits, significant_p, outcome.diverged)
     if word != "inconclusive" or not np.isfinite(effect.high):
         return Verdict(word, p_value)
     needed = pairs_needed(effect, outcome.delta, limits.confidence)
@@ -232,6 +233,7 @@ def judge(
         outcomes: test -> what it found. One that is missing, None, or short of seeds counts as
             p = 1 in the family, and neither it nor its cell is judged.
         cells: claim -> its tests; all of them together are the family, fixed beforehand.
+        scale_met: as `judge_test` takes it.
     """
     family = [test for tests in cells.values() for test in tests]
     if extra := [test for test in outcomes if test not in family]:

@@ -95,7 +95,6 @@ def verdict(
     limits: Limits,
     adjusted_p: float | None = None,
     diverged: float = 0.0,
-    scale_met: bool = True,
 ) -> str:
     """The verdict on an effect, by the vocabulary of claims.yaml.
 
@@ -104,16 +103,12 @@ def verdict(
         limits: the rules' own, from `Limits.of`.
         adjusted_p: the effect's p-value after `holm`, within its family; by default its own.
         diverged: share of the arm's runs that diverged.
-        scale_met: whether the baseline stands as far above random initialisation as the rules
-            want; otherwise it has hardly learnt, and nothing is decided.
 
     Returns:
         The first that applies: "supported" (lower bound > 0, adjusted p below the level and not
         too many runs diverged), "opposed" (upper bound < 0 and adjusted p below the level),
         "negligible" (interval within ±delta) or "inconclusive".
     """
-    if not scale_met:
-        return "inconclusive"
     significant = (effect.p_value if adjusted_p is None else adjusted_p) < limits.level
     if effect.low > 0 and significant and diverged <= limits.most_diverged:
         return "supported"

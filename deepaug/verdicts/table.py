@@ -114,7 +114,7 @@ def _cells(evidence: Evidence, scale: Scale | None) -> list[Cell]:
         family[test.split()[0]] += (test,)
     tests = {f.test: f.outcome for f in found if f.kind == FAMILY}
     unscaled = "" if scale and scale.met else _unscaled(scale)
-    judged = judge(tests, {c: t for c, t in family.items() if t}, limits, scale_met=True)
+    judged = judge(tests, {c: t for c, t in family.items() if t}, limits, not unscaled)
     cells = []
     for claim, rule in rules["claims"].items():
         if "records" not in rule:
@@ -125,7 +125,7 @@ def _cells(evidence: Evidence, scale: Scale | None) -> list[Cell]:
             if f.claim == claim
         ]
         recorded, planned, state = _progress(evidence, rule["records"])
-        word = None if state or unscaled else judged.cells.get(claim)
+        word = None if state else judged.cells.get(claim)
         verdict = state or unscaled or word or _unjudged(rows, family[claim])
         if claim == "C2" and word == "supported":
             verdict += f": {_inverse(found)}"
@@ -185,9 +185,8 @@ def _row(
 ) -> Row:
     outcome = found.outcome
     if verdict is None:
-        verdict = judge_test(outcome, None, limits, scale_met=True)
-    is_judged = found.kind != CONTEXT and outcome and not unscaled
-    word = verdict.word if is_judged else None
+        verdict = judge_test(outcome, None, limits, not unscaled)
+    word = None if found.kind == CONTEXT else verdict.word
     if found.recorded < found.planned:
         said = f"running: {found.recorded} of {found.planned}"
     elif outcome is None:
