@@ -68,6 +68,14 @@ def test_the_similarity_of_layers_is_kept_with_a_record_that_has_one(store):
     assert store.read(trial) == record
 
 
+def test_settings_that_a_record_does_not_name_have_their_defaults(store, put):
+    """As the schema says; whoever reads the record need not know which."""
+    whole = TRIAL.to_dict()
+    named = {"modality", "precision", "batch_size", "temperature", "threads", "protocol"}
+    put(trial={name: value for name, value in whole.items() if name not in named - {"batch_size"}})
+    assert store.read(TRIAL)["trial"] == whole
+
+
 def test_absent_record_is_none(store):
     assert store.read(TRIAL) is None
     assert not store.folder.exists()
@@ -161,6 +169,13 @@ DAMAGES = {
     "split a number": {"metrics": {"validation": 50.0, "test": {"knn": 50.0}}},
     "split missing": {"metrics": {"validation": {"knn": 50.0}}},
     "split empty": {"metrics": {"validation": {}, "test": {}}},
+    "primary metric missing": {"metrics": {"validation": {"probe": 40}, "test": {"probe": 40}}},
+    "primary metric of a split missing": {
+        "metrics": {"validation": {"knn": 50.0, "probe": 40.0}, "test": {"probe": 40.0}}
+    },
+    "copy of a split missing": {
+        "metrics": {"validation": {"knn": 50.0, "knn_free": 50.0}, "test": {"knn": 50.0}}
+    },
     "curve cut short": {"curve": [{"epoch": 1, "loss": 4.5}]},
     "curve of something else": {"curve": [4.5, 4.4]},
     "curve missing": {"curve": []},

@@ -13,6 +13,7 @@ from typing import Any
 
 from deepaug.files import whole
 from deepaug.studies.fields import FIELDS, OPTIONAL, SPLITS
+from deepaug.training import registry
 from deepaug.training.origin import PACKAGE
 from deepaug.training.trial import Trial, current_protocol
 
@@ -160,7 +161,10 @@ def files(root: Path, profile: str = "*") -> list[Path]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record from its file. Raises RecordError if it is damaged or under a wrong name."""
+    """A record from its file, settings that its trial does not name at their defaults.
+
+    Raises RecordError if it is damaged or under a wrong name.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except IsADirectoryError:
@@ -168,12 +172,12 @@ def read_record(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # nested too deep: no record is, by far
         raise RecordError(f"record {path} is not valid JSON ({error})") from None
     try:
-        check(record)
+        trial = check(record)
     except (ValueError, TypeError) as error:
         raise RecordError(f"record {path} is damaged: {error}") from None
     if record["key"] != path.stem:
         raise RecordError(f"record {path} belongs to key {record['key']}")
-    return record
+    return {**record, "trial": trial.to_dict()}
 
 
 def with_checksum(record: dict[str, Any]) -> dict[str, Any]:
@@ -215,8 +219,12 @@ def collapsed(record: dict[str, Any]) -> bool:
     return abs(curve[-1].get("loss", 0.0) - level) <= 0.01 * reach
 
 
-def check(record: Any) -> None:
-    """Raise ValueError unless `record` is whole, finite, and its key that of its trial."""
+def check(record: Any) -> Trial:
+    """The trial of `record`; ValueError unless it is whole, finite, and its key that of its trial.
+
+    What ended has on every split the metric that verdicts are about, its own and that of the copies
+    that ended as well: one that lacks it would pass for diverged.
+    """
     if not isinstance(record, dict):
         raise ValueError(f"a record is a JSON object, not {type(record).__name__}")
     for name, field in FIELDS.items():
@@ -238,12 +246,18 @@ def check(record: Any) -> None:
         raise ValueError(
             f"a trial that is {record['status']} has other metrics than {set(metrics)}"
         )
+    primary, copies = registry.primary(trial), set()
     for split, values in metrics.items():
         if not isinstance(values, dict) or not values:
             raise ValueError(f"metrics of {split!r} are {values!r}")
         for name, value in values.items():
             if type(value) not in (int, float) or not -1e300 < value < 1e300:
                 raise ValueError(f"metric {name!r} is {repr(value)[:20]}")
+        if primary not in values:
+            raise ValueError(f"metrics of {split!r} lack {primary!r}, by which trials are compared")
+        copies.add(frozenset(name for name in values if name.startswith(f"{primary}_")))
+    if len(copies) > 1:
+        raise ValueError(f"its splits hold {primary!r} of unlike copies")
     if "similarity" in record:
         _check_similarity(record["similarity"])
     if not all(isinstance(point, dict) and "epoch" in point for point in curve):
@@ -253,6 +267,7 @@ def check(record: Any) -> None:
         raise ValueError(f"its curve ends at epoch {last} of {trial.epochs}")
     if record["checksum"] != _checksum(record):
         raise ValueError("its checksum is of another content: it was edited after it was made")
+    return trial
 
 
 def _check_similarity(given: Any) -> None:
