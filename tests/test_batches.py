@@ -126,3 +126,19 @@ def test_seconds_of_a_profile_are_checked(tmp_path, given):
     path.write_text(f"seconds: {given}\n{path.read_text()}")
     with pytest.raises(ValueError, match="seconds must be"):
         catalogue.load("vision", str(path), tmp_path / "results")
+
+
+@pytest.mark.parametrize("of_own_kind", [False, True])
+def test_a_network_and_its_two_copies_are_each_evaluated(of_own_kind):
+    """Of 0.5 s of evaluation and 2 s of training a cut trial has three; and one the other way."""
+    known, trial, cut = durations.Durations(), tiny.trial(), tiny.trial(cut="stage2")
+    known.add(trial, tiny.record(trial, seconds=2.5, training_seconds=2.0))
+    if of_own_kind:
+        known.add(cut, tiny.record(cut, seconds=9.0, training_seconds=6.0))
+    found = known.of(cut, trial, 100.0)
+    assert found.rest == pytest.approx(3.0 if of_own_kind else 3 * 0.5)
+    assert found.seconds == pytest.approx(9.0 if of_own_kind else 3 * 2.5)
+    other = durations.Durations()
+    other.add(cut, tiny.record(cut, seconds=7.5, training_seconds=6.0))
+    assert other.of(trial, trial, 100.0).seconds == pytest.approx(2.5)
+    assert durations.Durations().of(cut, trial, 100.0).seconds == pytest.approx(300.0)

@@ -47,7 +47,8 @@ class Durations:
     """What recorded trials took, and what others of their kind will.
 
     Of one kind are trials of like data, encoder and width, trained or not; their training takes
-    time in proportion to epochs and samples.
+    time in proportion to epochs and samples, and all else in proportion to the trainings, each of
+    which is evaluated.
 
     Args:
         share: of the trials of a kind that took less than what is expected of it.
@@ -55,7 +56,7 @@ class Durations:
 
     def __init__(self, share: float = 0.5):
         self.share = share
-        self._rest: dict[tuple, list[float]] = defaultdict(list)
+        self._rest: dict[tuple, list[float]] = defaultdict(list)  # seconds a training
         self._training: dict[tuple, list[float]] = defaultdict(list)  # seconds a sample
         self._typical: dict[tuple, tuple[float, float]] = {}
         self._here: set[tuple] = set()
@@ -70,7 +71,8 @@ class Durations:
                 self._rest[kind], self._training[kind] = [], []
             elif not here and kind in self._here:
                 continue
-            self._rest[kind].append(max(0.0, record["seconds"] - record["training_seconds"]))
+            rest = max(0.0, record["seconds"] - record["training_seconds"])
+            self._rest[kind].append(rest / trial.trainings)
             self._training[kind].append(record["training_seconds"] / max(1, work(trial)))
             self._typical.pop(kind, None)
 
@@ -83,9 +85,10 @@ class Durations:
         kind = next((kind for kind in _kinds(trial) if kind in self._rest), None)
         if kind is not None:
             rest, training = self._typical_of(kind)
+            rest *= trial.trainings
         elif base.epochs:
-            rest = OVERHEAD * seconds
-            training = (seconds - rest) / work(base)
+            rest = OVERHEAD * seconds * trial.trainings / base.trainings
+            training = (1 - OVERHEAD) * seconds / work(base)
         else:
             rest, training = seconds, 0.0
         return Expected(trial.trainings * trial.epochs, training * samples_of(trial), rest)
