@@ -9,6 +9,7 @@ from torch import nn
 
 import deepaug
 from deepaug.method import cka
+from deepaug.method.selection import dose
 from deepaug.method.transforms import Dropout
 
 
@@ -207,6 +208,22 @@ def test_batches_go_in_as_forward_says_and_from_a_generator():
     assert torch.equal(found.cka, deepaug.select_layer(model, [(of,) for of in x]).cka)
 
 
+def test_forward_may_run_a_part_of_the_model_alone():
+    model, x = plain(), batches()
+    found = deepaug.select_layer(model, x, forward=lambda m, batch: m[2](m[1](m[0](batch))))
+    expected = deepaug.select_layer(model[:3], x)
+    assert list(found.scores) == ["0", "1", "2"] and found.layer == expected.layer
+    assert torch.equal(found.cka, expected.cka)
+
+
+def test_a_layer_goes_by_any_of_its_names():
+    model = chain(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    model.add_module("again", model[2])
+    model.forward = lambda x: model[2](model[1](model[0](x)))
+    one, other = (deepaug.select_layer(model, batches(), ["0", n]) for n in ("2", "again"))
+    assert torch.equal(one.cka, other.cka) and list(other.scores) == ["0", "again"]
+
+
 def test_a_compiled_network_is_looked_into():
     model, x = plain(), batches()
     compiled = torch.compile(model, backend="eager")
@@ -300,6 +317,7 @@ class Text(nn.Module):
 INFINITE = [torch.full((8, 8), math.inf)]
 ROWS = {"features": lambda outputs, batch: outputs.flatten()}
 WHOLE = {"features": lambda outputs, batch: outputs.long()}
+LISTED = {"features": lambda outputs, batch: outputs.tolist()}
 
 
 @pytest.mark.parametrize(
@@ -308,6 +326,7 @@ WHOLE = {"features": lambda outputs, batch: outputs.long()}
         ([], {}, "no batch was given"),
         (iter(()), {}, "no batch was given"),
         ({"x": batches()[0]}, {}, "a single batch; give a list of them"),
+        (batches()[0], {}, "a single batch; give a list of them"),
         (batches(size=3), {}, "no batch has 4 samples that differ"),
         ([torch.ones(8, 8)], {}, "no batch has 4 samples that differ"),
         (INFINITE, {}, "layer 'first' has activations that are not finite"),
@@ -322,6 +341,9 @@ WHOLE = {"features": lambda outputs, batch: outputs.long()}
         (batches(), {"names": ["text", "first"]}, "layer 'text' did not run, or returned no te"),
         (batches(), ROWS, r"rows of layer 'first' are torch.float32 of shape \(256,\)"),
         (batches(), WHOLE, "rows of layer 'first' are torch.int64"),
+        (batches(), LISTED, "features= returned list of layer 'first', no tensor"),
+        (batches(), {"names": "first"}, "two layers or more, not from .'first'."),
+        (batches(), {"forward": lambda model, batch: None}, "two layers or more, not from .."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -341,3 +363,100 @@ def test_layers_of_unlike_samples_are_told():
 def test_a_network_of_one_layer_leaves_no_choice():
     with pytest.raises(ValueError, match="two layers or more"):
         deepaug.select_layer(nn.Linear(8, 4), batches())
+
+
+# How far a transform moves samples
+
+
+class Functional(nn.Module):
+    """Dropout that asks for the model's own flag, as many a GCN has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = nn.functional.dropout(self.first(x), 0.9, training=self.training)
+        return self.last(x)
+
+
+def test_nothing_but_the_transform_moves_a_sample():
+    for training in (True, False):
+        model, (x,) = Functional().train(training), batches()
+        moved = dose(model, x, "first", Dropout(0.0))
+        torch.testing.assert_close(moved, torch.ones(64))
+        assert dose(model, x, "first", Dropout(0.5)).mean() < 0.99
+        assert model.training == training and not moved.requires_grad
+
+
+@pytest.mark.parametrize("layer", ["input", "0", "4"])
+def test_the_cosine_is_to_the_plain_pass(layer):
+    model, (x,) = plain(), batches()
+    with torch.random.fork_rng(devices=[]):
+        moved = dose(model, x, layer, Dropout(0.5))
+    with torch.no_grad(), deepaug.attach(model.train(), layer, Dropout(0.5)):
+        changed = model(x)
+    expected = nn.functional.cosine_similarity(model(x), changed)
+    torch.testing.assert_close(moved, expected.detach())
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({}, None),
+        ({"forward": failing}, OSError),
+        ({"layer": "none"}, ValueError),
+        ({"transform": nn.Dropout()}, ValueError),
+    ],
+)
+def test_dose_leaves_flags_weights_and_hooks_as_they_were(options, error):
+    model = chain(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.5)).train()
+    model[1].eval()
+    before, given = trace(model), {"layer": "0", "transform": Dropout(0.5)} | options
+    if error:
+        with pytest.raises(error):
+            dose(model, batches()[0], **given)
+    else:
+        dose(model, batches()[0], **given)
+    for one, other in zip(before[:-1], trace(model)[:-1], strict=True):  # masks are drawn anew
+        torch.testing.assert_close(other, one, atol=0, rtol=0)
+
+
+def test_transforms_that_are_attached_do_not_add_to_the_dose():
+    model, (x,) = plain().train(), batches()
+    with deepaug.attach(model, "1", Dropout(0.9)) as handle:
+        torch.testing.assert_close(dose(model, x, "3", Dropout(0.0)), torch.ones(64))
+        assert handle.calls == 0
+
+
+@pytest.mark.parametrize("wrap", [lambda y: (y, 1), lambda y: {"hidden": y}, lambda y: [y]])
+def test_dose_takes_the_first_tensor_of_an_output(wrap):
+    model, (x,) = plain(), batches()
+    torch.manual_seed(0)
+    expected = dose(model, x, "1", Dropout(0.5))
+    torch.manual_seed(0)
+    found = dose(model, x, "1", Dropout(0.5), forward=lambda model, batch: wrap(model(batch)))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("wrap", [lambda y: "text", lambda y: None, lambda y: y.sum(1)])
+def test_dose_needs_features(wrap):
+    with pytest.raises(ValueError, match=r"needed: features \(n, f\)"):
+        dose(plain(), batches()[0], "1", Dropout(), forward=lambda model, b: wrap(model(b)))
+
+
+def test_dose_draws_other_masks_each_time():
+    model, (x,) = plain(), batches()
+    assert not torch.equal(*(dose(model, x, "1", Dropout(0.5)) for _ in range(2)))
+
+
+def test_dose_of_a_compiled_network_is_that_of_the_network():
+    model, (x,) = plain(), batches()
+    compiled = torch.compile(model, backend="eager")
+    compiled(x)
+    found = []
+    for of in (model, compiled):
+        torch.manual_seed(0)
+        found.append(dose(of, x, "1", Dropout(0.5)))
+    torch.testing.assert_close(*found)
+    assert found[0].mean() < 0.99

@@ -100,6 +100,15 @@ class Handle:
         with self._set("repeating"):
             yield
 
+    @contextlib.contextmanager
+    def in_evaluation(self) -> Iterator[None]:
+        """Within this context the transform acts in `eval()` too, where all else rests."""
+        self._acting.always = True
+        try:
+            yield
+        finally:
+            self._acting.always = False
+
     def seed(self, seed: int) -> None:
         """Draw from an own stream from here on, not from torch's global generator.
 
@@ -124,6 +133,7 @@ class _Acting:
         self.mask, self.groups = mask, groups
         self.passes = Passes()
         self.watch = Watch(f"the target {self.layer!r} ({type(self.target).__name__})")
+        self.always = False  # or in training alone
         self.axes: dict[int, axes.Axes] = {}  # by the number of axes of the activation
 
     def register(self) -> list:
@@ -141,24 +151,24 @@ class _Acting:
     # is one graph; what acts is eager, as its state would be frozen at compilation.
 
     def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        if self.plain.training:
+        if self.always or self.plain.training:
             self._begin(args, kwargs)
         elif self.aside.counts and not torch.compiler.is_compiling():
             self.aside.take()
 
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if self.plain.training:
+        if self.always or self.plain.training:
             self._end(output)
         elif self.aside.counts and not torch.compiler.is_compiling():
             self.aside.put_back()
 
     def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        if not self.plain.training:
+        if not (self.always or self.plain.training):
             return None
         return self._act(lambda change: change_input(module, args, kwargs, change), None)
 
     def after(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        if not self.plain.training:
+        if not (self.always or self.plain.training):
             return None
         return self._act(partial(change_first, output, where=type(module).__name__), output)
 

@@ -1,5 +1,6 @@
 """Which layers of a network are worth targeting."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -57,7 +58,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
     hooks = [m.register_forward_hook(watch(n), with_kwargs=True) for n, m in modules.items()]
     run_once(model, example, forward, hooks)
 
-    given = inputs[""]
+    given = inputs.get("", [])  # `forward` may run parts of the model alone
     samples = len(given[0]) if given and given[0].ndim else None
 
     def worth(name: str) -> bool:
@@ -75,7 +76,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
 
     def composite(name: str) -> bool:
         children = (ran[f"{name}.{child}"] for child, _ in modules[name].named_children())
-        return any(children) and outputs[name] is not outputs[""]
+        return any(children) and outputs[name] is not outputs.get("")
 
     seen, listed = set(), []
     for name in _walk(model, "", ran, follows):
@@ -84,7 +85,7 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
             if not _normalises(modules[name]):
                 listed.append(name)
     if any(map(composite, listed)):
-        listed = [n for n in listed if not (outputs[n] is outputs[""] and _is_head(modules[n]))]
+        listed = [n for n in listed if not (outputs[n] is outputs.get("") and _is_head(modules[n]))]
     listed.sort(key=finished.__getitem__)
     takes_floats = any(tensor.is_floating_point() for tensor in given)
     return (["input"] if takes_floats else []) + listed
@@ -129,17 +130,26 @@ def run_once(
 ) -> None:
     """Run `model` in `eval()` mode without gradient.
 
-    Then the hooks are undone, its flags restored, and the random state, should it have drawn.
+    Then the hooks are undone, its flags put back, and the random state, should it have drawn.
     """
-    flags = {module: module.training for module in model.modules()}
     devices = {p.device for p in model.parameters() if p.is_cuda}
     try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices):
+        with evaluating(model), torch.random.fork_rng(devices):
             call(model, example, forward)
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within this context `model` is in `eval()` mode without gradient; then its flags are back."""
+    flags = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad():
+            yield
+    finally:
         for module, training in flags.items():
             module.training = training
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from deepaug.method.attach import attach
 from deepaug.method.cka import FEWEST, hsic
-from deepaug.method.layers import call, layers, run_once
+from deepaug.method.layers import call, evaluating, layers, run_once
 from deepaug.method.outputs import first_tensor
 from deepaug.method.transforms import Transform
 from deepaug.validation import one_of
@@ -62,19 +62,21 @@ def select_layer(
             samples, layers of unlike samples, or activations that are not finite.
 
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-    >>> found = select_layer(model, torch.randn(4, 32, 8))
+    >>> found = select_layer(model, torch.randn(128, 8).split(32))
     >>> list(found.scores)
     ['0', '1', '2']
     """
-    if isinstance(batches, Mapping):
-        raise ValueError("batches is a single batch; give a list of them: [batch]")
+    if isinstance(batches, Mapping | Tensor):  # of a tensor single samples would be batches
+        raise ValueError(
+            "batches is a single batch; give a list of them: [batch], or batch.split(250)"
+        )
     batches = iter(batches)
     first = next(batches, None)
     if first is None:
         raise ValueError("no batch was given; select_layer needs one of 4 samples or more")
     if names is None:
         names = [name for name in layers(model, first, forward) if name != "input"]
-    names = list(dict.fromkeys(names))
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     if len(names) < 2:
         raise ValueError(f"one chooses from two layers or more, not from {names}")
     cka = compare(model, chain([first], batches), names, forward, features)
@@ -86,7 +88,6 @@ def select_layer(
     )
 
 
-@torch.no_grad()
 def dose(
     model: nn.Module,
     batch: Any,
@@ -100,7 +101,8 @@ def dose(
     second view of the same samples, and to other samples.
 
     Args:
-        model: returns features (n, f); its training flags are put back.
+        model: returns features (n, f), or what has them as its first tensor; its training flags
+            are put back.
         batch, forward: as in `deepaug.layers`.
 
     Returns:
@@ -111,16 +113,16 @@ def dose(
     >>> dose(model, torch.randn(32, 8), "1", Dropout(0.5)).shape
     torch.Size([32])
     """
-    flags = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        plain = call(model, batch, forward)
-        with attach(model, layer, transform):
-            model.training = True  # the transform acts; no layer below the root is told
-            changed = call(model, batch, forward)
-    finally:
-        for module, training in flags.items():
-            module.training = training
+    with evaluating(model):
+        passes = [call(model, batch, forward)]
+        with attach(model, layer, transform) as handle, handle.in_evaluation():
+            passes.append(call(model, batch, forward))
+    plain, changed = map(first_tensor, passes)
+    if plain is None or plain.ndim < 2:
+        raise ValueError(
+            f"the model returned {type(passes[0]).__name__}; needed: features (n, f), a row for "
+            f"each sample; give forward="
+        )
     return F.cosine_similarity(plain.flatten(1).float(), changed.flatten(1).float())
 
 
@@ -152,7 +154,8 @@ def _outputs(
 ) -> dict[str, Tensor]:
     """The layers' output tensors on a batch, in evaluation mode."""
     model = getattr(model, "_orig_mod", model)  # compiled code would not see the hooks
-    modules = {name: module for name, module in model.named_modules() if name}
+    named = model.named_modules(remove_duplicate=False)  # a layer may go by any of its names
+    modules = {name: module for name, module in named if name}
     for name in names:
         one_of(f"layer of {type(model).__name__}", name, modules, "deepaug.layers lists good ones")
     outputs: dict[str, Tensor] = {}
@@ -176,6 +179,8 @@ def _outputs(
 def _check(names: Sequence[str], rows: Sequence[Tensor]) -> None:
     counts = {}
     for name, of in zip(names, rows, strict=True):
+        if not isinstance(of, Tensor):
+            raise ValueError(f"features= returned {type(of).__name__} of layer {name!r}, no tensor")
         if of.ndim != 2 or not of.is_floating_point():
             raise ValueError(
                 f"rows of layer {name!r} are {of.dtype} of shape {tuple(of.shape)}; needed: "
