@@ -128,3 +128,16 @@ def test_what_was_spent_counts_every_record_once(tmp_path, monkeypatch):
     (row,) = compute.spent().to_dict("records")
     assert row["study"] == compute.ELSEWHERE and row["modality"] == "vision"
     assert (row["trials"], row["diverged"], row["core-hours"]) == (3, 1, 4.0)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_was_spent_is_told_also_where_nothing_was(tmp_path, monkeypatch, capsys, quick):
+    """A folder of one's own holds the pages' quick runs alone, or nothing yet."""
+    monkeypatch.setenv("DEEPAUG_RESULTS", str(tmp_path))
+    if quick:
+        Store(tmp_path, "quick").write(tiny.record(tiny.trial()))
+    table = compute.spent()
+    assert table.empty and "core-hours" in table
+    compute.show_spent(table)
+    compute.hours(table)
+    assert "Markdown" in capsys.readouterr().out and not plt.get_fignums()

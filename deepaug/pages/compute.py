@@ -12,6 +12,7 @@ from deepaug.studies import catalogue, listing, publish, records
 from deepaug.studies.profile import packaged
 
 Record = dict[str, Any]
+UNIT = ["profile", "study", "modality", "device"]  # what the hours are summed by
 HOURS = ("core-hours", "left")
 ELSEWHERE = "in no study: of an earlier protocol, or of a grid that has changed"
 
@@ -39,13 +40,14 @@ def spent() -> pd.DataFrame:
         for profile, record, study in _with_studies(root)
         if profile != "quick"
     ]
-    unit = ["profile", "study", "modality", "device"]
-    return pd.DataFrame(rows).groupby(unit, sort=False).sum().reset_index()
+    counted = ["trials", "diverged", "collapsed", "core-hours"]
+    table = pd.DataFrame(rows, columns=[*UNIT, *counted])  # also where nothing is recorded
+    return table.groupby(UNIT, sort=False).sum().reset_index()
 
 
 def _with_studies(root) -> Iterator[tuple[str, Record, str]]:
     places: dict[str, dict[str, str]] = {}  # profile -> key -> study
-    for profile, record in publish.found(root):
+    for profile, record in publish.found(root) if records.files(root) else ():
         if profile not in places:
             agenda = catalogue.agenda(profile, root) if profile in packaged() else []
             entries = [(e.trial.key, s.name) for s, at in agenda for e in s.stage_entries(at)]
@@ -55,6 +57,9 @@ def _with_studies(root) -> Iterator[tuple[str, Record, str]]:
 
 def show_spent(table: pd.DataFrame) -> None:
     """The table of `spent`, and its sums in a sentence."""
+    if table.empty:
+        display(Markdown("Nothing is recorded yet beside the quick runs of the pages."))
+        return
     total = table.sum(numeric_only=True)
     display(
         Markdown(
@@ -66,7 +71,13 @@ def show_spent(table: pd.DataFrame) -> None:
 
 
 def hours(table: pd.DataFrame) -> None:
-    """A bar of core-hours for each study, its modalities stacked; `table` as `spent` makes it."""
+    """A bar of core-hours for each study, its modalities stacked; nothing without records.
+
+    Args:
+        table: as `spent` makes it.
+    """
+    if table.empty:
+        return
     by_study = table.pivot_table("core-hours", "study", "modality", "sum", sort=False)
     named = by_study.rename(index={ELSEWHERE: "in no study"})
     _, ax = figures.figure(1.2 + figures.ROW * len(named))
