@@ -15,6 +15,7 @@ from deepaug.pages import coadaptation, compute
 from deepaug.studies.records import Store
 from deepaug.studies.study import Entry
 from deepaug.verdicts import claims, splits
+from deepaug.verdicts.claims import Drop
 
 CKA = [[1.0, 0.8, 0.2], [0.8, 1.0, 0.6], [0.2, 0.6, 1.0]]
 
@@ -52,10 +53,11 @@ def test_a_copy_that_diverged_counts_at_random_initialisation(lost):
     assert row[lost] == 40.0 and {row["free"], row["frozen"]} == {40.0, 55.0}
 
 
-def test_a_network_that_diverged_has_no_copies():
+def test_a_network_that_diverged_counts_at_random_initialisation_with_its_copies():
     entry, record = split(0, 60.0)
     lost = {**record, "status": "diverged", "metrics": {}}
-    assert splits.frame([untrained(0), (entry, lost)]).empty
+    (row,) = splits.frame([untrained(0), (entry, lost)]).to_dict("records")
+    assert [row[name] for name in Drop._fields] == [40.0] * 4
 
 
 def test_a_seed_without_its_untrained_network_is_left_out():

@@ -28,7 +28,6 @@ NETWORKS = {
     "free": (figures.COLOURS["dropout"], "^", True),
     "whole": (figures.COLOURS["baseline"], "o", True),
 }
-KINDS = {"contrastive": "baseline", "supervised": "no-augmentation", "with the transform": "pca"}
 
 
 def copies(page: Page, stage: str = LIVE) -> None:

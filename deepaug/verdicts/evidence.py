@@ -1,30 +1,68 @@
 """The records of one modality at one profile: arms by their roles, and scores that pair."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from deepaug.studies import choosing
+from deepaug.studies import choosing, rulebook
 from deepaug.studies.choice import Choice
 from deepaug.studies.study import Entry, Study
 from deepaug.training import registry
 from deepaug.verdicts.claims import counted
 
 Run = tuple[str, int]  # data set, seed
+CONDITIONS = ("device", "precision", "torch")  # what `conditions` gives
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs of an arm, recorded or not, and the test metric that they are compared by."""
+    """The runs of an arm, recorded or not, and the metric that they are compared by."""
 
     entries: Mapping[Run, Entry]
     records: Mapping[Run, Record]
     metric: str
+    split: str = "test"  # which pages do not read
+
+    @classmethod
+    def of(
+        cls,
+        entries: Iterable[Entry],
+        read: Callable[[Entry], Record | None],
+        copy: str = "",
+        split: str = "test",
+    ) -> "Arm | None":
+        """The arm of entries that differ in data set and seed; None if there are none.
+
+        Args:
+            read: the record of an entry, None if there is none.
+            copy: "free" or "frozen": the score is that of the network's copy.
+
+        Raises ValueError for two trials of one data set and seed.
+        """
+        found: dict[Run, Entry] = {}
+        for entry in entries:
+            run = entry.trial.data, entry.trial.seed
+            if found.setdefault(run, entry).trial != entry.trial:
+                raise ValueError(
+                    f"{found[run].name!r} and {entry.name!r} of {entry.stage} are both the arm of "
+                    f"{run[0]} seed {run[1]} that a verdict asks for; leave one out of the profile"
+                )
+        if not found:
+            return None
+        records = {run: read(entry) for run, entry in found.items()}
+        metric = registry.primary(next(iter(found.values())).trial)
+        return cls(
+            found,
+            {run: record for run, record in records.items() if record is not None},
+            f"{metric}_{copy}" if copy else metric,
+            split,
+        )
 
     @property
     def name(self) -> str:
@@ -32,12 +70,12 @@ class Arm:
 
     def score(self, run: Run) -> float:
         """In points; nan where the run, or the copy that the metric is of, diverged."""
-        return self.records[run]["metrics"].get("test", {}).get(self.metric, math.nan)
+        return self.records[run]["metrics"].get(self.split, {}).get(self.metric, math.nan)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Test scores of several arms where all of them pair."""
+    """Scores of several arms where all of them pair."""
 
     values: np.ndarray  # (arms, seeds, data sets); a diverged run counts as its untrained self
     runs: tuple[tuple[Run, ...], ...]  # (seeds, data sets): where the scores come from
@@ -49,6 +87,15 @@ class Scores:
     def means(self) -> np.ndarray:
         """Over data sets the mean for each seed: (arms, seeds)."""
         return self.values.mean(-1)
+
+
+def split_networks(arm: Callable[[str], Arm | None], untrained: Arm | None) -> list[Arm | None]:
+    """What C4 compares of one training, in the order of `claims.Drop`.
+
+    Args:
+        arm: the training's arm, of a copy of its network ("free", "frozen") or of that itself ("").
+    """
+    return [*map(arm, ("free", "frozen", "")), untrained]
 
 
 def conditions(record: Record) -> tuple[str, str, str]:
@@ -100,6 +147,8 @@ def _unpaired(arms: Sequence[Arm], untrained: Arm, run: Run) -> str:
     if lost := [arm for arm in arms if math.isnan(arm.score(run))]:
         if run not in untrained.records:
             return f"{lost[0].name} diverged, and its untrained self is not recorded"
+        if math.isnan(untrained.score(run)):
+            return f"{lost[0].name} diverged, and its untrained self has no score to count at"
         used.append(untrained)
     seen = {conditions(arm.records[run]): None for arm in used}
     if len(seen) > 1:
@@ -177,6 +226,14 @@ class Evidence:
         return {e.trial.key: of.store.read(e.trial) is not None for e in entries}
 
     @cached_property
+    def used_seeds(self) -> frozenset[int]:
+        """Seeds of the modality's own stages that judge nothing: no verdict may stand on them."""
+        judges = {name: stage["judges"] for name, stage in rulebook.rules()["stages"].items()}
+        stages = self.studies["own"].stages.items()
+        seeds = (stage.seeds for name, stage in stages if not judges.get(name, True))
+        return frozenset(chain.from_iterable(seeds))
+
+    @cached_property
     def obstacle(self) -> str:
         """Why the stages after one of the modality's own will never be settled, "" if they may."""
         own = self.studies["own"]
@@ -194,18 +251,8 @@ class Evidence:
         Args:
             copy: "free" or "frozen": the score is that of the network's copy.
         """
-        entries = {
-            (entry.trial.data, entry.trial.seed): entry
-            for entry in self.entries(place)
-            if entry.objective == objective and matches(entry)
-        }
-        if not entries:
+        matching = [e for e in self.entries(place) if e.objective == objective and matches(e)]
+        if not matching:  # the profile may lack the study
             return None
         store = self.studies[place.split()[0]].store
-        found = {run: store.read(entry.trial) for run, entry in entries.items()}
-        metric = registry.primary(next(iter(entries.values())).trial)
-        return Arm(
-            entries,
-            {run: record for run, record in found.items() if record is not None},
-            f"{metric}_{copy}" if copy else metric,
-        )
+        return Arm.of(matching, lambda entry: store.read(entry.trial), copy)

@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from deepaug.training import registry
+from deepaug.studies import arms
+from deepaug.studies.study import Entry
 from deepaug.verdicts import claims
-from deepaug.verdicts.claims import Drop, counted, relative_drop
+from deepaug.verdicts.claims import Drop, relative_drop
 from deepaug.verdicts.effects import Recorded
+from deepaug.verdicts.evidence import Arm, paired, split_networks
 from deepaug.verdicts.statistics import CONFIDENCE, Effect
 
 TRAINING = ["base", "training", "cut"]  # what tells one split training from another
@@ -20,39 +22,42 @@ def frame(recorded: Recorded, split: str = "validation") -> pd.DataFrame:
             verdict code alone.
 
     Returns:
-        Columns "base", "training" ("contrastive", "supervised", or the arm), "cut", "seed",
-        "whole", "free", "frozen", "untrained". A copy that diverged counts at random
-        initialisation; a network that did is left out, as there is nothing to copy.
+        Columns "base", "training" ("contrastive", "supervised", or the arm), "cut", "seed", "free",
+        "frozen", "whole", "untrained". Scores count as in a verdict, by `evidence.paired`: networks
+        and copies that diverged stand at random initialisation, and a seed is left out whose
+        untrained network is not recorded under the same conditions.
     """
-    scores = [
-        (entry, record["metrics"][split], registry.primary(entry.trial))
-        for entry, record in recorded
-        if record["status"] == "ok"
-    ]
-    untrained = {
-        (entry.base, entry.trial.seed): metrics[name]
-        for entry, metrics, name in scores
-        if entry.arm == "untrained"
-    }
+    records = dict(recorded)
+    trainings: dict[tuple[str, str, str], list[Entry]] = {}
+    untrained: dict[str, list[Entry]] = {}
+    for entry, _ in recorded:
+        if entry.arm == "untrained":
+            untrained.setdefault(entry.base, []).append(entry)
+        elif entry.trial.cut != "none":
+            place = entry.base, _training(entry, recorded), entry.trial.cut
+            trainings.setdefault(place, []).append(entry)
     rows = []
-    for entry, metrics, name in scores:
-        trial = entry.trial
-        if trial.cut == "none" or (entry.base, trial.seed) not in untrained:
+    for place, entries in trainings.items():
+
+        def arm(copy: str, entries: list[Entry] = entries) -> Arm | None:
+            return Arm.of(entries, records.get, copy, split)
+
+        networks = split_networks(arm, arm("", untrained.get(place[0], [])))
+        if None in networks:
             continue
-        initial = untrained[entry.base, trial.seed]
-        copies = {kind: metrics.get(f"{name}_{kind}") for kind in ("free", "frozen")}
-        rows.append(
-            {
-                "base": entry.base,
-                "training": entry.objective if entry.role == "baseline" else "with the transform",
-                "cut": trial.cut,
-                "seed": trial.seed,
-                "whole": metrics[name],
-                **{k: float(counted(v or 0.0, v is None, initial)) for k, v in copies.items()},
-                "untrained": initial,
-            }
-        )
+        scores = paired(networks, networks[-1])
+        for runs, values in zip(scores.runs, scores.means.T, strict=True):
+            named = Drop(*values.tolist())._asdict()
+            rows.append(dict(zip(TRAINING, place, strict=True)) | {"seed": runs[0][1]} | named)
     return pd.DataFrame(rows)
+
+
+def _training(entry: Entry, recorded: Recorded) -> str:
+    """What a training is called; an arm by its name where there are several."""
+    if entry.role == "baseline":
+        return entry.objective
+    names = {arms.name(other.trial) for other, _ in recorded if other.role == "arm"}
+    return "with the transform" if len(names) == 1 else f"with {arms.name(entry.trial)}"
 
 
 def drops(table: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +89,7 @@ def similarities(recorded: Recorded) -> dict[str, tuple[list[str], np.ndarray]]:
     for entry, record in recorded:
         if "similarity" in record:
             layers = record["similarity"]["layers"]
-            training = entry.objective if entry.role == "baseline" else "with the transform"
+            training = _training(entry, recorded)
             found.setdefault(training, []).append(np.array(record["similarity"]["cka"]))
     return {training: (layers, np.mean(of, axis=0)) for training, of in found.items()}
 
