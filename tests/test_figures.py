@@ -81,6 +81,27 @@ def test_other_precisions_are_not_paired():
     assert gain_of(recorded(), arm(53.0, precision="bfloat16")) == []
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "paired"),
+    [
+        ({"device": "another"}, False),
+        ({"versions": {"torch": "3.0"}}, False),
+        ({"versions": {"torch": "2+cpu"}}, True),
+    ],
+    ids=str,
+)
+def test_runs_of_other_conditions_are_not_paired(elsewhere, paired):
+    entry, record = arm(53.0)
+    assert gain_of(recorded(), (entry, record | elsewhere)) == [3.0] * paired
+    entry, record = recorded("untrained", 0, 20.0)
+    found = recorded(), (entry, record | elsewhere), arm(None)
+    if paired:
+        assert gain_of(*found) == [-30.0, -30.0]
+    else:
+        with pytest.raises(ValueError, match="record its 'untrained' too"):
+            gain_of(*found)
+
+
 def test_test_metrics_of_arms_are_not_read():
     assert effects.frame([recorded()], "test")["knn"].tolist() == [99.0]
     for judged in (arm(53.0), recorded("no-augmentation", view_strength=0.0)):

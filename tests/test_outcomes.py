@@ -1,9 +1,14 @@
 """From records to verdicts: made-up records whose effects are known by hand."""
 
+import math
+
 import pytest
+import tiny
 from synthetic import DIVERGED, World, judged, world
 
 from deepaug.studies import rulebook
+from deepaug.studies.study import Entry
+from deepaug.verdicts.evidence import Arm
 
 FAMILY = rulebook.rules()["family"]["tests"]
 
@@ -285,6 +290,15 @@ def test_several_data_sets_have_aggregates(monkeypatch, tmp_path):
     assert "C1" in of_one and "C1 interquartile mean" not in of_one
 
 
+@pytest.mark.parametrize(("most_similar", "tau"), [(1, -2 / math.sqrt(6)), (3, 2 / math.sqrt(6))])
+def test_score_and_gain_are_held_against_each_other(monkeypatch, tmp_path, most_similar, tau):
+    """Gains of 1, 2 and 3; two targets of one score, and a third with a higher one."""
+    found = judged(monkeypatch, tmp_path, world(most_similar=most_similar), "nodes")
+    row = of_dropout(found, "C5 rank correlation of score and gain")
+    assert row.effect.mean == pytest.approx(tau) and row.delta == 0.2
+    assert (row.kind, row.word) == ("context", None) and len(row.keys) == 20 * 4 + 20
+
+
 def test_equal_choices_are_told(monkeypatch, tmp_path):
     found = judged(monkeypatch, tmp_path, World())
     assert "the score chooses pooled 10 times" in rows(found)["C5 random"].notes
@@ -316,3 +330,111 @@ def test_rows_name_their_records_and_the_command_that_runs_them(monkeypatch, tmp
         f"deepaug run input-or-deep {study} --parts nodes",
         f"deepaug run co-adaptation {study} --parts nodes",
     )
+
+
+# What must not come to a verdict
+
+
+def again(place, **settings):
+    """The stage of a study in a profile, changed."""
+    study, stage = place.split()
+    return {study: {"stages": {stage: settings}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "judged_seeds", "note"),
+    [
+        (again("text confirm", seeds=[*range(10)]), 0, "do not give this seed to confirm"),
+        (again("text confirm", seeds=[*range(100, 120)]), 10, "do not give this seed to confirm"),
+        (again("text targets", seeds=[100, 101]), 8, "used before to choose or to try out"),
+        (again("text tuning", seeds=[109]), 9, "used before to choose or to try out"),
+    ],
+    ids=["seeds of the screen", "more seeds", "targets by fresh seeds", "tuned by a fresh seed"],
+)
+def test_seeds_that_are_not_fresh_judge_nothing(monkeypatch, tmp_path, change, judged_seeds, note):
+    found = judged(monkeypatch, tmp_path, World(), **change)
+    row = rows(found)["C1"]
+    assert note in " ".join(row.notes)
+    assert (row.effect.n if row.effect else 0) == judged_seeds
+    if judged_seeds == 10:
+        assert row.word == "supported"
+    else:
+        assert row.word is None and cells(found)["C1"].startswith("not judged: ")
+
+
+def test_a_secondary_control_from_elsewhere_leaves_the_verdict_as_it_is(monkeypatch, tmp_path):
+    """Supported, C2 is told as inverse by the gains of both twins, whatever became of p = 0."""
+
+    def record(self, trial):
+        at_zero = trial.layer != "none" and not trial.strength
+        self.conditions = ("another processor", "2.11.0") if at_zero else World.conditions
+        return World.record(self, trial)
+
+    found = judged(monkeypatch, tmp_path, world(record=record, way="one-view-detached"))
+    assert cells(found)["C2"] == "supported: inverse"
+    assert of_dropout(found, "C2 over the way at p = 0").verdict == "not judged: no seed pairs"
+
+
+def test_a_way_is_the_arms_and_no_other_control_of_it(monkeypatch, tmp_path):
+    more = {"arm_controls": ["both", "detached", "noise", "no-transform"]}
+    change = again("stop-gradient confirm", **more)
+    change["stop-gradient"]["stages"] |= {"pilot": None}
+    change["stop-gradient"]["stages"]["confirm"]["bases"] = ["text"]
+    change["stop-gradient"]["of"] = dict.fromkeys(("nodes", "vision", "sentences", "graphs"))
+    made = {"way": "one-view-detached", "ways": {"detached": -2.0, "both": 1.0}}
+    found = judged(monkeypatch, tmp_path, world(**made), **change)
+    assert of_dropout(found, "C7 one-view-detached").effect.mean == pytest.approx(3, abs=0.041)
+
+
+def test_two_arms_where_a_verdict_asks_for_one_are_refused(monkeypatch, tmp_path):
+    one, other = (judged_entry(seed=100, strength=p) for p in (0.2, 0.5))
+    with pytest.raises(ValueError, match="are both the arm of mnist-5k seed 100") as caught:
+        Arm.of([one, other], lambda entry: None)
+    assert "\n" not in str(caught.value)
+
+
+def judged_entry(**changes):
+    settings = {"layer": "stage1", "transform": "dropout", **changes}
+    return Entry("confirm", "", "contrastive", "an arm", tiny.trial(**settings), role="arm")
+
+
+def test_a_run_without_an_untrained_score_to_count_at_is_missing(monkeypatch, tmp_path):
+    def test(self, trial):
+        lost = trial.objective == "untrained" and trial.seed == 100
+        return DIVERGED if lost else diverging(100)(self, trial)
+
+    found = judged(monkeypatch, tmp_path, world(test=test))
+    row = rows(found)["C1"]
+    assert row.verdict == cells(found)["C1"] == "not judged: 9 of 10 seeds"
+    assert "its untrained self has no score to count at" in row.notes[0]
+
+
+@pytest.mark.parametrize("conditions", [("another", "2.11.0"), ("a processor", "2.12.0")])
+def test_a_scale_of_runs_that_do_not_pair_judges_nothing(monkeypatch, tmp_path, conditions):
+    """One of two seeds of the untrained network is from elsewhere: the rules want two or more."""
+
+    def record(self, trial):
+        elsewhere = trial.seed == 1 and trial.objective == "untrained"
+        self.conditions = conditions if elsewhere else World.conditions
+        return World.record(self, trial)
+
+    found = judged(monkeypatch, tmp_path, world(record=record))
+    assert cells(found)["C1"] == "not judged: the scale is not fully recorded"
+    assert not any(row.word for cell in found.cells for row in cell.tests)
+
+
+def test_more_targets_than_orders_can_be_told_of_leave_c3a_untold(monkeypatch, tmp_path):
+    def gain(self, trial):
+        return float(self.depth(trial)) if trial.layer != "none" else 0.0
+
+    change = {"text": {"trial": {"encoder": "bert12"}}}
+    found = judged(monkeypatch, tmp_path, world(gain=gain), **change)
+    assert cells(found)["C3a"].startswith("not judged: C3a cannot be taken")
+    assert "too many" in cells(found)["C3a"] and cells(found)["C1"] == "supported"
+
+
+def test_a_share_of_nothing_is_told_as_such(monkeypatch, tmp_path):
+    """Of a supervised network that has not learnt."""
+    found = judged(monkeypatch, tmp_path, world(supervised=20.0))
+    row = rows(found)["C4 exhibited"]
+    assert row.told == "not defined (n = 10)" and row.needed is row.excluded is None

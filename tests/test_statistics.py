@@ -220,6 +220,14 @@ def test_taus_are_scipys(k, ties):
     )  # all alike: nan, ours 0
 
 
+def test_taus_of_two_rankings_are_scipys():
+    first, second = np.random.default_rng(0).integers(0, 4, (2, 50, 5))
+    first[0] = 1  # ranks nothing
+    expected = [stats.kendalltau(*pair).statistic for pair in zip(first, second, strict=True)]
+    assert statistics.taus(first, second) == pytest.approx(np.nan_to_num(expected))
+    assert statistics.taus(first[:, None], second[:, None]).shape == (50, 1)
+
+
 def test_taus_by_hand():
     gains = [[0, 1, 2, 3], [3, 2, 1, 0], [0, 2, 1, 3], [1, 1, 1, 1]]
     assert statistics.depth_taus(gains) == pytest.approx([1, -1, 4 / 6, 0])

@@ -117,6 +117,10 @@ def test_effects_are_told_by_their_seeds_where_these_are_few():
     few = paired_effect([61, 62.5, 60, 63], [60] * 4)
     assert verdicts.told(few, [1, 2.5, 0, 3], LIMITS) == "+1.62 (n = 4: +1.00, +2.50, +0.00, +3.00)"
     assert verdicts.told(UP, [], LIMITS) == "+1.80 [+0.60, +3.00] (n = 10)"
+    # A share is no mean of seeds' values; and one of nothing is no number.
+    assert verdicts.told(replace(UP, n=4), [], LIMITS) == "+1.80 (n = 4)"
+    nothing = Effect(math.nan, -math.inf, math.inf, 10, 1.0)
+    assert verdicts.told(nothing, [], LIMITS) == "not defined (n = 10)"
 
 
 @pytest.mark.parametrize(

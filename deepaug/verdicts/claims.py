@@ -4,6 +4,7 @@ Limits come from the rules (`Limits.of`) and are passed in. Scores and gains are
 by position: the same seed stands at the same place of every array.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -172,11 +173,16 @@ def against_random(gains: Sequence, chosen: Sequence, confidence: float) -> Effe
 
 
 def told(effect: Effect, values: Sequence[float], limits: Limits) -> str:
-    """An effect in words: with its interval, or the seeds' `values` where these are too few."""
+    """An effect in words: with its interval, or the seeds' `values` where these are too few.
+
+    Of an estimate that is no mean there are no such values; nor an effect of a share of nothing.
+    """
+    if math.isnan(effect.mean):
+        return f"not defined (n = {effect.n})"
     if effect.n >= limits.fewest_seeds:
         return str(effect)
     seeds = ", ".join(f"{value:+.2f}" for value in values)
-    return f"{effect.mean:+.2f} (n = {effect.n}: {seeds})"
+    return f"{effect.mean:+.2f} (n = {effect.n}{': ' if seeds else ''}{seeds})"
 
 
 def judge_test(

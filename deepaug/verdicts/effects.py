@@ -14,6 +14,7 @@ from deepaug.training import registry
 from deepaug.training.trial import current_protocol
 from deepaug.verdicts import wording
 from deepaug.verdicts.claims import counted
+from deepaug.verdicts.evidence import CONDITIONS, conditions
 from deepaug.verdicts.statistics import CONFIDENCE
 
 Recorded = list[tuple[Entry, dict[str, Any]]]
@@ -44,7 +45,7 @@ def frame(
     recorded = list(recorded)
     if split == "test" and any(records.sealed_test(entry.trial) for entry, _ in recorded):
         raise ValueError("test metrics of arms are read by the verdict code alone")
-    settings = ("data", "layer", "transform", "strength", "seed", "precision")
+    settings = ("data", "layer", "transform", "strength", "seed")
     rows = [
         {
             "base": entry.base,
@@ -53,7 +54,7 @@ def frame(
             **{name: getattr(entry.trial, name) for name in settings},
             "status": record["status"],
             "collapsed": records.collapsed(record),
-            "device": record["device"],
+            **dict(zip(CONDITIONS, conditions(record), strict=True)),
             **record["metrics"].get(split, {}),
         }
         for entry, record in recorded
@@ -65,8 +66,8 @@ def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.Dat
     """Each arm's difference to another in points, by seed, within one stage of one study.
 
     Twins and data sets are paired with their own. A diverged run counts at its seed's
-    random-initialisation score. Runs on another device or in another precision are not paired, nor
-    are seeds that lack the other arm.
+    random-initialisation score. Runs under other `conditions` (device, precision, release of torch)
+    are not paired, nor are seeds that lack the other arm.
 
     Args:
         table: as `frame` makes it.
@@ -76,15 +77,14 @@ def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.Dat
         and "gain".
 
     Raises:
-        ValueError: a run diverged whose random initialisation is not recorded.
+        ValueError: a run diverged whose random initialisation is not recorded under its conditions.
     """
-    unit = ["base", "objective", "seed"]
-    shared = [*unit, "device", "precision"]
+    shared = ["base", "objective", "seed", *CONDITIONS]
     is_other = table["arm"] == against
     others = table.loc[is_other, [*shared, "status", metric]]
     pairs = table[~is_other].merge(others, on=shared, suffixes=("", "_other"))
-    untrained = table[table["arm"] == "untrained"].set_index(unit)[metric]
-    initial = untrained.reindex(pd.MultiIndex.from_frame(pairs[unit])).to_numpy(float)
+    untrained = table[table["arm"] == "untrained"].set_index(shared)[metric]
+    initial = untrained.reindex(pd.MultiIndex.from_frame(pairs[shared])).to_numpy(float)
     diverged = pairs[["status", "status_other"]] == "diverged"
     for run in pairs[diverged.any(axis=1) & pd.isna(initial)].itertuples():
         arm = run.arm if run.status == "diverged" else against
@@ -210,6 +210,7 @@ class Scale:
     needed: float
     aim: float
     data_sets: int
+    seeds: int  # the fewest of any data set
 
     @property
     def met(self) -> bool:
@@ -236,8 +237,9 @@ def scale(recorded: Recorded) -> Scale | None:
         return None
     rules = rulebook.rules()["scale"]
     table = frame(recorded)
-    means = gains(table, primary(recorded)).groupby(["arm", "base"])["gain"].mean().unstack()
-    found = means.reindex(index=["untrained", DOUBLED], columns=table["base"].unique())
+    by_arm = gains(table, primary(recorded)).groupby(["arm", "base"])["gain"]
+    place = {"index": ["untrained", DOUBLED], "columns": table["base"].unique()}
+    found, seeds = (of.unstack().reindex(**place) for of in (by_arm.mean(), by_arm.size()))
     if found.isna().any(axis=None):
         return None
     return Scale(
@@ -246,6 +248,7 @@ def scale(recorded: Recorded) -> Scale | None:
         needed=rules["above_random_initialisation"],
         aim=rules["gain_from_doubled_epochs"]["aim_below"],
         data_sets=found.shape[1],
+        seeds=int(seeds.min(axis=None)),
     )
 
 

@@ -12,7 +12,7 @@ from deepaug.verdicts.aggregates import (
 )
 from deepaug.verdicts.claims import Drop
 from deepaug.verdicts.evidence import Run, Scores
-from deepaug.verdicts.statistics import Effect, paired_effect
+from deepaug.verdicts.statistics import Effect, mean_effect, paired_effect, taus
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,18 @@ def against(
         return _difference(found, claims.gains_at(gains, np.full_like(choices, fixed)), confidence)
     effect = claims.against_random(gains, choices, confidence)
     return Measured(effect, tuple(found - gains.mean((1, 2))))
+
+
+def ranks(likeness: dict[Run, np.ndarray], scores: Scores, confidence: float) -> Measured:
+    """C5: τ between score and gain over the targets after the input, the mean over data sets.
+
+    Args:
+        likeness: C5's score of each target, of each run.
+        scores: as in `against`.
+    """
+    gains = np.moveaxis(scores.values[1:] - scores.values[0], 0, -1)
+    found = taus([[likeness[run] for run in runs] for runs in scores.runs], gains).mean(1)
+    return Measured(mean_effect(found, confidence), tuple(found))
 
 
 def _difference(first: np.ndarray, second: np.ndarray, confidence: float) -> Measured:

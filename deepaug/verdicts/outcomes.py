@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from deepaug.studies import arms as known
 from deepaug.studies import choice, rulebook
 from deepaug.studies.study import Entry
 from deepaug.training.trial import WAYS
 from deepaug.verdicts.claims import Outcome, likeness
-from deepaug.verdicts.evidence import Arm, Evidence, Run, paired
+from deepaug.verdicts.evidence import Arm, Evidence, Run, paired, split_networks
 from deepaug.verdicts.measures import (
     Measured,
     against,
@@ -21,10 +23,11 @@ from deepaug.verdicts.measures import (
     improvement,
     interaction,
     middle_half,
+    ranks,
     share,
     shares,
 )
-from deepaug.verdicts.statistics import Limits
+from deepaug.verdicts.statistics import MOST_TARGETS, Limits
 
 FAMILY, SECONDARY, CONTEXT = "family", "secondary", "context"
 OWN, DEEP, SPLIT = "own confirm", "input-or-deep confirm", "co-adaptation confirm"
@@ -120,7 +123,12 @@ class Comparison:
         found = Finding(test.split()[0], test, kind, transform, arm.name, (place,))
         found = replace(found, recorded=sum(runs.values()), planned=len(runs))
         if found.recorded == found.planned:
-            scores = paired(compared, initial, lacking)
+            stage = place.split()[1]
+
+            def absent(run: Run) -> str:
+                return self.not_fresh(run, stage) or lacking(run)
+
+            scores = paired(compared, initial, absent)
             found = replace(found, notes=scores.notes, keys=scores.keys)
             if scores.runs:
                 measured = measure(scores, confidence=self.limits.confidence)
@@ -133,6 +141,14 @@ class Comparison:
                 )
                 found = replace(found, outcome=outcome, values=measured.values)
         yield found
+
+    def not_fresh(self, run: Run, stage: str) -> str:
+        """Why a run's seed may not judge, by the rules; "" where it may."""
+        if run[1] not in rulebook.seeds(stage):
+            return f"the rules do not give this seed to {stage}"
+        if run[1] in self.evidence.used_seeds:
+            return "this seed was used before to choose or to try out"
+        return ""
 
     def arm(self, place: str, matches: Callable[[Entry], bool], *rest: str) -> Arm | None:
         return self.evidence.arm(place, matches, *rest)
@@ -150,8 +166,13 @@ class Comparison:
 
     def in_way(self, way: str) -> Arm | None:
         """The primary arm, at its target, in one of all ways."""
-        roles = ("arm", "arm control")
-        return self.arm(WAYS_STAGE, lambda e: e.role in roles and e.trial.way == way)
+
+        def matches(entry: Entry) -> bool:
+            of_primary = entry.trial.transform in choice.FAMILIES[self.primary]
+            is_arm = entry.role == "arm" or entry.control == way  # not a control of the same way
+            return of_primary and is_arm and entry.trial.way == way
+
+        return self.arm(WAYS_STAGE, matches)
 
 
 def found(evidence: Evidence) -> list[Finding]:
@@ -213,7 +234,7 @@ def c2(c: Comparison) -> Iterator[Finding]:
 
 def c3(c: Comparison) -> Iterator[Finding]:
     plain, targets = c.arm(DEEP, baseline), c.evidence.targets
-    if len(targets) >= 4:
+    if 4 <= len(targets) <= MOST_TARGETS:
         arms = [plain, *map(c.at, targets)]
         yield from c.test("C3a", arms, DEEP, depth, kind=FAMILY, unit="tau")
         for layer in targets:
@@ -229,8 +250,9 @@ def c3(c: Comparison) -> Iterator[Finding]:
 
 def c4(c: Comparison) -> Iterator[Finding]:
     def parts(matches: Callable[[Entry], bool], objective: str = "contrastive") -> list[Arm | None]:
-        split = [c.arm(SPLIT, matches, objective, copy) for copy in ("free", "frozen", "")]
-        return [*split, c.arm(SPLIT, untrained, objective)]
+        return split_networks(
+            partial(c.arm, SPLIT, matches, objective), c.arm(SPLIT, untrained, objective)
+        )
 
     plain, twin = parts(baseline), parts(baseline, "supervised")
     arm, unit = parts(partial(of_family, c.primary)), "share"
@@ -245,44 +267,47 @@ def c5(c: Comparison) -> Iterator[Finding]:
     compared, split = [c.arm(DEEP, baseline), *map(c.at, after)], c.arm(SPLIT, baseline)
     if split is None:
         return
-    chosen = _most_similar(split, after)
+    scores = _scores(split, after)
+    chosen = {run: int(of.argmax()) for run, of in scores.items()}  # of equal ones the shallowest
+    names = [after[number] for number in chosen.values()]
 
-    def lacking(run: Run) -> str:
-        return "" if run in chosen else "no similarity of its layers"
+    def test(name: str, measure: Callable[..., Measured], *notes: str, **of) -> Iterator[Finding]:
+        def lacking(run: Run) -> str:
+            return "" if run in chosen else "no similarity of its layers"
 
-    middle = known.middle(next(iter(split.entries.values())).trial)
-    fixed = {"last": after[-1], "middle": middle, "validation": c.evidence.target}
-    for test, layer in {"random": None, **fixed}.items():
-        if layer == "":
-            continue
-        measure = partial(against, chosen, None if layer is None else after.index(layer))
-        kind = SECONDARY if layer else FAMILY
-        for found in c.test(f"C5 {test}", compared, DEEP, measure, kind=kind, lacking=lacking):
-            names = [after[number] for number in chosen.values()]
-            if layer:
-                told = f"the score chooses {layer} too in {names.count(layer)} of {len(names)} runs"
-            else:
-                counts = ", ".join(f"{n} {names.count(n)} times" for n in sorted({*names}))
-                told = f"the score chooses {counts}"
+        for found in c.test(f"C5 {name}", compared, DEEP, measure, lacking=lacking, **of):
             yield replace(
                 found,
                 outcome=found.outcome if len(split.records) == len(split.entries) else None,
                 recorded=found.recorded + len(split.records),
                 planned=found.planned + len(split.entries),
                 keys=found.keys + tuple(record["key"] for record in split.records.values()),
-                notes=(*found.notes, told),
+                notes=(*found.notes, *notes),
                 places=(*found.places, SPLIT),
             )
 
+    counts = ", ".join(f"{name} {names.count(name)} times" for name in sorted({*names}))
+    told = f"the score chooses {counts}"
+    yield from test("random", partial(against, chosen, None), told, kind=FAMILY)
+    middle = known.middle(next(iter(split.entries.values())).trial)
+    fixed = {"last": after[-1], "middle": middle, "validation": c.evidence.target}
+    for name, layer in fixed.items():
+        if layer:  # validation has none where the arm diverged at every target
+            told = f"the score chooses {layer} too in {names.count(layer)} of {len(names)} runs"
+            yield from test(name, partial(against, chosen, after.index(layer)), told)
+    yield from test(
+        "rank correlation of score and gain", partial(ranks, scores), kind=CONTEXT, unit="tau"
+    )
 
-def _most_similar(split: Arm, after: Sequence[str]) -> dict[Run, int]:
-    """C5's score: of each run the target most like all others; of equal ones the shallowest."""
-    chosen = {}
+
+def _scores(split: Arm, after: Sequence[str]) -> dict[Run, np.ndarray]:
+    """C5's score of each target, (targets,), of each run."""
+    found = {}
     for run, record in split.records.items():
         similarity = record.get("similarity", {})
         if similarity.get("layers") == list(after):
-            chosen[run] = int(likeness(similarity["cka"]).argmax())
-    return chosen
+            found[run] = likeness(similarity["cka"])
+    return found
 
 
 def c7(c: Comparison) -> Iterator[Finding]:

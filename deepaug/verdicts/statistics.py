@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+MOST_TARGETS = 8  # of whose gains all orders are looked at
 CONFIDENCE = 0.95  # of an interval where none is given; a test holds it to claims.yaml
 
 
@@ -202,24 +203,32 @@ def depth_taus(gains: Sequence[Sequence[float]]) -> np.ndarray:
             f"gains must be finite, of shape (seeds, targets) with two targets or more, not "
             f"{gains.tolist()}"
         )
-    signs = _signs(gains)
-    untied = np.abs(signs).sum(-1)
-    return signs.sum(-1) / np.sqrt(signs.shape[-1] * np.maximum(untied, 1))
+    return taus(np.arange(gains.shape[1]), gains)
+
+
+def taus(first: Sequence, second: Sequence) -> np.ndarray:
+    """Kendall's τ-b of two rankings of the same targets, (…, targets) each -> (…).
+
+    0 where one of them ranks no target above another.
+    """
+    one, other = (_signs(np.asarray(of, float)) for of in (first, second))
+    untied = np.abs(one).sum(-1) * np.abs(other).sum(-1)
+    return (one * other).sum(-1) / np.sqrt(np.maximum(untied, 1))
 
 
 def depth_p_values(profile: Sequence[float]) -> tuple[float, float]:
     """Exact one-sided permutation p-values of τ between depth and the gain of each target.
 
     Args:
-        profile: (targets,), the mean gains in order of depth; two to eight.
+        profile: (targets,), the mean gains in order of depth; two to `MOST_TARGETS`.
 
     Returns:
         The shares of all orders of the gains whose τ is no smaller, and no larger, than theirs:
         small where gains grow with depth, and where they fall.
     """
     profile = np.asarray(profile, float)
-    if profile.ndim != 1 or not 2 <= len(profile) <= 8 or not np.isfinite(profile).all():
-        raise ValueError(f"a profile has 2 to 8 finite gains, not {profile.tolist()}")
+    if profile.ndim != 1 or not 2 <= len(profile) <= MOST_TARGETS or not np.isfinite(profile).all():
+        raise ValueError(f"a profile has 2 to {MOST_TARGETS} finite gains, not {profile.tolist()}")
     # τ and the sum of signs rank the orders alike, ties or not, and the sum is a whole number.
     seen = _signs(profile).sum()
     higher = np.sign(np.round(np.diff(np.sort(profile)), 9)).cumsum()

@@ -16,6 +16,8 @@ from deepaug.verdicts.evidence import Evidence
 from deepaug.verdicts.outcomes import CONTEXT, FAMILY, Finding
 from deepaug.verdicts.statistics import Effect, Limits
 
+FEWEST_OF_SCALE = 2  # "by two of these seeds or more"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -101,9 +103,11 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
 
 
 def _scale(evidence: Evidence) -> Scale | None:
+    """None where it is not fully recorded, or where fewer seeds pair than the rules ask for."""
     if not evidence.has("own scale") or (own := evidence.studies["own"]).missing("scale"):
         return None
-    return effects.scale(own.recorded("scale"))
+    found = effects.scale(own.recorded("scale"))
+    return found if found and found.seeds >= FEWEST_OF_SCALE else None
 
 
 def _cells(evidence: Evidence, scale: Scale | None) -> list[Cell]:
@@ -167,7 +171,7 @@ def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
         return "secondary"
     by_test = {row.test: row for row in rows if row.kind == FAMILY}
     if absent := [test for test in family if test not in by_test]:
-        why = "its arms diverged before, or its targets are too few"
+        why = "its arms diverged before, or its targets are too few or too many"
         return f"not judged: {' and '.join(absent)} cannot be taken; {why}"
     return next(row.verdict for row in by_test.values() if row.word is None)
 
@@ -175,8 +179,9 @@ def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
 def _inverse(found: Sequence[Finding]) -> str:
     """Of a supported C2, by the primary arm's own gains."""
     (primary,) = (f.transform for f in found if f.test == "C2" and f.kind == FAMILY)
-    gains = {f.test: f.outcome.effect for f in found if f.claim == "C2" and f.transform == primary}
-    inverse = claims.inverse(gains["C2 contrastive gain"], gains["C2 twin's gain"])
+    of_primary = {f.test: f for f in found if f.claim == "C2" and f.transform == primary}
+    gains = (of_primary[test].outcome for test in ("C2 contrastive gain", "C2 twin's gain"))
+    inverse = claims.inverse(*(outcome.effect for outcome in gains))
     return "inverse" if inverse else "interaction only"
 
 
