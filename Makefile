@@ -68,7 +68,7 @@ unlock: $(INSTALLED)  ## after a hard kill or a power cut, let `make book` run a
 	@$(IN_VENV) snakemake --workflow-profile workflow/profiles/local --unlock
 
 clean:  ## remove what `make book` made; records and .venv stay
-	rm -rf _build build .snakemake book/notebooks/*.ipynb
+	rm -rf _build build .snakemake book/notebooks/*.ipynb book/notebooks/touch-data.js
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## */\1: /p' $(MAKEFILE_LIST)
