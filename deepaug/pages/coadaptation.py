@@ -1,6 +1,6 @@
 """What the pages on co-adaptation and on choosing a layer show."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -110,10 +110,46 @@ def dose_by_depth(
 
     Args:
         views: of the same images, (n, c, h, w) each.
+        transforms: by names that begin with one of `figures.COLOURS`.
     """
+    _, ax = figures.figure(4.4)
+    draw_doses(ax, encoder, views, transforms)
+    figures.legend_below(ax)
+    plt.show()
+
+
+def dose_by_strength(
+    encoder: nn.Module,
+    views: tuple[Tensor, Tensor],
+    transforms: Mapping[str, Callable[[float], Transform]],
+    strengths: Sequence[float],
+) -> None:
+    """The doses of transforms at each layer, a panel for each strength.
+
+    Args:
+        views: of the same images, (n, c, h, w) each.
+        transforms: each makes one of a strength p; names as in `dose_by_depth`.
+    """
+    figure, axes = figures.panels(len(strengths), height=2.5)
+    for ax, p in zip(axes.flat, strengths, strict=True):
+        draw_doses(ax, encoder, views, {name: make(p) for name, make in transforms.items()})
+        ax.set(title=f"p = {p:g}", ylabel="")
+    for ax in axes.flat:
+        ax.label_outer()
+    figure.supylabel("cosine to the plain pass", size=ax.xaxis.label.get_size())
+    figures.legend_below(ax)
+    plt.show()
+
+
+def draw_doses(
+    ax: Axes,
+    encoder: nn.Module,
+    views: tuple[Tensor, Tensor],
+    transforms: Mapping[str, Transform],
+) -> None:
+    """A line for each transform, and one for each of the two comparisons."""
     first, second = views
     layers = deepaug.layers(encoder, first)
-    _, ax = figures.figure(4.4)
     for name, transform in transforms.items():
         doses = [dose(encoder, first, layer, transform).mean().item() for layer in layers]
         colour = figures.COLOURS[name.split()[0]]
@@ -128,8 +164,6 @@ def dose_by_depth(
         ax.axhline(cosine, linestyle=line, color=figures.COLOURS["baseline"], label=label)
     ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     ax.set(ylabel="cosine to the plain pass", xlabel="target, from shallow to deep")
-    figures.legend_below(ax)
-    plt.show()
 
 
 def scores_and_gains(page: Page, split_page: Page, stage: str = LIVE) -> None:
