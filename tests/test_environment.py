@@ -54,6 +54,22 @@ def test_conda_environment_equals_pyproject():
     assert set(extras.split(",")) <= EXTRAS.keys()
 
 
+def test_binder_has_what_the_notebooks_import():
+    """Of conda-forge, where two packages have other names; what builds the site is left out."""
+    binder = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text())
+    python, torch, *others = binder["dependencies"]
+    found = {re.split("[=<>]", name)[0] for name in others}
+    names = {"torch-geometric": "pytorch-geometric", "torch": "pytorch-cpu"}
+    site = {"jupyter-book", "snakemake", "sphinxcontrib-bibtex", "sphinxext-opengraph"}
+    site |= {"beautifulsoup4", "deepaug"}
+    stated = [*PROJECT["dependencies"], *EXTRAS["run"], *EXTRAS["book"]]
+    wanted = {canonicalize_name(Requirement(line).name) for line in stated} - site - {"torch"}
+    assert {canonicalize_name(name) for name in found} == {names.get(n, n) for n in wanted}
+    assert torch == next(f"pytorch-cpu{Requirement(r).specifier}" for r in stated if "torch>" in r)
+    assert Requirement(python.replace("=", "==")).specifier.contains("3.11")
+    assert (ROOT / "binder" / "postBuild").stat().st_mode & 0o111
+
+
 def test_citation_names_this_version_and_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == PROJECT["version"]
