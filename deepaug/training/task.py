@@ -8,19 +8,24 @@ from torch import Tensor, nn
 
 
 class Task(Protocol):
-    """What a modality prepares for one trial: data on the device, encoder, views, evaluation."""
+    """What a modality prepares for one trial: data on the device, encoder, views, evaluation.
+
+    Defaults are those of a modality whose layers are modules of the same name.
+    """
 
     digest: str  # of the data set
     classes: int  # 0 where there are no labels
-    dim: int | None  # `dim`, `mask` and `groups` of `deepaug.attach` at the trial's target
-    mask: Callable[..., Tensor] | None
-    groups: Callable[..., Tensor] | None
+    # Of `deepaug.attach` at the trial's target; none where all rows count.
+    dim: int | None = None
+    mask: Callable[..., Tensor] | None = None
+    groups: Callable[..., Tensor] | None = None
 
     def __len__(self) -> int:
         """How many samples there are to train on."""
 
     def module(self, layer: str) -> str:
         """What a layer of the trial's encoder is called among its modules; "input" is itself."""
+        return layer
 
     def encoder(self) -> nn.Module:
         """A module from a view to features (n, f), with f as its attribute `features`."""
@@ -45,6 +50,7 @@ class Task(Protocol):
 
         Positions are flattened; padding is zeros.
         """
+        return outputs.flatten(1)
 
     def labels(self, index: Tensor) -> Tensor:
         """Classes (n,) on the device; -100 for a sample without one."""

@@ -15,6 +15,7 @@ from deepaug.training.modalities.graphs import svc, tu
 from deepaug.training.modalities.graphs import views as graph_views
 from deepaug.training.modalities.graphs.gin import GIN, Counts, xavier
 from deepaug.training.modalities.graphs.views import AUGMENTATIONS, Graphs
+from deepaug.training.task import Task
 from deepaug.training.trial import Trial
 from deepaug.validation import UnsuitedData, training_size
 
@@ -22,7 +23,7 @@ RATIO = 0.2  # of a graph's nodes or edges that an augmentation changes, at view
 MANY = 500  # graphs beyond which the SVC takes too long for mid-training
 
 
-class GraphTask:
+class GraphTask(Task):
     """A TU set prepared for one trial; see `deepaug.training.task.Task`.
 
     With `held_out` 0 training sees all graphs, without their classes, and the features of all are
@@ -33,8 +34,6 @@ class GraphTask:
 
     Raises ValueError for what the set cannot give.
     """
-
-    dim = mask = None  # all rows count
 
     def __init__(self, trial: Trial, device: torch.device):
         data = tu.load(trial.data)
@@ -62,9 +61,6 @@ class GraphTask:
 
     def __len__(self) -> int:
         return len(self.train)
-
-    def module(self, layer: str) -> str:
-        return layer
 
     def encoder(self) -> GIN | Counts:
         inputs = self.graphs.x.shape[1]
@@ -151,8 +147,7 @@ class GraphTask:
         return metrics if final else {"validation": metrics["validation"]}
 
 
-def prepare(trial: Trial, device: torch.device) -> GraphTask:
-    return GraphTask(trial, device)
+prepare = GraphTask
 
 
 def describe(data: str) -> str:

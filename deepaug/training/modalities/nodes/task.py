@@ -12,6 +12,7 @@ from deepaug.training.modalities import sampling
 from deepaug.training.modalities.nodes import citation
 from deepaug.training.modalities.nodes.gcn import GCN, RawFeatures
 from deepaug.training.modalities.nodes.sparse import Graph, Words
+from deepaug.training.task import Task
 from deepaug.training.trial import Trial
 from deepaug.validation import UnsuitedData
 
@@ -19,7 +20,7 @@ COSTS = tuple(2.0**power for power in range(-10, 11, 2))  # GRACE's grid of C, e
 UNUSED = ("samples", "view_size")  # Trial itself refuses `held_out`, `pooling` and `pairs`
 
 
-class NodeTask:
+class NodeTask(Task):
     """A citation graph prepared for one trial; see `deepaug.training.task.Task`.
 
     Every step takes the whole graph; its loss is that of `batch_size` nodes, drawn anew each epoch,
@@ -28,8 +29,6 @@ class NodeTask:
 
     Raises ValueError for what the set cannot give.
     """
-
-    dim = mask = groups = None  # all rows count
 
     def __init__(self, trial: Trial, device: torch.device):
         data = citation.load(trial.data)
@@ -73,9 +72,6 @@ class NodeTask:
 
     def __len__(self) -> int:
         return len(self.data)
-
-    def module(self, layer: str) -> str:
-        return layer
 
     def encoder(self) -> GCN | RawFeatures:
         inputs = self.data.x.shape[1]
@@ -155,8 +151,7 @@ class NodeTask:
         return evaluation.accuracies(bank, queries, self.classes, probe)
 
 
-def prepare(trial: Trial, device: torch.device) -> NodeTask:
-    return NodeTask(trial, device)
+prepare = NodeTask
 
 
 def describe(data: str) -> str:

@@ -11,6 +11,7 @@ from deepaug.training import evaluation
 from deepaug.training.modalities import sampling
 from deepaug.training.modalities.text import corpora, metrics, pairs
 from deepaug.training.modalities.text.corpora import Corpus
+from deepaug.training.task import Task
 from deepaug.training.trial import Trial
 from deepaug.validation import UnsuitedData
 
@@ -20,14 +21,13 @@ MANY = 2000  # samples beyond which features of all take too long for mid-traini
 Embed = Callable[[Any], Tensor]  # a view, as the encoder takes it, to features (n, f)
 
 
-class TextTask:
+class TextTask(Task):
     """A corpus prepared for one trial, and what evaluates it; see `deepaug.training.task.Task`.
 
     A subclass says what the encoder is, what it takes (`tokenise`, `batches`, `views`) and how
     texts become features.
     """
 
-    dim = groups = mask = None  # features are the last axis, samples the first
     scored_probe = staticmethod(metrics.linear_probe)
 
     def __init__(self, trial: Trial, corpus: Corpus, device: torch.device):
@@ -51,9 +51,6 @@ class TextTask:
         if self.scored:
             self.digest = corpora.digest((corpus.digest, self.scored.digest))
         self.tokenise()
-
-    def module(self, layer: str) -> str:
-        return layer
 
     def tokenise(self) -> None:
         """Make of the texts what the encoder takes."""

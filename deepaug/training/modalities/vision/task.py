@@ -14,14 +14,13 @@ from deepaug.training.modalities.vision import sets as images
 from deepaug.training.modalities.vision.resnet import ResNet
 from deepaug.training.modalities.vision.sets import Split
 from deepaug.training.modalities.vision.views import DRAWS, view
+from deepaug.training.task import Task
 from deepaug.training.trial import Trial
 from deepaug.validation import training_size
 
 
-class ImageTask:
+class ImageTask(Task):
     """An image set prepared for one trial; see `deepaug.training.task.Task`."""
-
-    dim = mask = groups = None  # rows are pixels and all of them count
 
     def __init__(self, trial: Trial, device: torch.device):
         data = images.load(trial.data, trial.view_size)
@@ -43,9 +42,6 @@ class ImageTask:
 
     def __len__(self) -> int:
         return len(self.train)
-
-    def module(self, layer: str) -> str:
-        return layer
 
     def encoder(self) -> ResNet:
         blocks = {"resnet10": 1, "resnet18": 2}[self.trial.encoder]
@@ -79,9 +75,6 @@ class ImageTask:
     def plain(self, index: Tensor) -> Tensor:
         return self._whole(self.train.images[index.to(self.device)])
 
-    def activations(self, outputs: Tensor, plain: Tensor) -> Tensor:
-        return outputs.flatten(1)
-
     def labels(self, index: Tensor) -> Tensor:
         return self.train.labels[index.to(self.device)]
 
@@ -108,16 +101,15 @@ class ImageTask:
         return pixels.contiguous(memory_format=self.layout)
 
 
-def prepare(trial: Trial, device: torch.device) -> ImageTask:
-    return ImageTask(trial, device)
+prepare = ImageTask
 
 
-def describe(data: str, side: int = 128) -> str:
-    """One line on an image set, fetched if need be; images larger than 2·side are shrunk.
+def describe(data: str) -> str:
+    """One line on an image set, fetched if need be; images larger than 256 pixels are shrunk.
 
     Of a folder a second line says what was taken and what was left out.
     """
-    found = images.load(data, side)
+    found = images.load(data, 128)
     sizes = ", ".join(f"{len(getattr(found, s))} {s}" for s in ("train", "validation", "test"))
     shape = "×".join(map(str, found.train.images.shape[1:]))
     line = f"{found.name}: {sizes}; {len(found.classes)} classes; {shape}; digest {found.digest}"
