@@ -230,7 +230,7 @@ def test_lee_pairs_are_the_upper_triangle_halved():
 
 
 def test_lee_without_gensim_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(corpora.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'deepaug[run]'" in refusal(corpora.load, "lee")
     assert "pip install 'deepaug[run]'" in refusal(pairs.load, "lee")
 

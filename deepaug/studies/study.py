@@ -201,7 +201,7 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
     yield baseline
     for control in stage.controls:
         is_reference = control in arms.REFERENCES
-        if is_reference and control not in registry.encoders(plain.modality):
+        if is_reference and control not in registry.MODALITIES[plain.modality].encoders:
             continue  # it is of another modality
         role = "reference" if is_reference else "control"
         trial = replace(plain, **arms.CONTROLS[control])

@@ -45,7 +45,7 @@ def cpuinfo() -> str:
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
-    """Whether processors so described compute in bfloat16 themselves; taken for granted of others.
+    """Whether the processors it describes compute in bfloat16; assumed where it says nothing.
 
     Without, training in bfloat16 takes several times as long as in float32: 7 to 11 times, as
     measured.

@@ -46,7 +46,7 @@ def versions(modality: str) -> dict[str, str]:
     """Versions of what a result of this modality may depend on."""
     found = {"python": sys.version.split()[0]}
     common = ("torch", "lightning", "numpy", "scikit-learn")
-    for package in (*common, *registry.packages(modality)):
+    for package in (*common, *registry.MODALITIES[modality].packages):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found

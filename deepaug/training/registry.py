@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Modality:
     """The names a trial of this modality may use."""
 
-    data: tuple[str, ...]  # data sets with a name of their own; others are paths, or TU sets
+    data: tuple[str, ...]  # data sets with a name of their own
     # encoder -> layers it can be targeted at, from the input on
     encoders: dict[str, tuple[str, ...]]
     views: tuple[str, ...]  # families of input augmentation
     poolings: tuple[str, ...]  # how positions become one feature vector
     primary: str  # the metric the verdicts are about; see `primary`
     packages: tuple[str, ...]  # whose versions a result may depend on
+    others: str = ""  # what else data may be, in the words of a message
 
 
 def bert_layers(blocks: int) -> tuple[str, ...]:
@@ -44,7 +45,7 @@ def _gcn(count: int) -> tuple[str, ...]:
 POOLED = ("pooled", "readout")  # layers that train nothing
 _RESNET = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")
 _GIN = ("input", "layer1", "layer2", "layer3", "readout")
-_TABLE = {
+MODALITIES = {
     "vision": Modality(
         data=("mnist-5k", "cifar10-jpeg", "cifar10", "cifar100", "fashion-mnist", "stl10"),
         encoders={"resnet10": _RESNET, "resnet18": _RESNET},
@@ -52,15 +53,12 @@ _TABLE = {
         poolings=("mean",),
         primary="knn",
         packages=("torchvision",),
+        others="or a folder of images, as path/to/folder",
     ),
     "text": Modality(
         data=("20newsgroups", "lee", "lee-documents", "wordnet-brown", "wordnet", "brown"),
         encoders={
-            "bert2": bert_layers(2),
-            "bert3": bert_layers(3),
-            "bert4": bert_layers(4),
-            "bert6": bert_layers(6),
-            "bert12": bert_layers(12),
+            **{f"bert{blocks}": bert_layers(blocks) for blocks in (2, 3, 4, 6, 12)},
             "bag-of-words": (),
             "tf-idf": (),
             "lsa": (),
@@ -69,6 +67,7 @@ _TABLE = {
         poolings=("mean", "cls"),
         primary="knn",
         packages=("transformers", "tokenizers", "nltk", "gensim"),
+        others="or the path of a text file with a sentence a line, or of a folder of documents",
     ),
     "nodes": Modality(
         data=("Cora", "CiteSeer", "DBLP"),
@@ -85,33 +84,23 @@ _TABLE = {
         poolings=("mean", "sum"),
         primary="svc",
         packages=("torch-geometric",),
+        others="or another TU set by its own name",
     ),
 }
 # Blocks of models of the hub that profiles name: listing their trials takes no network.
 _HUB = {"google-bert/bert-base-uncased": bert_layers(12)}
 _HUB_LAYER = re.compile(r"embeddings|block[1-9][0-9]*|pooled")
-NAMES = tuple(_TABLE)
+NAMES = tuple(MODALITIES)
 PAIRS = ("none", "halves", "sts", "lee")  # what evaluates text; others are paths
-_OTHERS = {  # what else data may be than one of these names
-    "vision": "or a folder of images, as path/to/folder",
-    "text": "or the path of a text file with a sentence a line, or of a folder of documents",
-    "nodes": "",
-    "graphs": "or another TU set by its own name",
-}
-
-
-def data(modality: str) -> tuple[str, ...]:
-    """Names of the data sets of a modality."""
-    return _TABLE[modality].data
 
 
 def of_data(name: str) -> str:
     """The modality that a data set is of: one with a name, a folder of images, a text file, TU.
 
-    Raises ValueError for what could be any.
+    Raises ValueError where the name leaves it open.
     """
-    for modality in NAMES:
-        if name in data(modality):
+    for modality, known in MODALITIES.items():
+        if name in known.data:
             return modality
     if name and Path(name).is_dir():  # Path("") is the current folder
         from deepaug.training.modalities.text import documents
@@ -121,31 +110,33 @@ def of_data(name: str) -> str:
         return "text"
     if (data_root() / "tu" / name).is_dir():
         return "graphs"
-    one_of("data set", name, _names(), "or a path, or with --modality graphs another TU set")
+    one_of("data set", name, data_sets(), "or a path, or with --modality graphs another TU set")
 
 
 def check_data(modality: str, name: str) -> None:
-    """Raise ValueError, before anything heavy is imported, unless data may be called so.
+    """Raise ValueError, before anything heavy is imported, unless a data set may have this name.
 
     Whoever means a path has it already. Only the archive of TU sets knows all of its names: one is
     refused that is that of another set, but for capitals.
     """
-    if name in data(modality) or (modality in ("vision", "text") and Path(name).exists()):
+    known = MODALITIES[modality]
+    if name in known.data or (modality in ("vision", "text") and Path(name).exists()):
         return
     if modality == "graphs" and (data_root() / "tu" / name).is_dir():
         return
-    if modality != "graphs" or name.lower() in map(str.lower, _names()):
-        one_of(f"data set of {modality}", name, data(modality), _OTHERS[modality])
+    if modality != "graphs" or name.lower() in map(str.lower, data_sets()):
+        one_of(f"data set of {modality}", name, known.data, known.others)
 
 
 def check_pairs(name: str) -> None:
-    """Raise ValueError, likewise, unless pairs may be called so."""
+    """Raise ValueError, as early, unless these pairs can be had."""
     if not Path(name).is_file():
         one_of("pairs", name, PAIRS, "or the path of a TSV file")
 
 
-def _names() -> list[str]:
-    return [known for modality in NAMES for known in data(modality)]
+def data_sets() -> list[str]:
+    """The names of the data sets of all modalities."""
+    return [name for known in MODALITIES.values() for name in known.data]
 
 
 def primary(trial: "Trial") -> str:
@@ -156,28 +147,8 @@ def primary(trial: "Trial") -> str:
     ("retrieval"), and scored pairs are ranked ("spearman").
     """
     if trial.pairs == "none":
-        return _TABLE[trial.modality].primary
+        return MODALITIES[trial.modality].primary
     return "retrieval" if trial.pairs == "halves" else "spearman"
-
-
-def views(modality: str) -> tuple[str, ...]:
-    """Names of the input augmentations of a modality."""
-    return _TABLE[modality].views
-
-
-def poolings(modality: str) -> tuple[str, ...]:
-    """Ways of a modality to pool positions into one feature vector."""
-    return _TABLE[modality].poolings
-
-
-def packages(modality: str) -> tuple[str, ...]:
-    """Packages whose versions a result of this modality may depend on."""
-    return _TABLE[modality].packages
-
-
-def encoders(modality: str) -> tuple[str, ...]:
-    """Names of the encoders of a modality; text also takes a model of the Hugging Face hub."""
-    return tuple(_TABLE[modality].encoders)
 
 
 def from_hub(modality: str, encoder: str) -> bool:
@@ -197,7 +168,7 @@ def layers(modality: str, encoder: str) -> tuple[str, ...]:
         from deepaug.training.modalities.text import encoders
 
         return bert_layers(encoders.hub_config(encoder).num_hidden_layers)
-    return _TABLE[modality].encoders[encoder]
+    return MODALITIES[modality].encoders[encoder]
 
 
 def cuts(modality: str, encoder: str) -> tuple[str, ...]:

@@ -189,8 +189,9 @@ def _check_ranges(trial: Trial) -> None:
 
 def _check_data(trial: Trial) -> None:
     modality = trial.modality
-    one_of("views", trial.views, registry.views(modality), f"of {modality}")
-    one_of("pooling", trial.pooling, registry.poolings(modality), f"of {modality}")
+    known = registry.MODALITIES[modality]
+    one_of("views", trial.views, known.views, f"of {modality}")
+    one_of("pooling", trial.pooling, known.poolings, f"of {modality}")
     if trial.pairs != "none" and modality != "text":
         raise ValueError(f"pairs {trial.pairs!r} are for text alone; leave them out for {modality}")
     if trial.held_out and modality != "graphs":
@@ -205,7 +206,7 @@ def _check_data(trial: Trial) -> None:
 def _check_encoder(trial: Trial) -> None:
     trained = trial.objective != "untrained"
     if not registry.from_hub(trial.modality, trial.encoder):
-        one_of("encoder", trial.encoder, registry.encoders(trial.modality))
+        one_of("encoder", trial.encoder, registry.MODALITIES[trial.modality].encoders)
         if trained and not registry.layers(trial.modality, trial.encoder):
             raise ValueError(
                 f"encoder {trial.encoder!r} has nothing to train; set objective to 'untrained'"

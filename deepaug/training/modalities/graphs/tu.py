@@ -75,7 +75,7 @@ def load(name: str) -> GraphSet:
 
 
 def _known() -> str:
-    return ", ".join(registry.data("graphs"))
+    return ", ".join(registry.MODALITIES["graphs"].data)
 
 
 def _download(folder: Path, name: str) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import io
 import os
 import re
@@ -17,11 +16,11 @@ import torch
 from torch import Tensor
 
 from deepaug.training import registry
-from deepaug.training.modalities import folders
+from deepaug.training.modalities import datasets, folders
 from deepaug.training.modalities.text import tables
 from deepaug.validation import DataError, one_of, reason
 
-NAMES = registry.data("text")
+NAMES = registry.MODALITIES["text"].data
 MOST_HELD_OUT = 2000  # labelled sentences in validation and in test, each
 
 
@@ -206,12 +205,7 @@ def _damage_in(folder: Path | zipfile.Path) -> Iterator[None]:
 
 
 def gensim_file(file: str) -> Path:
-    spec = importlib.util.find_spec("gensim")  # to import it takes seconds
-    if spec is None:
-        raise DataError(
-            "data set 'lee' comes with gensim, which is not installed: pip install 'deepaug[run]'"
-        )
-    path = Path(spec.submodule_search_locations[0]) / "test" / "test_data" / file
+    path = datasets.in_wheel("gensim", "lee") / "test" / "test_data" / file
     if not path.is_file():
         raise DataError(f"data set 'lee': no file {path}; reinstall gensim")
     return path

@@ -59,7 +59,7 @@ def of_hub(kind: Any, name: str, **options: Any) -> Any:
         raise DataError(
             f"cannot load encoder {name!r} from the Hugging Face hub "
             f"({reason(error)}); check its name and the network, or use one of "
-            f"{', '.join(registry.encoders('text'))}"
+            f"{', '.join(registry.MODALITIES['text'].encoders)}"
         ) from None
 
 

