@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -22,7 +21,7 @@ WHOLE = "whole"  # the training of a trial, before any of copies of its network
 
 
 class OutOfTime(Exception):
-    """A deadline came before a trial's end; how far it is, its checkpoint keeps."""
+    """A deadline came before a trial's end; its checkpoint keeps how far it got."""
 
 
 @dataclass
@@ -37,23 +36,31 @@ class Outcome:
     training_seconds: float = 0.0
     samples_per_second: float = 0.0
     resumed_seconds: float = 0.0  # of the training, those of earlier calls
-    encoder: nn.Module | None = None  # as trained, for who wants to look at it or go on with it
+    encoder: nn.Module | None = None  # as trained, to be looked at or trained further
     similarity: dict[str, list] | None = None  # of its layers, where it is cut; see `split`
 
 
+@dataclass
 class Job:
     """The trainings of a trial: of its network and, where that is cut, of two copies of it."""
 
-    def __init__(self, whole: Training, checkpoint: Path | None):
-        trial, device = whole.trial, whole.fabric.device
-        self.whole, self.checkpoint = whole, checkpoint
+    whole: Training
+    checkpoint: Path | None  # as in `run`, like the next three
+    tick: Callable[[float], None]
+    deadline: float
+    evaluation: float
+    longest: float = 0.0  # that an epoch of this call took, with what comes before the next
+
+    def __post_init__(self):
+        trial, device = self.whole.trial, self.whole.fabric.device
+        kept = self.checkpoint and checkpoints.load(self.checkpoint, trial.key, device)
+        self.begun = kept or {}
         self.names = (WHOLE, *split.COPIES) if trial.cut != "none" else (WHOLE,)
         self.ended: dict[str, tuple[dict, Progress]] = {}  # training -> metrics, how it went
-        self.begun = (checkpoint and checkpoints.load(checkpoint, trial.key, device)) or {}
         for name, (metrics, progress) in self.begun.pop("ended", {}).items():
             self.ended[name] = metrics, Progress(**progress)
         if trained := self.begun.pop(WHOLE, None):
-            whole.load_state_dict(trained)
+            self.whole.load_state_dict(trained)
 
     @property
     def progress(self) -> list[Progress]:
@@ -61,13 +68,54 @@ class Job:
         begun = [Progress(**self.begun["progress"])] if self.begun else []
         return [progress for _, progress in self.ended.values()] + begun
 
-    def training(self, name: str) -> Training:
-        """One that has not ended: at its beginning, or where an earlier call left it."""
+    def train(self, name: str) -> None:
+        """Train and evaluate one, from its beginning or from where an earlier call left it."""
         training = self.whole if name == WHOLE else split.copy(self.whole, name)
+        metrics = {}
         if self.begun:
             training.load_state_dict(self.begun)
             self.begun = {}
-        return training
+        if name != WHOLE:
+            self.save(training)  # and with it what the network itself has come to
+        try:
+            self._fit(training)
+            metrics = training.task.evaluate(training.embed, final=True)
+        except NotFinite:
+            pass
+        self.ended[name] = metrics, training.progress
+
+    def _fit(self, training: Training) -> None:
+        """Train to the last epoch.
+
+        Raises NotFinite where the loss stops being so; and OutOfTime, with a checkpoint, before an
+        epoch or an evaluation that would not end by the deadline.
+        """
+        progress, epochs = training.progress, training.trial.epochs
+        points, evaluated = _points(epochs)
+        saved = time.monotonic()
+        while progress.epoch < epochs:
+            start = time.monotonic()
+            if start + SLOWER * self.longest > self.deadline:
+                if self.longest:
+                    self.save(training)
+                raise OutOfTime
+            loss = training.epoch(progress.epoch)
+            progress.seconds += time.monotonic() - start
+            progress.epoch += 1
+            if not math.isfinite(loss):
+                raise NotFinite
+            if progress.epoch in points:
+                progress.curve.append(training.point(loss, progress.epoch in evaluated))
+            self.tick((len(self.ended) + progress.epoch / epochs) / len(self.names))
+            if progress.epoch < epochs and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self.save(training)
+                saved = time.monotonic()
+            self.longest = max(self.longest, time.monotonic() - start)
+        # Where nothing was trained there is nothing to keep: evaluation has all the time there is.
+        if self.longest and (left := self.deadline - time.monotonic()) < 2 * self.evaluation:
+            self.save(training)  # it may take longer than expected
+            if left < self.evaluation:
+                raise OutOfTime
 
     def save(self, training: Training) -> None:
         """Keep all that has ended, and the training under way, in the checkpoint."""
@@ -120,36 +168,22 @@ def run(
         evaluation: seconds that evaluating at the end may take; where they would not fit, the
             trained network waits in the checkpoint.
     """
-    job = Job(prepare(trial, accelerator, device), checkpoint)
-    whole, task = job.whole, job.whole.task
-    resumed_seconds = sum(progress.seconds for progress in job.progress)
-    longest = 0.0
-    for number, name in enumerate(job.names):
-        if name in job.ended:
-            continue
-        training, metrics = job.training(name), {}
-        if name != WHOLE:
-            job.save(training)  # and with it what the network itself has come to
-        part = partial(_ticked, tick, number, len(job.names))
-        try:
-            save = partial(job.save, training)
-            longest = _fit(training, save, part, deadline, evaluation, longest)
-            metrics = task.evaluate(training.embed, final=True)
-        except NotFinite:
-            pass
-        job.ended[name] = metrics, training.progress
+    job = Job(prepare(trial, accelerator, device), checkpoint, tick, deadline, evaluation)
+    whole, resumed_seconds = job.whole, sum(progress.seconds for progress in job.progress)
+    for name in job.names:
+        if name not in job.ended:
+            job.train(name)
         if not job.ended[WHOLE][0]:
             break  # there is nothing to copy
-    metrics = job.metrics()
+    metrics, seconds = job.metrics(), sum(progress.seconds for progress in job.progress)
     similarity = split.similarity(whole) if metrics and trial.cut != "none" else None
     if whole.handle is not None:
         whole.handle.remove()
-    seconds = sum(progress.seconds for progress in job.progress)
     return Outcome(
         status="ok" if metrics else "diverged",
         metrics=metrics,
         curve=job.curve(),
-        data_digest=task.digest,
+        data_digest=whole.task.digest,
         device=devices.name(whole.fabric.device),
         training_seconds=seconds,
         samples_per_second=sum(p.epoch for p in job.progress) * whole.samples / (seconds or 1.0),
@@ -157,59 +191,6 @@ def run(
         encoder=whole.encoder.eval(),
         similarity=similarity,
     )
-
-
-def _ticked(tick: Callable[[float], None], number: int, trainings: int, share: float) -> None:
-    tick((number + share) / trainings)
-
-
-def _fit(
-    training: Training,
-    save: Callable[[], None],
-    tick: Callable[[float], None],
-    deadline: float,
-    evaluation: float,
-    longest: float,
-) -> float:
-    """Train to the last epoch.
-
-    Args:
-        longest: what an epoch of this call has taken, with what comes before the next; 0 if none
-            was trained. Else as in `run`.
-
-    Returns:
-        `longest`, with the epochs trained here.
-
-    Raises NotFinite where the loss stops being so; and OutOfTime, with a checkpoint, before an
-    epoch or an evaluation that would not end by the deadline.
-    """
-    trial, progress = training.trial, training.progress
-    points, evaluated = _points(trial.epochs)
-    saved = time.monotonic()
-    while progress.epoch < trial.epochs:
-        start = time.monotonic()
-        if start + SLOWER * longest > deadline:
-            if longest:
-                save()
-            raise OutOfTime
-        loss = training.epoch(progress.epoch)
-        progress.seconds += time.monotonic() - start
-        progress.epoch += 1
-        if not math.isfinite(loss):
-            raise NotFinite
-        if progress.epoch in points:
-            progress.curve.append(training.point(loss, progress.epoch in evaluated))
-        tick(progress.epoch / trial.epochs)
-        if progress.epoch < trial.epochs and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            save()
-            saved = time.monotonic()
-        longest = max(longest, time.monotonic() - start)
-    # Where nothing was trained there is nothing to keep: evaluation has all the time there is.
-    if longest and (left := deadline - time.monotonic()) < 2 * evaluation:
-        save()  # it may take longer than expected
-        if left < evaluation:
-            raise OutOfTime
-    return longest
 
 
 def _points(epochs: int) -> tuple[set[int], set[int]]:
