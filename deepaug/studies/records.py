@@ -68,10 +68,8 @@ class Store:
         """
         check(record)
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with whole(self.path(record["key"])) as partial:
-                partial.write_text(text)
+        with self._writing(), whole(self.path(record["key"])) as partial:
+            partial.write_text(text)
 
     def other_protocols(self) -> dict[int, int]:
         """How many records lie here that do not count, by the protocol they are of."""
@@ -97,7 +95,6 @@ class Store:
         lock = FileLock(self._lock(key))
         try:
             with self._writing():
-                self.folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
         except Timeout:
             yield False
@@ -131,20 +128,19 @@ class Store:
     def check_writable(self) -> None:
         """Raise OSError in one line, before any training, if records could not be written here."""
         try:
-            with self._writing():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=self.folder) as file:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with self._writing(), tempfile.TemporaryFile(dir=self.folder) as file:
+                file.write(b"\0" * 65536)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError:
             self.forget_empty()
             raise
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say in one line what the operating system refuses, and what to do."""
+        """Make the folder; say in one line what the operating system refuses, and what to do."""
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             yield
         except TimeoutError:  # filelock's: somebody else has the lock
             raise
