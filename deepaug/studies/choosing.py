@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from deepaug.studies.study import Entry, Study
 
 
+Recorded = list[tuple["Entry", dict[str, Any]]]
+
+
 class NothingChosen(ValueError):
     """Every baseline that might have been chosen diverged."""
 
@@ -26,25 +29,9 @@ def assumed(base: Trial) -> Choice:
     return Choice({}, changes, changes, "dropout")
 
 
-def chosen(
-    study: "Study", stage: str, found: list[tuple["Entry", dict[str, Any]]], settled: Choice
-) -> Choice:
+def chosen(study: "Study", stage: str, found: Recorded, settled: Choice) -> Choice:
     """What a stage chooses, given its entries with their records and what was settled before."""
-    entries: dict[str, list[Entry]] = {}
-    scores: dict[str, list[float]] = {}
-    for entry, record in found:
-        entries.setdefault(entry.arm, []).append(entry)
-        scores.setdefault(entry.arm, []).append(_score(entry, record))
-
-    # A configuration that is one base's own is its baseline there: all are scored on all bases.
-    for name, own in entries.items():
-        if own[0].role == "tune":
-            known = {entry.base for entry in own}
-            scores[name] += [
-                _score(entry, record)
-                for entry, record in found
-                if entry.role == "baseline" and entry.base not in known
-            ]
+    entries, scores = _by_arm(found)
 
     def scores_of(*roles: str) -> dict[str, list[float]]:
         return {name: scores[name] for name, own in entries.items() if own[0].role in roles}
@@ -72,6 +59,25 @@ def chosen(
     )
 
 
+def _by_arm(found: Recorded) -> tuple[dict[str, list["Entry"]], dict[str, list[float]]]:
+    """The entries of each arm, and its scores over seeds and bases."""
+    entries: dict[str, list[Entry]] = {}
+    scores: dict[str, list[float]] = {}
+    for entry, record in found:
+        entries.setdefault(entry.arm, []).append(entry)
+        scores.setdefault(entry.arm, []).append(_score(entry, record))
+    # A configuration that is one base's own is its baseline there: all are scored on all bases.
+    for name, own in entries.items():
+        if own[0].role == "tune":
+            known = {entry.base for entry in own}
+            scores[name] += [
+                _score(entry, record)
+                for entry, record in found
+                if entry.role == "baseline" and entry.base not in known
+            ]
+    return entries, scores
+
+
 def _score(entry: "Entry", record: dict[str, Any]) -> float:
     """The validation score of a record; -inf for a run that diverged."""
     if record["status"] == "diverged":
@@ -79,9 +85,7 @@ def _score(entry: "Entry", record: dict[str, Any]) -> float:
     return record["metrics"]["validation"][registry.primary(entry.trial)]
 
 
-def _changes(
-    study: "Study", stage: str, entries: list["Entry"], settled: Choice
-) -> dict[str, Any]:
+def _changes(study: "Study", stage: str, entries: list["Entry"], settled: Choice) -> dict[str, Any]:
     """In what an arm differs from what was settled before the stage."""
     # A value that one base has of itself may be a change of another.
     changes: dict[str, Any] = {}
