@@ -4,9 +4,11 @@ Each command imports what it needs when it is called, so that `--help` answers a
 """
 
 import argparse
+import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="deepaug", description="Deep Augmentation, put to the test.")
     parser.add_argument("--version", action="version", version=deepaug.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(act: Callable, help: str, *parents: _Parser) -> argparse.ArgumentParser:
+        added = commands.add_parser(act.__name__.strip("_"), parents=parents, help=help)
+        added.set_defaults(command=act)
+        return added
+
     store = _Parser(add_help=False)
     store.add_argument(
         "--results",
@@ -66,63 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     grid = _Parser(add_help=False, parents=[store])
     _add_grid(grid)
-
-    run = commands.add_parser("run", parents=[grid], help="compute the records that are missing")
-    run.set_defaults(command=_run)
-    _add_run(run)
-
-    listing = commands.add_parser(
-        "list", parents=[grid], help="list the studies, one's trials, or what all of them cost"
-    )
-    listing.set_defaults(command=_list)
-    _add_list(listing)
-
     record = _Parser(add_help=False, parents=[store])
     record.add_argument("key", metavar="KEY|FILE", help="a key, its first 4 characters or more")
-    show = commands.add_parser(
-        "show", parents=[record], help="print a record, and the command that makes it again"
-    )
-    show.set_defaults(command=_show)
 
-    reproduce = commands.add_parser(
-        "reproduce", parents=[record], help="train a record's trial again, and compare"
-    )
+    _add_run(command(_run, "compute the records that are missing", grid))
+    _add_list(command(_list, "list the studies, one's trials, or what all of them cost", grid))
+    command(_show, "print a record, and the command that makes it again", record)
+    reproduce = command(_reproduce, "train a record's trial again, and compare", record)
     reproduce.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
-    reproduce.set_defaults(command=_reproduce)
-
-    export = commands.add_parser("export", parents=[store], help="records as one table, or packed")
-    export.add_argument(
-        "target",
-        type=Path,
-        metavar="FILE|DIR",
-        help="a .csv or .parquet table; a .zip or a folder, with the records and their schema too",
-    )
-    export.add_argument("--profile", metavar="NAME|FILE", help="its records alone")
-    export.set_defaults(command=_export)
-
-    claims = commands.add_parser(
-        "claims", parents=[store], help="verdicts that records give, or what is wrong with these"
-    )
-    claims.set_defaults(command=_claims)
-    _add_claims(claims)
-
-    data = commands.add_parser("data", help="fetch or check a data set")
-    data.add_argument(
-        "name",
-        type=given.named,
-        metavar="NAME",
-        help="a data set, a folder of images, a text file or a TU set",
-    )
-    data.add_argument("--modality", choices=registry.NAMES, help="where the name leaves it open")
-    data.set_defaults(command=_data)
-
-    notebook = commands.add_parser(
-        "notebook",
-        help="execute a notebook of the book by papermill",
-        description="Execute notebooks/NAME.py with other parameters; the result is a .ipynb.",
-    )
-    notebook.set_defaults(command=_notebook)
-    _add_notebook(notebook)
+    _add_export(command(_export, "records as one table, or packed", store))
+    _add_claims(command(_claims, "verdicts that records give, or what is wrong with these", store))
+    _add_data(command(_data, "fetch or check a data set"))
+    _add_notebook(command(_notebook, "execute a notebook of the book by papermill"))
     return parser
 
 
@@ -178,6 +141,26 @@ def _add_list(listing: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument(
+        "target",
+        type=Path,
+        metavar="FILE|DIR",
+        help="a .csv or .parquet table; a .zip or a folder, with the records and their schema too",
+    )
+    export.add_argument("--profile", metavar="NAME|FILE", help="its records alone")
+
+
+def _add_data(data: argparse.ArgumentParser) -> None:
+    data.add_argument(
+        "name",
+        type=given.named,
+        metavar="NAME",
+        help="a data set, a folder of images, a text file or a TU set",
+    )
+    data.add_argument("--modality", choices=registry.NAMES, help="where the name leaves it open")
+
+
 def _add_claims(claims: argparse.ArgumentParser) -> None:
     claims.add_argument(
         "--profile", default="cpu", metavar="NAME|FILE", help="whose records judge (default cpu)"
@@ -193,6 +176,7 @@ def _add_claims(claims: argparse.ArgumentParser) -> None:
 
 
 def _add_notebook(notebook: argparse.ArgumentParser) -> None:
+    notebook.description = "Execute notebooks/NAME.py with other parameters, into a .ipynb."
     notebook.add_argument("name", metavar="NAME")
     several = partial(notebook.add_argument, nargs=2, action="append", default=[])
     names = ("PARAMETER", "VALUE")
@@ -239,12 +223,18 @@ def _list(options: argparse.Namespace) -> None:
         raise ValueError("--batch needs --json")
     if options.study is None:
         _refuse(options, "batch", "data", "pairs", "parts")
-        listing.show_studies(options.profile, options.results, options.json)
+        rows, show = listing.studies(options.profile, options.results), listing.show_studies
     elif options.study == ALL:
-        agenda = _agenda(options, "batch", "parts")
-        listing.show_budget(agenda, options.profile, options.json)
+        rows = listing.budget(_agenda(options, "batch", "parts"))
+        show = partial(listing.show_budget, profile=options.profile)
     else:
-        listing.show_trials(_study(options), options.batch, options.json)
+        study = _study(options)
+        rows = listing.trials(study, options.batch)
+        show = partial(listing.show_trials, study=study)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        show(rows)
 
 
 def _agenda(options: argparse.Namespace, *refused: str) -> "list[tuple[Study, str]]":
@@ -266,14 +256,8 @@ def _refuse(options: argparse.Namespace, *names: str) -> None:
 def _study(options: argparse.Namespace) -> "Study":
     from deepaug.studies import catalogue, listing
 
-    study = catalogue.load(
-        options.study,
-        options.profile,
-        options.results,
-        data=options.data,
-        pairs=options.pairs,
-        parts=options.parts,
-    )
+    changes = {name: getattr(options, name) for name in ("data", "pairs", "parts")}
+    study = catalogue.load(options.study, options.profile, options.results, **changes)
     listing.note_other_protocols(study.store)
     return study
 
@@ -323,5 +307,5 @@ def _data(options: argparse.Namespace) -> None:
 def _notebook(options: argparse.Namespace) -> None:
     from deepaug.pages import executing
 
-    given = options.parameters, options.grid, options.grid_file
-    print(f"wrote {executing.execute(options.name, *given, options.output)}")
+    words = options.parameters, options.grid, options.grid_file
+    print(f"wrote {executing.execute(options.name, *words, options.output)}")

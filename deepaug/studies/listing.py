@@ -1,6 +1,5 @@
 """What `deepaug list` shows: a study's trials, or what all studies cost."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -114,12 +113,8 @@ def _by_part(entries: list[Entry]) -> dict[str, list[Entry]]:
     return parts
 
 
-def show_trials(study: Study, batch_seconds: int | None = None, as_json: bool = False) -> None:
-    """Print the rows of `trials`, a line for each, and how far each stage is; or as JSON."""
-    rows = trials(study, batch_seconds)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
+def show_trials(rows: Rows, study: Study) -> None:
+    """Print the rows of `trials`, a line for each, and how far each stage is."""
     width = max((len(row["arm"]) for row in rows), default=0)
     for row in rows:
         state = "recorded" if row["recorded"] else "missing"
@@ -128,12 +123,8 @@ def show_trials(study: Study, batch_seconds: int | None = None, as_json: bool = 
         print(f"{name}: {progress(study, name)}")
 
 
-def show_studies(profile: str, root: Path | None = None, as_json: bool = False) -> None:
-    """Print the rows of `studies`, a line for each; or as JSON."""
-    rows = studies(profile, root)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
+def show_studies(rows: Rows) -> None:
+    """Print the rows of `studies`, a line for each."""
     width = max(len(row["study"]) for row in rows)
     for row in rows:
         counts = f"{row['recorded']} of {row['trials']} trials recorded"
@@ -141,12 +132,8 @@ def show_studies(profile: str, root: Path | None = None, as_json: bool = False) 
     print(f"'deepaug list STUDY' lists one's trials, 'deepaug list {ALL}' what all cost")
 
 
-def show_budget(agenda: list[tuple[Study, str]], profile: str, as_json: bool = False) -> None:
-    """Print the rows of `budget` as a table, and their sums; or as JSON."""
-    rows = budget(agenda)
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
+def show_budget(rows: Rows, profile: str) -> None:
+    """Print the rows of `budget` as a table, and their sums."""
     sums = {name: sum(row[name] for row in rows) for name in SUMMED}
     total = dict.fromkeys(("part", "stage", "arms", "seeds", "waits_for"), "")
     lines = [(*COLUMNS, ""), *map(_cells, [*rows, {"study": "total", **total, **sums}])]
