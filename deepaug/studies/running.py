@@ -73,44 +73,50 @@ def everything(
     for part in parts or ():
         one_of(f"part {where}", part, dict.fromkeys(known))
     only = _keys(only, (e for study, stage in agenda for e in study.stage_entries(stage)), where)
-    begun = False
 
     def wanted(entry: Entry) -> bool:
         of_part = not parts or entry.base in parts or entry.trial.modality in parts
         return of_part and (not only or entry.trial.key in only)
 
     def report(item: Item, trials: int, missing: int) -> None:
-        if begun and missing:
+        if missing:
             _say(f"{item.name}: {missing} of {trials} trials to run")
 
-    work = Backlog([Item(study, stage, study.store) for study, stage in agenda], wanted, report)
-    begun = True
+    work = Backlog([Item(study, stage, study.store) for study, stage in agenda], wanted)
+    work.report = report  # of what is settled from here on: the summary tells the rest
     if work.pending:
         _say(_summary(work, resources))
-    reasons: set[str] = set()
-    passed_over = 0
-
-    def pass_over(trial: Trial, error: Exception) -> None:
-        nonlocal passed_over
-        # A set that cannot be read, for want of a package say, is so for all its trials; what does
-        # not suit one trial may suit another.
-        of_data = not isinstance(error, ValueError) or type(error) is DataError
-        why = one_line(error)
-        count, names = work.pass_over(trial, of_data)
-        passed_over += count
-        if why not in reasons:
-            reasons.add(why)
-            more = f" and {len(names) - 3} stages more" if len(names) > 3 else ""
-            _complain(f"{', '.join(names[:3])}{more} passed over: {why}")
-
+    pass_over = _PassOver(work)
     _run(work, resources, pass_over)
-    if passed_over:
-        _complain(f"{passed_over} trials were passed over for what is named above")
+    if pass_over.count:
+        _complain(f"{pass_over.count} trials were passed over for what is named above")
     obstacles = _obstacles(work)
     for obstacle in obstacles:
         _complain(f"passed over what waits for a choice: {obstacle}")
-    if passed_over or obstacles:
+    if pass_over.count or obstacles:
         sys.exit(2)
+
+
+class _PassOver:
+    """Called with a trial that cannot be prepared: leaves it out, and tells each reason once.
+
+    Attributes:
+        count: of the trials left out.
+    """
+
+    def __init__(self, work: Backlog):
+        self.work, self.count, self.reasons = work, 0, set()
+
+    def __call__(self, trial: Trial, error: Exception) -> None:
+        # A set that cannot be read, for want of a package say, is so for all its trials; what does
+        # not suit one trial may suit another.
+        of_data = not isinstance(error, ValueError) or type(error) is DataError
+        count, names = self.work.pass_over(trial, of_data)
+        self.count += count
+        if (why := one_line(error)) not in self.reasons:
+            self.reasons.add(why)
+            more = f" and {len(names) - 3} stages more" if len(names) > 3 else ""
+            _complain(f"{', '.join(names[:3])}{more} passed over: {why}")
 
 
 def _obstacles(work: Backlog) -> list[str]:
