@@ -110,11 +110,7 @@ def one_arm(arm: Arm, warm_up: int, blocks: int) -> None:
 
 
 def rounds(
-    script: str,
-    arms: Iterable[str],
-    count: int,
-    warm_up: int,
-    blocks: int,
+    script: str, arms: Iterable[str], count: int, warm_up: int, blocks: int
 ) -> dict[str, list[dict[str, Any]]]:
     """`count` turns of each arm, arm after arm; every turn is told on stderr."""
     turns: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
@@ -204,15 +200,14 @@ def main(
         kind = str if name == "arm" else int
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.arm:
-        return one_arm(arms[options.arm], options.warm_up, options.blocks)
     name = Path(script).stem
-    if options.agree:
+    if options.arm:
+        one_arm(arms[options.arm], options.warm_up, options.blocks)
+    elif options.agree:
         write(f"{name}-agreement", packages, agree(options.agree))
-        return None
-    turns: dict[str, list[dict[str, Any]]] = {}
-    for group, (warm_up, blocks) in plan.items():
-        own = [arm for arm in arms if arm.startswith(group)]
-        turns |= rounds(script, own, options.rounds, warm_up, blocks)
-    write(name, packages, {"settings": settings, "turns": turns})
-    return None
+    else:
+        turns: dict[str, list[dict[str, Any]]] = {}
+        for group, (warm_up, blocks) in plan.items():
+            own = [arm for arm in arms if arm.startswith(group)]
+            turns |= rounds(script, own, options.rounds, warm_up, blocks)
+        write(name, packages, {"settings": settings, "turns": turns})
