@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -180,24 +180,21 @@ class _Shares:
         self.bar.update(min(grown * self.costs[key], max(0.0, self.bar.total - self.bar.n)))
 
 
+@dataclass
 class _Driver:
     """Hands a backlog's trials to those who train them, and takes in their records, `new`."""
 
-    def __init__(
-        self,
-        work: Backlog,
-        crew: ThisProcess | WorkerProcesses,
-        shares: _Shares,
-        pass_over: Callable[[Trial, Exception], None] | None,
-    ):
-        self.work, self.crew, self.shares, self.pass_over = work, crew, shares, pass_over
-        self.running: dict[Future, Trial] = {}
-        self.new: list[dict[str, Any]] = []
-        shares.look(work)
+    work: Backlog
+    crew: ThisProcess | WorkerProcesses
+    shares: _Shares
+    pass_over: Callable[[Trial, Exception], None] | None
+    running: dict[Future, Trial] = field(default_factory=dict)
+    new: list[dict[str, Any]] = field(default_factory=list)
 
     def drive(self, limit: Limit) -> None:
         """Hand out trials until none is left, or none fits the time that is left."""
         work, crew = self.work, self.crew
+        self.shares.look(work)
         since = time.monotonic()
         while (now := time.monotonic()) < limit.workers:
             while (trial := work.fitting(limit.trials - now, limit.spare)) and crew.ready:

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing import connection
@@ -62,21 +62,17 @@ def compute(trial: Trial, store: Store, train: Train) -> dict[str, Any]:
     checkpoint = store.checkpoint(trial.key)
     outcome = train(trial, checkpoint=checkpoint)
     seconds = outcome.resumed_seconds + time.monotonic() - start
-    fields = trial.to_dict()
+    fields, result = trial.to_dict(), ("status", "metrics", "curve", "device", "data_digest")
     record = records.with_checksum(
         {
             "key": trial.key,
             "trial": fields,
-            "status": outcome.status,
-            "metrics": outcome.metrics,
-            "curve": outcome.curve,
+            **{name: getattr(outcome, name) for name in result},
             "seconds": round(seconds, 2),
             "training_seconds": round(outcome.training_seconds, 2),
             "samples_per_second": round(outcome.samples_per_second, 1),
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "device": outcome.device,
             "versions": origin.versions(trial.modality) | {"protocol": str(fields["protocol"])},
-            "data_digest": outcome.data_digest,
             **code,
             **({"similarity": outcome.similarity} if outcome.similarity else {}),
         }
@@ -115,31 +111,22 @@ class ThisProcess:
         pass
 
 
+@dataclass
 class WorkerProcesses:
     """Worker processes, begun as there is work for them, each at the other end of a pipe.
 
     Pools, queues and locks of `multiprocessing` need a /dev/shm that can be written; pipes do not.
-
-    Args:
-        count: of the processes.
-        deadline: when trials are to have ended, by `time.monotonic()`.
-        begun: called with the kind and the name of each process's device as it is ready.
     """
 
-    def __init__(
-        self,
-        count: int,
-        store: Store,
-        accelerator: str,
-        deadline: float,
-        tick: Tick,
-        begun: Callable[[str, str], None],
-    ):
-        self.count, self.store, self.accelerator = count, store, accelerator
-        self.deadline, self.tick, self.begun = deadline, tick, begun
-        self.processes: dict[Connection, BaseProcess] = {}
-        self.idle: list[Connection] = []
-        self.training: dict[Connection, Future] = {}
+    count: int
+    store: Store
+    accelerator: str
+    deadline: float  # when trials are to have ended, by `time.monotonic()`
+    tick: Tick
+    begun: Callable[[str, str], None]  # told kind and name of each ready device
+    processes: dict[Connection, BaseProcess] = field(default_factory=dict)
+    idle: list[Connection] = field(default_factory=list)
+    training: dict[Connection, Future] = field(default_factory=dict)
 
     @property
     def ready(self) -> int:
