@@ -15,7 +15,6 @@ from deepaug.training.modalities.text.sentences import EVALUATION_BATCH, Sentenc
 from deepaug.validation import UnsuitedData
 
 WINDOWS = 2  # of a document, at most, whose mean its features are
-DELETED = 0.1  # share of the tokens that "crops-deletion" deletes, at view strength 1
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class CropTask(SentenceTask):
             at = index.to(self.device)
             found = [self.train.crop(at, place[at], self.size) for place in both]
             if deletes:
-                rate = DELETED * strength
+                rate = encoders.DROPOUT * strength
                 found = [
                     tokens.delete(ids, lengths, draw[index].to(self.device), rate)
                     for (ids, lengths), draw in zip(found, draws, strict=True)

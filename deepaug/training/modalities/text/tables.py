@@ -26,10 +26,9 @@ def lines(path: Path | zipfile.Path, encoding: str = "utf-8-sig") -> list[str]:
         raise DataError(f"{path}, line {line}: not UTF-8; convert the file to UTF-8") from None
 
 
-def numbered(lines: Sequence[str], first: int = 1) -> pd.Series:
-    """The lines that are not blank, by their numbers from `first` on."""
-    numbers = range(first, first + len(lines))
-    text = pd.Series(lines, numbers, dtype=object).str.strip("\r")
+def numbered(lines: Sequence[str]) -> pd.Series:
+    """The lines that are not blank, by their numbers from 1 on."""
+    text = pd.Series(lines, range(1, len(lines) + 1), dtype=object).str.strip("\r")
     return text[text.str.strip() != ""]
 
 
