@@ -299,6 +299,21 @@ def test_score_and_gain_are_held_against_each_other(monkeypatch, tmp_path, most_
     assert (row.kind, row.word) == ("context", None) and len(row.keys) == 20 * 4 + 20
 
 
+def test_random_initialisation_is_asked_for_only_where_a_run_diverged(monkeypatch, tmp_path):
+    """Seed 100 diverges on Cora alone, and on CiteSeer its untrained self is not recorded."""
+
+    def test(self, trial):
+        if trial.seed == 100 and trial.data == "CiteSeer" and trial.objective == "untrained":
+            return None
+        of_arm = trial.layer != "none" and trial.objective == "contrastive"
+        lost = of_arm and trial.seed == 100 and trial.data == "Cora"
+        return DIVERGED if lost else World.test(self, trial)
+
+    row = rows(judged(monkeypatch, tmp_path, world(test=test), "nodes"))["C1"]
+    assert row.effect.n == 10 and row.diverged == pytest.approx(0.1)
+    assert len(row.keys) == 2 * 20 + 1
+
+
 def test_equal_choices_are_told(monkeypatch, tmp_path):
     found = judged(monkeypatch, tmp_path, World())
     assert "the score chooses pooled 10 times" in rows(found)["C5 random"].notes

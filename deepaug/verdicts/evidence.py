@@ -116,27 +116,28 @@ def paired(
     """
     planned = sorted({run for arm in arms for run in arm.entries}, key=lambda run: run[1])
     parts, seeds = (tuple(dict.fromkeys(run[i] for run in planned)) for i in (0, 1))
-    scores, found, notes, keys, diverged = [], [], [], [], []
+    kept, notes = [], []
     for seed in seeds:
         runs = tuple((part, seed) for part in parts)
-        if faults := [
+        faults = [
             f"{p} seed {s}: {why}".strip()
             for p, s in runs
             if (why := _unpaired(arms, untrained, (p, s)) or lacking((p, s)))
-        ]:
-            notes += faults
-            continue
-        own = np.array([[arm.score(run) for run in runs] for arm in arms])
-        lost = np.isnan(own)
-        initial = [untrained.score(run) if lost[:, i].any() else 0 for i, run in enumerate(runs)]
-        scores.append(counted(own, lost, np.broadcast_to(initial, own.shape)))
-        diverged.append(lost.any(1))
-        found.append(runs)
-        used = [*arms, untrained] if lost.any() else arms
-        keys += [arm.records[run]["key"] for arm in used for run in runs]
-    values = np.stack(scores, 1) if scores else np.zeros((len(arms), 0, len(parts)))
-    share = float(np.mean(diverged, 0).max()) if diverged else 0.0
-    return Scores(values, tuple(found), share, tuple(notes), tuple(dict.fromkeys(keys)))
+        ]
+        notes += faults
+        kept += [] if faults else [runs]
+    shape = len(arms), len(kept), len(parts)
+    own = np.reshape([[[arm.score(run) for run in runs] for runs in kept] for arm in arms], shape)
+    lost = np.isnan(own)
+    initial = np.zeros(shape[1:])
+    keys = [arm.records[run]["key"] for runs in kept for arm in arms for run in runs]
+    for place in np.argwhere(lost.any(0)):
+        run = kept[place[0]][place[1]]
+        initial[tuple(place)] = untrained.score(run)
+        keys.append(untrained.records[run]["key"])
+    values = counted(own, lost, np.broadcast_to(initial, shape))
+    share = float(lost.any(2).mean(1).max()) if kept else 0.0
+    return Scores(values, tuple(kept), share, tuple(notes), tuple(dict.fromkeys(keys)))
 
 
 def _unpaired(arms: Sequence[Arm], untrained: Arm, run: Run) -> str:
