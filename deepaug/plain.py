@@ -1,6 +1,8 @@
 """Plain data from YAML text, which may be anybody's: profiles, grids, parameters."""
 
+import functools
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -8,8 +10,9 @@ import yaml
 MOST = 1_000_000  # values of one text, each alias counted as what it stands for
 
 
+@functools.lru_cache(maxsize=8)
 def load(what: str, text: str) -> Any:
-    """What YAML text says, as mappings, lists and scalars.
+    """What YAML text says, as mappings, lists and scalars; to be read, never changed.
 
     Numbers are Python's: 1e-1 is one, and not text, and 010 or 1:30 is an error, not 8 or 90.
 
@@ -30,6 +33,14 @@ def load(what: str, text: str) -> Any:
     if size > MOST:
         raise ValueError(f"{what} is not plain YAML: its aliases stand for {size} values")
     return content
+
+
+def read(what: str, path: Path) -> Any:
+    """What a file says, as `load` has it. Raises OSError, too."""
+    try:
+        return load(what, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} is not plain YAML: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):

@@ -58,11 +58,7 @@ def execute(
 
 def read(path: Path) -> dict[str, Any]:
     """A grid from a YAML file: a mapping of parameters to lists. Raises ValueError, OSError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"grid {path} is not plain YAML: {error}") from None
-    content = plain.load(f"grid {path}", text)
+    content = plain.read(f"grid {path}", path)
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"grid {path} must be a mapping of parameters to lists")
     return content

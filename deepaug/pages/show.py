@@ -101,7 +101,7 @@ def _scale(studies: list[Study]) -> None:
 
 
 def sealed(page: Page) -> None:
-    """Of which split the metrics on this page are."""
+    """Say which split the metrics on this page are of."""
     _say(texts()["sealed"][_kind(page.study)])
 
 

@@ -188,22 +188,15 @@ def load(profile: str) -> tuple[str, Profile]:
 def _content(path: Path) -> Any:
     """What a file says, with what it extends."""
     try:
-        content = _parsed(str(path), path.read_text(encoding="utf-8"))
+        content = plain.read(f"profile {path}", path)
     except OSError as error:
         raise ValueError(f"cannot read profile {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"profile {path} is not plain YAML: {error}") from None
     if not isinstance(content, dict) or content.get("extends") is None:
         return content
     others = [name for name in packaged() if name != path.stem]
     extended = one_of("profile to extend", content["extends"], others)
     change = {key: value for key, value in content.items() if key != "extends"}
     return _merged(_content(PROFILES / f"{extended}.yaml"), change)
-
-
-@functools.lru_cache(maxsize=8)
-def _parsed(path: str, text: str) -> Any:
-    return plain.load(f"profile {path}", text)
 
 
 def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
