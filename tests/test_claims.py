@@ -36,7 +36,7 @@ def test_the_table_reads_at_a_hundred_columns_words_first(monkeypatch, tmp_path)
     # An effect stands on one line with its p, whatever the name of its test.
     assert not [line for line in text if line.split()[:1] in (["p"], ["0.001"])]
     assert text[-1].startswith("45 of 45 networks") and "C6" in "".join(text[-2:])
-    monkeypatch.setattr(table, "records_of_networks", lambda: tmp_path / "no such file")
+    monkeypatch.setattr(table, "NETWORKS", tmp_path / "no such file")
     text = [*telling.lines(judged(monkeypatch, tmp_path, World()))]
     assert text[-1].split()[:2] == ["not", "run"] and "C6" in text[-1]
 

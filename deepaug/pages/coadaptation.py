@@ -1,6 +1,6 @@
 """What the pages on co-adaptation and on choosing a layer show."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,13 +32,18 @@ NETWORKS = {
 
 def copies(page: Page, stage: str = LIVE) -> None:
     """Scores of networks and of their copies, a figure for each base."""
+    for title, part, table in _split(page, stage):
+        rows = table.groupby(["training", "cut"]).ngroups
+        _, ax = figures.figure(1.6 + figures.ROW * rows)
+        draw_copies(ax, table, METRICS[effects.primary(part)], title)
+        finish(part)
+
+
+def _split(page: Page, stage: str) -> Iterator[tuple[str, Recorded, pd.DataFrame]]:
+    """Of each base with split networks the title, the records, and their table."""
     for title, part in titled(page, stage):
-        table = splits.frame(part)
-        if not table.empty:
-            rows = table.groupby(["training", "cut"]).ngroups
-            _, ax = figures.figure(1.6 + figures.ROW * rows)
-            draw_copies(ax, table, METRICS[effects.primary(part)], title)
-            finish(part)
+        if not (table := splits.frame(part)).empty:
+            yield title, part, table
 
 
 def draw_copies(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
@@ -62,14 +67,11 @@ def draw_copies(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
 
 def drops(page: Page, stage: str = LIVE) -> None:
     """The share of what was learnt that a copy misses whose lower layers stay frozen: a table."""
-    for title, part in titled(page, stage):
-        table = splits.frame(part)
-        if table.empty:
-            continue
+    for title, _, table in _split(page, stage):
         found = splits.drops(table)
-        shown = found.assign(drop=[_told(effect) for effect in found["effect"]])
-        shown = shown.rename(columns={"drop": "(free − frozen) / (whole − untrained)"})
-        display(figures.plain(shown.drop(columns=["effect", "base"])).set_caption(title))
+        share = {"(free − frozen) / (whole − untrained)": found["effect"].map(_told)}
+        shown = found.assign(**share).drop(columns=["effect", "base"])
+        display(figures.plain(shown).set_caption(title))
 
 
 def _told(effect: Effect) -> str:

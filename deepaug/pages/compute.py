@@ -8,6 +8,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from deepaug.pages import figures
+from deepaug.pages.page import LARGER
 from deepaug.studies import catalogue, listing, publish, records
 from deepaug.studies.profile import packaged
 
@@ -101,7 +102,7 @@ def profiles() -> pd.DataFrame:
     what the profile says of its trials.
     """
     rows = []
-    for profile in ("quick", "cpu", "gpu-small", "gpu"):
+    for profile in ("quick", *LARGER):
         budget = listing.budget(catalogue.agenda(profile))
         trials, recorded, planned, left = (
             sum(row[name] for row in budget)

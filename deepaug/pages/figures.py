@@ -161,18 +161,16 @@ def _arm_by_depth(
             ax.plot([x, x], [effect.low, effect.high], color=colour, linewidth=1.5, zorder=3)
 
 
-def forest(
-    ax: Axes, table: pd.DataFrame, metric: str, title: str, against: str = "baseline"
-) -> None:
-    """One row for each arm: its difference to another, every seed a dot, the mean a bar.
+def forest(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
+    """One row for each arm: its difference to the baseline, every seed a dot, the mean a bar.
 
     Lines are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the dots.
     """
-    gained = gains(table, metric, against)
+    gained = gains(table, metric)
     _arms_in_rows(ax, gained, "gain", intervals=True)
     ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
     _fit(ax.set_xlim, gained["gain"])
-    ax.set(title=title, xlabel=f"{METRICS[metric]}: difference to {against}, points")
+    ax.set(title=title, xlabel=f"{METRICS[metric]}: difference to baseline, points")
 
 
 def scores(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:

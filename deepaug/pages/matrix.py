@@ -7,9 +7,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from deepaug.pages import figures
-from deepaug.training.origin import PACKAGE
-
-RECORD = PACKAGE.parent / "benchmarks" / "records" / "networks.json"
+from deepaug.verdicts.table import NETWORKS as RECORD
 
 
 def recorded() -> dict[str, Any] | None:
@@ -48,7 +46,7 @@ def show(what: str) -> None:
 
 
 def show_conditions() -> None:
-    """On what the record was made."""
+    """When, where and with which versions the record was made."""
     if (record := recorded()) is not None:
         versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
         display(

@@ -8,12 +8,13 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from deepaug.pages import figures
+from deepaug.pages.page import LARGER
 from deepaug.pages.texts import texts
 from deepaug.studies import catalogue, listing, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.trial import WAYS, Trial
 
-PROFILES = ("quick", "cpu", "gpu-small", "gpu")
+PROFILES = ("quick", *LARGER)
 CORES = 2  # of the machine that the budget is for
 # What a trial's `view_size`, `samples` and `batch_size` count.
 SIZES = {"vision": "pixels a side", "text": "tokens of a crop"}

@@ -95,9 +95,7 @@ def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.Dat
     return pairs[columns].assign(gain=own - other)
 
 
-def summary(
-    table: pd.DataFrame, metric: str, against: str = "baseline", also: Iterable[str] = ()
-) -> pd.DataFrame:
+def summary(table: pd.DataFrame, metric: str, also: Iterable[str] = ()) -> pd.DataFrame:
     """Arms by rows: mean metric, gain with its interval, how many runs, diverged and collapsed.
 
     Args:
@@ -105,8 +103,8 @@ def summary(
     """
     fewest = rulebook.rules()["interval"]["shown_from"]
     place = ["base", "objective", "arm"]
-    gained = dict(iter(gains(table, metric, against).groupby(place)["gain"]))
-    over = f"over {against} [{100 * CONFIDENCE:g} % interval] or (seeds)"
+    gained = dict(iter(gains(table, metric).groupby(place)["gain"]))
+    over = f"over baseline [{100 * CONFIDENCE:g} % interval] or (seeds)"
     rows = [
         {
             "of": arm[0],

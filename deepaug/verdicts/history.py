@@ -45,7 +45,7 @@ class Change:
 def judged(rules: Mapping[str, Any], profile: str, root: Path) -> dict[Path, tuple[str, ...]]:
     """The file of each record that the rules judge, and the names of the claims that do.
 
-    None is named for the stages that judge beside all claims: common blocks alone are theirs.
+    No claim is named where a stage judges beside all of them: the common blocks alone hold there.
 
     Args:
         rules: as `rulebook.rules` has them.

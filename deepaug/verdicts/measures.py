@@ -1,5 +1,6 @@
 """From scores of arms that pair to the effects that the claims are about."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,22 +45,12 @@ def depth(scores: Scores, confidence: float) -> Measured:
 
 def middle_half(scores: Scores, confidence: float) -> Measured:
     """The interquartile mean of the first arm's gains over the second, over data sets."""
-    gains = scores.values[0] - scores.values[1]
-    return Measured(
-        stratified_bootstrap(
-            interquartile_mean, gains, random=np.random.default_rng(0), confidence=confidence
-        )
-    )
+    return _bootstrapped(interquartile_mean, [scores.values[0] - scores.values[1]], confidence)
 
 
 def improvement(scores: Scores, confidence: float) -> Measured:
     """How probably a run of the first arm beats one of the second, over data sets."""
-    random = np.random.default_rng(0)
-    return Measured(
-        stratified_bootstrap(
-            probability_of_improvement, *scores.values, random=random, confidence=confidence
-        )
-    )
+    return _bootstrapped(probability_of_improvement, scores.values, confidence)
 
 
 def share(scores: Scores, confidence: float) -> Measured:
@@ -103,3 +94,10 @@ def ranks(likeness: dict[Run, np.ndarray], scores: Scores, confidence: float) ->
 
 def _difference(first: np.ndarray, second: np.ndarray, confidence: float) -> Measured:
     return Measured(paired_effect(first, second, confidence), tuple(first - second))
+
+
+def _bootstrapped(
+    aggregate: Callable[..., np.ndarray], scores: Iterable[np.ndarray], confidence: float
+) -> Measured:
+    random = np.random.default_rng(0)
+    return Measured(stratified_bootstrap(aggregate, *scores, random=random, confidence=confidence))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepaug.studies import catalogue, rulebook
+from deepaug.training.origin import PACKAGE
 from deepaug.verdicts import claims, effects, outcomes
 from deepaug.verdicts.claims import Verdict, judge, judge_test
 from deepaug.verdicts.effects import Scale
@@ -17,6 +18,8 @@ from deepaug.verdicts.outcomes import CONTEXT, FAMILY, Finding
 from deepaug.verdicts.statistics import Effect, Limits
 
 FEWEST_OF_SCALE = 2  # "by two of these seeds or more"
+# C6's matrix, as benchmarks/matrix.py records it
+NETWORKS = PACKAGE.parent / "benchmarks" / "records" / "networks.json"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
     evidences = [Evidence(name, profile, studies) for name in modalities]
     scales = {e.modality: _scale(e) for e in evidences}
     cells = [cell for e in evidences for cell in _cells(e, scales[e.modality])]
-    return Table(profile, scales, tuple(cells), networks(records_of_networks()))
+    return Table(profile, scales, tuple(cells), networks(NETWORKS))
 
 
 def _scale(evidence: Evidence) -> Scale | None:
@@ -177,7 +180,7 @@ def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
 
 
 def _inverse(found: Sequence[Finding]) -> str:
-    """Of a supported C2, by the primary arm's own gains."""
+    """Which kind of support C2 has, by the primary arm's own gains."""
     (primary,) = (f.transform for f in found if f.test == "C2" and f.kind == FAMILY)
     of_primary = {f.test: f for f in found if f.claim == "C2" and f.transform == primary}
     gains = (of_primary[test].outcome for test in ("C2 contrastive gain", "C2 twin's gain"))
@@ -230,16 +233,6 @@ def commands(evidence: Evidence, places: Sequence[str]) -> tuple[str, ...]:
         part = "" if name == "own" else f" --parts {evidence.modality}"
         found.append(f"deepaug run {study} --profile {evidence.profile} --stage {stage}{part}")
     return tuple(found)
-
-
-# C6
-
-
-def records_of_networks() -> Path:
-    """Where the test run of C6 leaves its matrix."""
-    from deepaug.training.origin import PACKAGE
-
-    return PACKAGE.parent / "benchmarks" / "records" / "networks.json"
 
 
 def networks(path: Path) -> str:
