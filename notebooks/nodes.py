@@ -103,12 +103,12 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("nodes", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: gain in probe accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means, bars for 95 % intervals."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: gain in probe accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["remove-input"]
 show.gain_by_depth(page)
 
 # %% [markdown]
-# Every seed is a dot, lines join the means, bars are 95 % intervals of the paired differences (three
-# seeds give wide ones: the frame fits the dots and cuts the bars). A node's own features, which
+# Every seed is a dot, lines join the means. From five seeds on bars are 95 % intervals of the paired differences; of
+# fewer none is drawn. A node's own features, which
 # train nothing, stand beside:
 
 # %% mystnb={"image": {"alt": "The live run: probe accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]

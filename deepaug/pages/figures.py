@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from pandas.io.formats.style import Styler
 
+from deepaug.studies import rulebook
 from deepaug.verdicts.effects import METRICS, Recorded, gains
 from deepaug.verdicts.statistics import mean_effect
 from deepaug.verdicts.table import Cell, Row
@@ -38,7 +39,7 @@ LINES = ("-", "--", ":", "-.")  # tell apart what has one colour
 TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
 WIDTH = 5.0  # inches: at the width of a phone, text of 12 points is 11 pixels high
 ROW = 0.52  # inches, of a row with its label above
-INTERVAL_FROM = 3  # seeds; the interval of two is too wide to draw on the scale of the effects
+INTERVAL_FROM = rulebook.rules()["interval"]["shown_from"]  # seeds
 
 
 def use_style() -> None:
@@ -94,7 +95,7 @@ def gain_by_depth(
     """Gain over the baseline against the target's depth: every seed a dot, means joined.
 
     Colour tells the transform; of twins the contrastive one is solid, the supervised one dashed and
-    hollow. Bars are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the
+    hollow. Bars are 95 % intervals, drawn from five seeds on and cut at the frame, which fits the
     dots.
 
     Args:
@@ -164,7 +165,7 @@ def _arm_by_depth(
 def forest(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
     """One row for each arm: its difference to the baseline, every seed a dot, the mean a bar.
 
-    Lines are 95 % intervals, drawn from three seeds on and cut at the frame, which fits the dots.
+    Lines are 95 % intervals, drawn from five seeds on and cut at the frame, which fits the dots.
     """
     gained = gains(table, metric)
     _arms_in_rows(ax, gained, "gain", intervals=True)
