@@ -21,7 +21,7 @@ import torch
 from deepaug.files import whole
 
 ROOT = Path(__file__).parents[1]
-CODE = ("deepaug", "tests/cells", "tests/networks.py", "benchmarks/matrix.py")
+CODE = ("deepaug", "examples", "tests/cells", "tests/networks.py", "benchmarks/matrix.py")
 
 
 def main() -> None:

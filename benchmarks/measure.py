@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RECORDS = Path(__file__).parent / "records"
+sys.path.append(str(Path(__file__).parents[1] / "examples"))  # peers train as there
 Arm = Callable[[int, int], tuple[list[float], int]]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 

@@ -12,7 +12,6 @@ backward, step.
 import itertools
 import tempfile
 import time
-import warnings
 from functools import partial
 
 import measure
@@ -62,27 +61,19 @@ def sentence_transformers(
     It starts from the weights of `run`. The trainer notes when each step ended in `times`. Pairs
     are views as text; by default each sentence with itself.
     """
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from datasets import Dataset
-    from sentence_transformers import (
-        SentenceTransformer,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-        losses,
-        models,
-    )
+    import simcse
+    from sentence_transformers import SentenceTransformer
     from transformers import TrainerCallback
 
     trial, task = run.trial, run.task
     with tempfile.TemporaryDirectory() as folder:
         run.encoder.bert.save_pretrained(folder)
         task.tokenizer.save_pretrained(folder)
-        words = models.Transformer(folder, max_seq_length=trial.view_size)
-    model = SentenceTransformer(modules=[words, models.Pooling(trial.width, "mean")])
+        model = SentenceTransformer(folder)
+    model.max_seq_length = trial.view_size
     if pairs is None:
         sentences = [task.corpus.sentences[i] for i in task.subset.tolist()]
         pairs = list(zip(sentences, sentences, strict=True))
-    anchors, positives = map(list, zip(*pairs, strict=True))
 
     class Clock(TrainerCallback):
         def on_step_end(self, *_, **__):
@@ -90,8 +81,11 @@ def sentence_transformers(
                 measure.synchronise()
                 times.append(time.perf_counter())
 
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=tempfile.mkdtemp(),
+    trainer = simcse.trainer(
+        model,
+        pairs,
+        trial.temperature,
+        callbacks=[Clock()],
         num_train_epochs=trial.epochs,
         per_device_train_batch_size=trial.batch_size,
         learning_rate=trial.learning_rate,
@@ -101,20 +95,11 @@ def sentence_transformers(
         bf16=trial.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         seed=trial.seed,
-        save_strategy="no",
         logging_strategy="no",
-        report_to="none",
         disable_tqdm=True,
         dataloader_drop_last=True,
     )
-    trainer = SentenceTransformerTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_dict({"anchor": anchors, "positive": positives}),
-        loss=losses.MultipleNegativesRankingLoss(model, scale=1 / trial.temperature),
-        callbacks=[Clock()],
-    )
-    return trainer, words.model if hasattr(words, "model") else words.auto_model
+    return trainer, model[0].auto_model
 
 
 def time_ours(precision: str, warm_up: int, blocks: int):

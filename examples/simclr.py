@@ -1,16 +1,16 @@
-"""SimCLR on a torchvision set, with dropout or PCA at one layer of a ResNet-18: kNN accuracy.
+"""SimCLR on a torchvision set, with PCA at one layer of a ResNet-18: kNN accuracy.
 
     python examples/simclr.py --data CIFAR10 --layer layer3 --epochs 20
 
-Needs torchvision. Chen et al. 2020, arXiv 2002.05709; loss and projector from `deepaug`.
+Needs torchvision. Chen et al. 2020, arXiv 2002.05709. Other programs take its data and metric.
 """
 
 import argparse
 
 import torch
-import torchvision
 from torch import nn
 from torch.utils.data import DataLoader
+from torchvision import datasets, models
 from torchvision.transforms import v2
 
 import deepaug
@@ -21,58 +21,58 @@ CROP = v2.RandomResizedCrop(32, scale=(0.08, 1))
 VIEW = v2.Compose([PIXELS, CROP, v2.RandomHorizontalFlip(), JITTER, v2.RandomGrayscale(p=0.2)])
 
 
+def arguments(given: list[str] | None, what: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=what.splitlines()[0])
+    defaults = {"data": "CIFAR10", "root": "data", "layer": "layer3", "p": 0.5}
+    for name, default in (defaults | {"epochs": 20, "batch": 256, "seed": 0}).items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args(given)
+
+
+def images(options: argparse.Namespace, train: bool, transform=PIXELS):
+    return getattr(datasets, options.data)(options.root, train, transform, download=True)
+
+
 def resnet() -> nn.Module:
     """ResNet-18 with the CIFAR stem and without its classifier: images to features (n, 512)."""
-    model = torchvision.models.resnet18(num_classes=10)
-    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    model.fc = nn.Identity()
+    model = models.resnet18()
+    model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    model.maxpool = model.fc = nn.Identity()
     return model
 
 
-@torch.no_grad()
-def features(encoder: nn.Module, images, device) -> tuple[torch.Tensor, torch.Tensor]:
-    encoder.eval()
-    batches = [(encoder(x.to(device)).cpu(), y) for x, y in DataLoader(images, 256)]
-    found, labels = map(torch.cat, zip(*batches, strict=True))
-    return nn.functional.normalize(found), labels
-
-
-def main(arguments: list[str] | None = None) -> float:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="CIFAR10", help="a class of torchvision.datasets")
-    parser.add_argument("--root", default="data", help="folder of the data; fetched if absent")
-    parser.add_argument("--layer", default="layer3", help="target, or none for plain SimCLR")
-    parser.add_argument("--p", type=float, default=0.5)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=256)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(0)
+def train(encoder: nn.Module, options: argparse.Namespace, features: int = 512) -> nn.Module:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def images(train: bool, transform):
-        kind = getattr(torchvision.datasets, options.data)
-        return kind(options.root, train=train, transform=transform, download=True)
-
-    pairs = images(True, lambda image: (VIEW(image), VIEW(image)))
-    loader = DataLoader(pairs, options.batch, shuffle=True, drop_last=True)
-    encoder, head = resnet().to(device), deepaug.ProjectionHead(512).to(device)
-    if options.layer != "none":
-        deepaug.attach(encoder, options.layer, deepaug.PCA(options.p))
-    weights = [*encoder.parameters(), *head.parameters()]
-    optimizer = torch.optim.SGD(weights, lr=0.06, momentum=0.9, weight_decay=5e-4)
+    pairs = images(options, True, lambda image: (VIEW(image), VIEW(image)))
+    network = nn.Sequential(encoder, deepaug.ProjectionHead(features)).to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.06, momentum=0.9, weight_decay=5e-4)
     for epoch in range(options.epochs):
-        encoder.train()
-        for (first, second), _ in loader:
-            z1, z2 = (head(encoder(view.to(device))) for view in (first, second))
+        for views, _ in DataLoader(pairs, options.batch, shuffle=True, drop_last=True):
+            z1, z2 = (network(view.to(device)) for view in views)
             optimizer.zero_grad()
             (loss := deepaug.nt_xent(z1, z2)).backward()
             optimizer.step()
         print(f"epoch {epoch + 1}: loss {loss.item():.3f}")
-    bank, labels = features(encoder, images(True, PIXELS), device)
-    queries, truth = features(encoder, images(False, PIXELS), device)
-    nearest = labels[(queries @ bank.mT).topk(min(20, len(bank))).indices]
-    accuracy = 100 * (nearest.mode(1).values == truth).float().mean().item()
-    print(f"kNN accuracy: {accuracy:.1f} %")
+    return encoder
+
+
+@torch.no_grad()
+def knn(encoder: nn.Module, options: argparse.Namespace) -> float:
+    """Per cent of the test images whose nearest 20 training images mostly have their label."""
+    device = next(encoder.eval().parameters()).device
+    loaders = (DataLoader(images(options, part), 256) for part in (True, False))
+    found = [[(encoder(x.to(device)).cpu(), y) for x, y in loader] for loader in loaders]
+    (bank, labels), (queries, truth) = (map(torch.cat, zip(*f, strict=True)) for f in found)
+    nearest = (queries @ nn.functional.normalize(bank).mT).topk(min(20, len(bank))).indices
+    return 100 * (labels[nearest].mode(1).values == truth).float().mean().item()
+
+
+def main(given: list[str] | None = None) -> float:
+    torch.manual_seed((options := arguments(given, __doc__)).seed)
+    encoder = resnet()
+    if options.layer != "none":
+        deepaug.attach(encoder, options.layer, deepaug.PCA(options.p))
+    print(f"kNN accuracy: {(accuracy := knn(train(encoder, options), options)):.1f} %")
     return accuracy
 
 

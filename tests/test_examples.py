@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from cells import texts
+
+import deepaug
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-PAGE = ROOT / "book" / "use-it.md"
+BOOK = ROOT / "book"
 
 
 def run(name: str, *arguments) -> float:
@@ -42,8 +45,8 @@ def in_two_processes(program: Path) -> list[str]:
 
 
 def shown(path: str, options: str) -> str:
-    """What the page shows of an example by a literalinclude."""
-    text = (PAGE.parent / path).read_text()
+    """What a page shows of an example by a literalinclude."""
+    text = (BOOK / path).read_text()
     for option, keep in (("start-at", 1), ("end-before", 0)):
         if mark := re.search(rf":{option}: (.+)", options):
             words = mark[1].strip('"')  # what begins with # is quoted
@@ -52,12 +55,22 @@ def shown(path: str, options: str) -> str:
     return text
 
 
-def test_the_page_shows_of_each_program_lines_that_it_has():
-    includes = re.findall(r"```\{literalinclude\} (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+PAGES = {
+    "use-it": {"two_lines", "masked", "ddp", "moco", "caching", "one_graph"},
+    "pipelines": {
+        "simclr", "lightning_simclr", "lightly_simclr", "simcse", "classify", "graphcl",
+        "timm_simclr", "ablation",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_shows_of_each_program_lines_that_it_has(page):
+    text = (BOOK / f"{page}.md").read_text()
+    includes = re.findall(r"```\{literalinclude\} (\S+)\n(.*?)```", text, re.DOTALL)
     for path, options in includes:
         assert shown(path, options).strip()
-    wanted = {"two_lines", "masked", "ddp", "moco", "caching", "one_graph"}
-    assert {Path(path).stem for path, _ in includes} == wanted
+    assert {Path(path).stem for path, _ in includes} == PAGES[page]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +110,23 @@ def test_crops(tmp_path, layer):
     assert 0 <= share <= 100
 
 
-@pytest.mark.parametrize("layer", ["none", "layer3"])
-def test_simclr(tmp_path, monkeypatch, layer):
+@pytest.fixture
+def attached(monkeypatch):
+    """The handles of what a program attaches."""
+    handles = []
+
+    def attach(*arguments, plain=deepaug.attach, **options):
+        handles.append(plain(*arguments, **options))
+        return handles[-1]
+
+    monkeypatch.setattr(deepaug, "attach", attach)
+    return handles
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A data set of torchvision that is noise."""
+
     class Toy(torchvision.datasets.FakeData):
         def __init__(self, root, train, transform, download):
             super().__init__(16 if train else 8, (3, 8, 8), 2, transform)
@@ -108,9 +136,88 @@ def test_simclr(tmp_path, monkeypatch, layer):
             return image, int(label)
 
     monkeypatch.setattr(torchvision.datasets, "Toy", Toy, raising=False)
-    sizes = ["--epochs", 1, "--batch", 8]
-    accuracy = run("simclr", "--data", "Toy", "--root", tmp_path, "--layer", layer, *sizes)
+
+
+SIMCLR = {"simclr": "torch", "lightning_simclr": "lightning", "lightly_simclr": "lightly"}
+
+
+@pytest.mark.parametrize("layer", ["none", "layer3"])
+@pytest.mark.parametrize("name", SIMCLR)
+def test_simclr(tmp_path, toy, attached, name, layer):
+    pytest.importorskip(SIMCLR[name])
+    options = ["--data", "Toy", "--root", tmp_path, "--epochs", 1, "--batch", 8]
+    accuracy = run(name, *options, "--layer", layer)
     assert 0 <= accuracy <= 100
+    assert [handle.calls for handle in attached] == ([] if layer == "none" else [4])
+
+
+def test_a_network_of_timm_chooses_its_layer(tmp_path, toy, attached):
+    pytest.importorskip("timm")
+    gain = run("timm_simclr", "--data", "Toy", "--root", tmp_path, "--epochs", 1, "--batch", 8)
+    (handle,) = attached
+    assert -100 <= gain <= 100
+    assert handle.calls == 4 and handle.layer.startswith("blocks.")
+
+
+def test_ablation(attached, capsys):
+    table = run("ablation", "--seeds", 2, "--epochs", 1)
+    layers = list(dict.fromkeys(layer for layer, _ in table))
+    assert layers[0] == "input" and len(table) == 2 * len(layers) == len(attached) / 2
+    assert all(len(gains) == 2 and any(gains) for gains in table.values())
+    assert len(capsys.readouterr().out.splitlines()) == len(table)
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A folder with a small BERT and its tokenizer."""
+    from transformers import BertModel
+
+    BertModel(texts.bert()).save_pretrained(tmp_path / "bert")
+    texts.tokenizer().save_pretrained(tmp_path / "bert")
+    return tmp_path / "bert"
+
+
+def lines(path: Path, rows) -> Path:
+    path.write_text("\n".join("\t".join(map(str, row)) for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("layer", ["none", "encoder.layer.1"])
+def test_simcse(tmp_path, bert, attached, layer):
+    pytest.importorskip("sentence_transformers")
+    said = texts.sentences()
+    scored = [(i, said[i], said[i + 1]) for i in range(8)]
+    files = lines(tmp_path / "said", [[s] for s in said]), lines(tmp_path / "scored", scored)
+    found = run("simcse", bert, *files, "--layer", layer)
+    assert -100 <= found <= 100
+    assert [handle.calls for handle in attached] == ([] if layer == "none" else [2])
+
+
+@pytest.mark.parametrize("layer", ["none", "bert.encoder.layer.1"])
+def test_classify(tmp_path, bert, attached, layer):
+    pytest.importorskip("accelerate")
+    rows = [(("long", "short")[len(said) < 10], said) for said in texts.sentences()]
+    files = (lines(tmp_path / part, rows) for part in ("train", "test"))
+    accuracy = run("classify", bert, *files, "--layer", layer, "--epochs", 2)
+    assert 0 <= accuracy <= 100
+    assert [handle.calls for handle in attached] == ([] if layer == "none" else [2])
+
+
+@pytest.mark.parametrize("layer", ["none", "convs.1"])
+def test_graphcl(monkeypatch, attached, layer):
+    from torch_geometric import datasets
+    from torch_geometric.data import Data
+
+    class Toy(list):
+        num_features = 3
+
+    graphs = Toy(
+        Data(torch.rand(n, 3), torch.randint(n, (2, 2 * n)), y=torch.tensor([n % 2]))
+        for n in range(4, 34)
+    )
+    monkeypatch.setattr(datasets, "TUDataset", lambda root, name: graphs)
+    assert 0 <= run("graphcl", "--layer", layer, "--epochs", 1) <= 100
+    assert [handle.calls for handle in attached] == ([] if layer == "none" else [2])
 
 
 @pytest.mark.parametrize("layer", ["none", "conv1"])

@@ -37,6 +37,14 @@ def features(model: nn.Module) -> Tensor:
     return model.eval()(torch.ones(BATCH, 3, 8, 8).cumsum(-1))
 
 
+def learn(optimizer, loss: Tensor, backward: Callable = Tensor.backward) -> float:
+    """A step, and its loss."""
+    optimizer.zero_grad()
+    backward(loss)
+    optimizer.step()
+    return loss.item()
+
+
 def of_images(model: nn.Sequential, head: nn.Linear, train: Callable, **others) -> Pipeline:
     steps = {"calls": 2 * STEPS, "first": model[0][0].weight, "last": head.weight}
     settings = {"evaluate": partial(features, model), **steps, **others}
@@ -48,11 +56,7 @@ def plain() -> Pipeline:
     optimizer = torch.optim.SGD([*model.parameters(), *head.parameters()], 0.1)
 
     def step(x: Tensor) -> float:
-        loss = deepaug.nt_xent(*(head(model(view)) for view in views(x)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        return learn(optimizer, deepaug.nt_xent(*(head(model(view)) for view in views(x))))
 
     def train() -> list[float]:
         model.train()
@@ -73,11 +77,7 @@ def fabric() -> Pipeline:
     loader = fabric.setup_dataloaders(pictures())
 
     def step(x: Tensor) -> float:
-        loss = deepaug.nt_xent(*map(wrapped, views(x)))
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        return loss.item()
+        return learn(optimizer, deepaug.nt_xent(*map(wrapped, views(x))), fabric.backward)
 
     def train() -> list[float]:
         wrapped.train()
@@ -142,11 +142,7 @@ def lightly() -> Pipeline:
     loader = DataLoader(images, BATCH, shuffle=True)
 
     def step(first: Tensor, second: Tensor) -> float:
-        loss = criterion(head(model(first)), head(model(second)))
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
+        return learn(optimizer, criterion(head(model(first)), head(model(second))))
 
     def train() -> list[float]:
         model.train()
@@ -176,11 +172,7 @@ def pyg() -> Pipeline:
 
     def step(data) -> float:
         z = (head(pooled(data, dropout_edge(data.edge_index)[0])) for _ in range(2))
-        loss = deepaug.nt_xent(*z)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        return learn(optimizer, deepaug.nt_xent(*z))
 
     def train() -> list[float]:
         model.train()

@@ -1,7 +1,6 @@
 """Pipelines that train a small BERT on toy sentences, padded to different lengths."""
 
 import tempfile
-import warnings
 
 import numpy as np
 import torch
@@ -36,20 +35,18 @@ def sentences() -> list[str]:
     return [" ".join(draw.choice(WORDS[4:], length)) for length in lengths]
 
 
-def training(kind, **settings):
-    """Hugging Face's settings of a short and silent training on the CPU."""
-    return kind(
-        output_dir="training",
-        per_device_train_batch_size=BATCH,
-        per_device_eval_batch_size=BATCH,
-        learning_rate=1e-2,
-        logging_steps=1,
-        use_cpu=True,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        **settings,
-    )
+# Hugging Face's, of a short and silent training on the CPU.
+SETTINGS = {
+    "output_dir": "training",
+    "per_device_train_batch_size": BATCH,
+    "per_device_eval_batch_size": BATCH,
+    "learning_rate": 1e-2,
+    "logging_steps": 1,
+    "use_cpu": True,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
 
 
 def logged(trainer) -> list[float]:
@@ -58,36 +55,24 @@ def logged(trainer) -> list[float]:
 
 def sentence_pairs() -> Pipeline:
     """Unsupervised SimCSE by sentence-transformers: each sentence paired with itself."""
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from datasets import Dataset
-    from sentence_transformers import (
-        SentenceTransformer,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-        losses,
-        models,
-    )
+    import simcse
+    from sentence_transformers import SentenceTransformer
     from transformers import BertModel
 
     with tempfile.TemporaryDirectory() as folder:
         BertModel(bert()).save_pretrained(folder)
         tokenizer().save_pretrained(folder)
-        words = models.Transformer(folder, max_seq_length=16)
-    model = SentenceTransformer(modules=[words, models.Pooling(16, "mean")], device="cpu")
+        model = SentenceTransformer(folder, device="cpu")
+    model.max_seq_length = 16
     said = sentences()
-    trainer = SentenceTransformerTrainer(
-        model=model,
-        args=training(SentenceTransformerTrainingArguments, num_train_epochs=1),
-        train_dataset=Dataset.from_dict({"anchor": said, "positive": said}),
-        loss=losses.MultipleNegativesRankingLoss(model),
-    )
+    trainer = simcse.trainer(model, zip(said, said, strict=True), num_train_epochs=1, **SETTINGS)
 
     def train() -> list[float]:
         trainer.train()
         return logged(trainer)
 
     # Of what is called: the module of words calls the forward() of BERT, past BERT's own hooks.
-    layers = words.model.encoder.layer
+    layers = model[0].model.encoder.layer
     return Pipeline(
         model,
         "0.model.encoder.layer.1",
@@ -113,7 +98,7 @@ def classifier() -> Pipeline:
     items = [{**words(said), "labels": len(said) % 4 // 2} for said in sentences()]
     trainer = Trainer(
         model=model,
-        args=training(TrainingArguments, num_train_epochs=2, eval_strategy="epoch"),
+        args=TrainingArguments(num_train_epochs=2, eval_strategy="epoch", **SETTINGS),
         train_dataset=items,
         eval_dataset=items,
         data_collator=DataCollatorWithPadding(words),
