@@ -56,6 +56,7 @@ lock: $(INSTALLED)  ## renew requirements.lock
 benchmark: $(INSTALLED)  ## measure again what is claimed about speed and networks: an hour, on an idle machine
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint requirements.lock --requirement benchmarks/requirements.txt
+	@$(IN_VENV) pytest -q tests/test_examples.py
 	@$(IN_VENV) sh -ec 'for name in vision text crops graphs nodes; do python benchmarks/$$name.py; done; \
 		for what in parts transforms growth; do python benchmarks/steps.py $$what; done; \
 		python benchmarks/matrix.py; python benchmarks/together.py; python benchmarks/lightning_overhead.py; \
