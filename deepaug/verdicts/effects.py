@@ -1,7 +1,7 @@
 """Tables of recorded runs -> paired effects, and what a page may say of them; nothing is drawn."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,14 +36,20 @@ BELOW_PUBLISHED = 1.0
 
 
 def frame(
-    recorded: Iterable[tuple[Entry, dict[str, Any]]], split: str = "validation"
+    recorded: Iterable[tuple[Entry, dict[str, Any]]],
+    split: str = "validation",
+    opened: Container[str] = (),
 ) -> pd.DataFrame:
     """A row for each recorded trial: its place in the study and its metrics on a split.
+
+    Args:
+        opened: keys of records whose test metrics anyone may read, from `opened.keys`.
 
     Raises ValueError for the test split of a trial with a transform: verdict code alone reads it.
     """
     recorded = list(recorded)
-    if split == "test" and any(records.sealed_test(entry.trial) for entry, _ in recorded):
+    sealed = (e.trial for e, _ in recorded if records.sealed_test(e.trial))
+    if split == "test" and any(trial.key not in opened for trial in sealed):
         raise ValueError("test metrics of arms are read by the verdict code alone")
     settings = ("data", "layer", "transform", "strength", "seed")
     rows = [

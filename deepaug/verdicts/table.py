@@ -14,7 +14,7 @@ from deepaug.verdicts import claims, effects, outcomes
 from deepaug.verdicts.claims import Verdict, judge, judge_test
 from deepaug.verdicts.effects import Scale
 from deepaug.verdicts.evidence import Evidence
-from deepaug.verdicts.outcomes import CONTEXT, FAMILY, Finding
+from deepaug.verdicts.outcomes import CONTEXT, FAMILY, SECONDARY, Finding
 from deepaug.verdicts.statistics import Effect, Limits
 
 FEWEST_OF_SCALE = 2  # "by two of these seeds or more"
@@ -63,6 +63,11 @@ class Cell:
     planned: int
     again: tuple[str, ...]
     tests: tuple[Row, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether all that the rules ask is told of it: a word, or of C7 its secondary tests."""
+        return self.word is not None or self.verdict == SECONDARY
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _progress(evidence: Evidence, places: Sequence[str]) -> tuple[int, int, str]
 def _unjudged(rows: Sequence[Row], family: Sequence[str]) -> str:
     """What to say of a cell all of whose records are there."""
     if not family:
-        return "secondary"
+        return SECONDARY
     by_test = {row.test: row for row in rows if row.kind == FAMILY}
     if absent := [test for test in family if test not in by_test]:
         why = "its arms diverged before, or its targets are too few or too many"

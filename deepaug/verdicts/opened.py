@@ -1,0 +1,40 @@
+"""Whose test metrics anyone may read: of records all of whose claims have been judged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepaug.studies import catalogue, rulebook
+from deepaug.verdicts.evidence import Evidence
+from deepaug.verdicts.table import Cell, table
+
+
+def keys(profile: str = "cpu", root: Path | None = None) -> frozenset[str]:
+    """Keys of the records that serve a claim, and none that has still to be judged.
+
+    A baseline serves several claims: its test metrics stay sealed until the last one is judged.
+
+    Args:
+        profile, root: as `catalogue.load` takes them.
+
+    Raises ValueError where the profile has no stage that judges.
+
+        found = keys("cpu")
+        "002b548f47cc54e6" in found
+    """
+    cells = table(profile, root).cells
+    studies = catalogue.every(profile, root)
+    evidences = {c.modality: Evidence(c.modality, profile, studies) for c in cells}
+    opened: set[str] = set()
+    sealed: set[str] = set()
+    for cell in cells:
+        (opened if cell.judged else sealed).update(_serving(cell, evidences[cell.modality]))
+    return frozenset(opened - sealed)
+
+
+def _serving(cell: Cell, evidence: Evidence) -> Iterator[str]:
+    """Keys of the records that a claim rests on in one modality, and of those told beside it."""
+    for place in rulebook.rules()["claims"][cell.claim]["records"]:
+        if evidence.has(place):
+            yield from evidence.keys(place)
+    for row in cell.tests:
+        yield from row.keys
