@@ -1,12 +1,14 @@
-"""What every page says of its origin: revision, date and licence below, a description for links.
+"""What every page says of its origin: revision, date and licence below, its source to download.
 
 A Sphinx extension of this book; `_config.yml` names it.
 """
 
+import shutil
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "notebooks"
 RULES = "deepaug/studies/claims.yaml"
 UNKNOWN = "unknown"  # outside a checkout of git
 
@@ -59,6 +61,36 @@ def configure(app, config) -> None:
     config.ogp_site_url = config.html_baseurl or ""
 
 
+def offer_script(app, pagename, templatename, context, doctree) -> None:
+    """Beside a notebook's .ipynb its source as a script, among the page's downloads."""
+    name = Path(pagename).name
+    if pagename.startswith("book/notebooks/") and (SCRIPTS / f"{name}.py").exists():
+        url = context["pathto"](f"_sources/{pagename}.py", 1)
+        for group in context.get("header_buttons", []):
+            if group.get("label") == "download-buttons":
+                group["buttons"].insert(
+                    1,
+                    {
+                        "type": "link",
+                        "url": url,
+                        "text": ".py",
+                        "icon": "fas fa-file-code",
+                        "label": "download-script-button",
+                        "tooltip": "Download the notebook as a script",
+                    },
+                )
+
+
+def copy_scripts(app, error) -> None:
+    if error is None and app.builder.format == "html":
+        folder = Path(app.outdir) / "_sources" / "book" / "notebooks"
+        folder.mkdir(parents=True, exist_ok=True)
+        for script in SCRIPTS.glob("*.py"):
+            shutil.copy(script, folder)
+
+
 def setup(app):
     app.connect("config-inited", configure)
+    app.connect("html-page-context", offer_script, priority=502)  # after the theme's buttons
+    app.connect("build-finished", copy_scripts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
