@@ -190,20 +190,22 @@ transforms = {
 maps = x[0].var((1, 2)).topk(4).indices  # those that vary most over this digit
 
 torch.manual_seed(1)
-fig, axes = plt.subplots(len(transforms), 5, figsize=(5.2, 5.4), layout="constrained")
+size = (figures.WIDTH, 5.2)
+fig, axes = plt.subplots(len(transforms), 5, figsize=size, layout="constrained")
 for row, (name, transform) in zip(axes, transforms.items(), strict=True):
     changed = (transform(x) if transform else x)[0]
-    row[0].imshow(first[0, 0], cmap="gray")
+    row[0].imshow(first[0, 0], cmap="gray", interpolation="none")
     for ax, number in zip(row[1:], maps, strict=True):
         top = x[0, number].abs().max()
-        ax.imshow(changed[number], cmap="RdBu_r", vmin=-top, vmax=top)
+        colours = {"cmap": "RdBu_r", "vmin": -top, "vmax": top}
+        ax.imshow(changed[number], interpolation="none", **colours)
     for ax in row:
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
     row[0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=10)
-axes[0, 0].set_title("image")
+axes[0, 0].set_title("image", loc="center")
 for ax, number in zip(axes[0, 1:], maps, strict=True):
-    ax.set_title(f"map {int(number)}")
+    ax.set_title(f"map {int(number)}", loc="center")
 plt.show()
 
 # %% [markdown]
@@ -244,7 +246,7 @@ touch.show(encoder, (first, second), digits.labels(torch.arange(256)))
 
 # %% mystnb={"image": {"alt": "Two line plots: cumulative variance against share of components for each layer, and the variance of each principal component of the last stage before and after element dropout, PCA drop and PCA truncate."}} tags=["hide-input"]
 drop = deepaug.PCA(0.5)
-fig, (upper, lower) = plt.subplots(2, 1, figsize=(5.2, 7.4), layout="constrained")
+fig, (upper, lower) = figures.figure(6.6, 2)
 deep = {name: output for name, output in outputs.items() if name != "input"}
 shades = plt.get_cmap("viridis")(torch.linspace(0, 0.9, len(deep)).numpy())
 for colour, (name, output) in zip(shades, deep.items(), strict=True):
@@ -268,7 +270,7 @@ for name, transform, colour in (
     lower.plot(torch.arange(1, len(variance) + 1), variance, color=colour, label=name)
 lower.set(xscale="log", yscale="log", xlabel="principal component of stage4", ylabel="variance",
           ylim=(float(before[before > 1e-7].min()) / 3, None))
-lower.legend()
+lower.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
@@ -390,14 +392,14 @@ for stop in (False, True):
         for module in (network.get_submodule(name) for name in names)
     ]
 
-fig, ax = plt.subplots(figsize=(5.2, 3.2), layout="constrained")
+_, ax = figures.figure(3.2)
 for shift, stop, colour in ((-0.2, False, "baseline"), (0.2, True, "pca")):
     at = [x + shift for x in range(len(names))]
     ax.bar(at, norms[stop], 0.4, color=figures.COLOURS[colour],
            label="stop-gradient at stage3" if stop else "gradient flows")
 ax.set_xticks(range(len(names)), names)
 ax.set(ylabel="norm of the gradient")
-ax.legend()
+figures.legend_below(ax)
 plt.show()
 
 # %% [markdown]
@@ -459,14 +461,12 @@ coadaptation.dose_by_strength(encoder, half, makes, strengths=(0.2, 0.5, 0.8))
 # In the [figure to touch](#a-figure-to-touch) choose `pooled` and dropout of elements, then of
 # features, at p = 0.5. Predict: which moves the images further? And at `stem`?
 #
-# <details><summary>Answer</summary>
-#
+# ```{dropdown} Answer
 # After pooling they are the same: an image has one position there, so that an element is a feature, and with the
 # same draw even the numbers agree. At the stem it is dropout of features: of each map's 784 numbers dropout of
 # elements leaves half, and the convolutions that follow, and the pooling, average its noise away; a whole map that
 # is gone is gone at every position.
-#
-# </details>
+# ```
 #
 # ### 2. One view detached
 #
@@ -480,11 +480,9 @@ coadaptation.dose_by_strength(encoder, half, makes, strengths=(0.2, 0.5, 0.8))
 #
 # Predict: with the stop-gradient, what is left of the bars of the stem and of the first stages?
 #
-# <details><summary>Answer</summary>
-#
+# ```{dropdown} Answer
 # They are back, though lower than where the gradient flows through both views. The second view is transformed and
 # detached, so that nothing reaches the lower layers through it. But both projections are in one loss, and the
 # first view's gradient goes all the way down: the lower layers learn from the plain view alone, to meet what the
 # upper layers make of the transformed one.
-#
-# </details>
+# ```
