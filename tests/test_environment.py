@@ -61,7 +61,7 @@ def test_binder_has_what_the_notebooks_import():
     found = {re.split("[=<>]", name)[0] for name in others}
     names = {"torch-geometric": "pytorch-geometric", "torch": "pytorch-cpu"}
     site = {"jupyter-book", "snakemake", "sphinxcontrib-bibtex", "sphinxext-opengraph"}
-    site |= {"beautifulsoup4", "deepaug"}
+    site |= {"beautifulsoup4", "deepaug", "latex2mathml"}
     stated = [*PROJECT["dependencies"], *EXTRAS["run"], *EXTRAS["book"]]
     wanted = {canonicalize_name(Requirement(line).name) for line in stated} - site - {"torch"}
     assert {canonicalize_name(name) for name in found} == {names.get(n, n) for n in wanted}

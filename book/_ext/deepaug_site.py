@@ -7,6 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "notebooks"
 RULES = "deepaug/studies/claims.yaml"
@@ -89,7 +92,22 @@ def copy_scripts(app, error) -> None:
             shutil.copy(script, folder)
 
 
+def inline_math(translator, node) -> None:
+    translator.body.append(convert(node.astext(), display="inline"))
+    raise nodes.SkipNode
+
+
+def block_math(translator, node) -> None:
+    """An equation on a line of its own, which scrolls by itself where it is wider than the page."""
+    anchors = "".join(f' id="{name}"' for name in node["ids"][:1])
+    equation = convert(node.astext(), display="block")
+    translator.body.append(f'<div class="equation" tabindex="0"{anchors}>{equation}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app):
+    # MathML needs no script, and none from another machine.
+    app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("config-inited", configure)
     app.connect("html-page-context", offer_script, priority=502)  # after the theme's buttons
     app.connect("build-finished", copy_scripts)
