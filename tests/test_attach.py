@@ -1,6 +1,9 @@
 """Attaching to a layer: handles, pausing, repeating, stopping the gradient, and bad input."""
 
+import collections
 import copy
+import dataclasses
+import types
 
 import pytest
 import torch
@@ -432,3 +435,104 @@ def test_activation_that_does_not_fit_is_named(x, value, dim, message):
         model(x)
     assert "\n" not in str(error.value)
     model.eval()(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """An output that is made of something else than its fields."""
+
+    words: dataclasses.InitVar[list[str]]
+    hidden: torch.Tensor = dataclasses.field(init=False)
+
+    def __post_init__(self, words):
+        object.__setattr__(self, "hidden", torch.ones(4, len(words)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Made(["a", "b", "c"]),
+        collections.defaultdict(list, hidden=torch.ones(4, 3)),
+        types.MappingProxyType({"hidden": torch.ones(4, 3)}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_output_that_is_made_in_its_own_way_keeps_its_type(x, value):
+    model = nn.Sequential(Returns(value))
+    deepaug.attach(model, "0", Dropout())
+    changed, plain = model(x), model.eval()(x)
+    assert type(changed) is type(value) and plain is value
+    first, before = (v.hidden if isinstance(v, Made) else v["hidden"] for v in (changed, value))
+    assert set(first.unique().tolist()) == {0, 2} and before.eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"dim": "1"}, "^dim must be the number of an axis, not '1'$"),
+        ({"dim": True}, "^dim must be the number of an axis"),
+        ({"mask": torch.ones(4)}, "^mask must be a function of .*, not a Tensor$"),
+        ({"groups": [0, 1]}, "^groups must be a function of .*, not a list$"),
+    ],
+)
+def test_options_of_another_kind_are_refused_at_once(model, options, told):
+    with pytest.raises(ValueError, match=told):
+        deepaug.attach(model, "1", Dropout(), **options)
+    with pytest.raises(ValueError, match=r"^model must be a torch\.nn\.Module, not a str$"):
+        deepaug.attach("model", "1", Dropout())
+
+
+@pytest.mark.parametrize("name", ["mask", "groups"])
+def test_rows_that_are_no_tensor_are_named(model, x, name):
+    deepaug.attach(model, "1", PCA(), **{name: lambda x: [True] * len(x)})
+    with pytest.raises(ValueError, match=f"^{name} must return a tensor, not a list$"):
+        model(x)
+
+
+class TestPart:
+    """Of a model that trains, a part that is called by itself."""
+
+    @pytest.fixture
+    def part(self):
+        model = nn.Sequential(mlp(), nn.Linear(2, 2))
+        deepaug.attach(model, "0.1", Dropout())
+        return model[0]
+
+    def test_is_plain_while_it_evaluates(self, part, x):
+        assert not torch.equal(part(x), part(x))
+        assert torch.equal(part.eval()(x), part[2](part[1](part[0](x))))
+
+    def test_of_which_a_copy_evaluates_is_plain(self, part, x):
+        twin = copy.deepcopy(part)
+        assert not torch.equal(twin(x), twin(x))
+        assert torch.equal(twin.eval()(x), twin(x))
+
+    def test_has_the_transform_where_the_target_alone_evaluates(self, x):
+        model = mlp()
+        handle = deepaug.attach(model, "1", Dropout())
+        model[1].eval()  # as a layer that is frozen
+        model(x)
+        assert handle.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [
+        (torch.nested.nested_tensor([torch.ones(2, 3)], layout=torch.jagged), "a nested tensor"),
+        (torch.ones(2, 3).to_sparse_csr(), "a sparse_csr"),
+    ],
+    ids=["nested", "sparse"],
+)
+def test_an_activation_that_is_not_dense_is_named(x, activation, kind):
+    model = nn.Sequential(Returns(activation))
+    deepaug.attach(model, "0", Dropout())
+    with pytest.raises(ValueError, match=f"^the activation at '0' must be dense, not {kind}$"):
+        model(x)
+
+
+def test_weights_made_for_inference_have_no_versions_to_count(x):
+    with torch.inference_mode():
+        model = mlp()
+        handle = deepaug.attach(model, "1", Dropout())
+        model(x)
+    assert handle.calls == 1

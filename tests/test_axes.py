@@ -4,6 +4,8 @@ import pytest
 import torch
 from networks import network
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+from torch.nn.utils.rnn import pack_padded_sequence
 from torchvision.models.convnext import CNBlock
 from torchvision.ops import Permute
 
@@ -44,6 +46,17 @@ def encoder(batch_first):
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
 
+class Adapted(nn.Conv2d):
+    """A convolution that holds more, as one with LoRA."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.down, self.act = nn.Linear(3, 1), nn.Identity()
+
+    def forward(self, x):
+        return self.act(super().forward(x))
+
+
 def images(*layers):
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *layers)
 
@@ -60,6 +73,16 @@ KNOWN = {
     "instance norm": (nn.Sequential(nn.InstanceNorm1d(3)), "0", LINE, 1, 0),
     "group norm": (nn.Sequential(nn.GroupNorm(3, 3)), "0", LINE, 1, 0),
     "padded": (nn.Sequential(nn.ZeroPad1d(2)), "0", LINE, 1, 0),
+    "weight norm": (nn.Sequential(weight_norm(nn.Conv1d(3, 8, 1))), "0", LINE, 1, 0),
+    "behind spectral norm": (
+        nn.Sequential(spectral_norm(nn.Conv2d(3, 8, 1)), nn.ReLU()),
+        *("1", IMAGE, 1, 0),
+    ),
+    "input of spectral norm": (
+        nn.Sequential(spectral_norm(nn.Conv1d(3, 8, 1))),
+        *("input", LINE, 1, 0),
+    ),
+    "a convolution that holds more": (nn.Sequential(Adapted(3, 8, 1)), "0", IMAGE, 1, 0),
     "chain of convolutions": (
         nn.Sequential(nn.Sequential(nn.Conv1d(3, 8, 1), nn.BatchNorm1d(8), nn.ReLU())),
         *("0", LINE, 1, 0),
@@ -207,3 +230,35 @@ def test_every_target_of_a_network_that_stays_channels_last_is_known(layer):
         net.model(net.batch)
     images_last = layer.startswith("features") and layer != "input"
     assert images_last == ("features along axis 3" in repr(handle))
+
+
+class Packs(nn.Module):
+    """A recurrent network without padding: its rows are time steps of samples of unlike length."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.rnn, self.first = nn.LSTM(4, 6, batch_first=True), First()
+        self.first.append(nn.Identity())
+        self.whole = whole
+
+    def forward(self, x, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.rnn(packed)[0] if self.whole else self.first[0](packed)
+
+
+@pytest.mark.parametrize(("layer", "whole"), [("rnn", True), ("first.0", False)])
+@pytest.mark.parametrize("transform", [Dropout(0.5, "feature"), Dropout(0.5), PCA(0.5)], ids=repr)
+def test_packed_sequences_have_the_samples_of_their_time_steps(layer, whole, transform):
+    torch.manual_seed(0)
+    model, lengths = Packs(whole), torch.tensor([3, 5, 4])
+    x = torch.randn(3, 5, 4)
+    plain = model.eval()(x, lengths)
+    deepaug.attach(model, layer, transform)
+    packed = model.train()(x, lengths)
+    assert type(packed) is type(plain) and torch.equal(packed.batch_sizes, plain.batch_sizes)
+    assert torch.equal(packed.sorted_indices, plain.sorted_indices)
+    assert not torch.equal(packed.data, plain.data)
+    if getattr(transform, "granularity", "") == "feature":
+        sequences = nn.utils.rnn.unpack_sequence(packed._replace(data=packed.data == 0))
+        for lost in sequences:  # each sample loses its own features, at all its steps
+            assert torch.equal(lost, lost[:1].expand_as(lost))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.modules.module import _global_forward_hooks
 
 import deepaug
 from deepaug import PCA, Dropout, GaussianNoise
@@ -78,6 +79,10 @@ def test_the_meta_device_has_shapes_and_no_numbers(transform):
     handle = deepaug.attach(model, "1", transform)
     handle.seed(1)
     assert model(X.to("meta")).shape == (4, 2) and handle.calls == 1
+    tokens = torch.randn(2, 5, 4, device="meta")
+    for rows in ("mask", "groups"):
+        given = {rows: torch.ones(2, 5, dtype=torch.int64, device="meta")}
+        assert transform(tokens, **given).shape == tokens.shape
 
 
 class Encoder(nn.Module):
@@ -121,3 +126,70 @@ def test_evaluation_of_a_transformer_is_bit_for_bit_that_without(layer, norm_fir
     for handle in handles:
         handle.remove()
     assert not target._forward_hooks and not model._forward_hooks
+
+
+class Above(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder(norm_first=True)
+
+    def forward(self, x, padding):
+        return self.encoder(x, padding).mean(1)
+
+
+def single():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, norm_first=True)
+    return layer, 8, lambda model, x, padding: model(x, src_key_padding_mask=padding)
+
+
+def part():
+    return Above(), 3, lambda model, x, padding: model.encoder(x, padding)
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        (single, "input"),
+        (single, "linear1"),
+        (single, "self_attn"),
+        (part, "encoder.encoder.layers.0"),
+        (part, "encoder.encoder.layers.1.linear1"),
+    ],
+)
+def test_a_layer_with_a_fast_path_evaluates_on_it_however_it_is_called(build, layer):
+    torch.manual_seed(0)
+    model, width, forward = build()
+    plain = copy.deepcopy(model).eval()
+    x, padding = torch.randn(4, 6, width), torch.arange(6) > torch.tensor([[5], [3], [4], [1]])
+    hooks = [(m._forward_pre_hooks, m._forward_hooks) for m in model.modules()]
+    handles = [deepaug.attach(model, layer, Dropout()) for _ in range(2)]
+    before = [list(hooks) for pair in hooks for hooks in pair]
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.equal(forward(model.eval(), x, padding), forward(plain, x, padding))
+            with pytest.raises(Exception, match=r"must be equal|shape|size"):
+                forward(model, x, padding[:, :-1])
+            assert [list(hooks) for pair in hooks for hooks in pair] == before
+        assert not torch.equal(forward(model.train(), x, padding), forward(plain, x, padding))
+    assert [handle.calls for handle in handles] == [1, 1]
+    for handle in handles:
+        handle.remove()
+    with torch.no_grad():
+        assert torch.equal(forward(model.eval(), x, padding), forward(plain, x, padding))
+    assert not any(any(pair) for pair in hooks) and not _global_forward_hooks
+
+
+def test_what_was_set_aside_as_it_was_interrupted_and_then_removed_stays_away(monkeypatch):
+    model, width, forward = single()
+    x, padding = torch.randn(4, 6, width), torch.zeros(4, 6).bool()
+    handle = deepaug.attach(model, "linear1", Dropout())
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), torch.no_grad():
+        patch.setattr(model, "forward", interrupt)
+        forward(model.eval(), x, padding)
+    handle.remove()
+    forward(model.train(), x, padding)
+    assert handle.calls == 0 and not model.linear1._forward_hooks and not _global_forward_hooks

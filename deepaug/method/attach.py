@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from deepaug.method import axes
-from deepaug.method.hooks import ONE_GRAPH, Aside, Hook
-from deepaug.method.outputs import change_first, change_input
+from deepaug.method.hooks import ONE_GRAPH, Hook, counting, set_aside, tidy
+from deepaug.method.outputs import Change, change_first, change_input
 from deepaug.method.passes import Passes, State, recomputing
 from deepaug.method.transforms import Transform
 from deepaug.method.watch import Watch
@@ -53,6 +53,7 @@ class Handle:
 
     def remove(self) -> None:
         """Take the transform off the model. A second call does nothing."""
+        tidy()
         for registration in self._registrations:
             registration.remove()
         if self._registrations:
@@ -138,14 +139,28 @@ class _Acting:
 
     def register(self) -> list:
         model = self.handle.model
-        begin = model.register_forward_pre_hook(Hook(self.begin), with_kwargs=True, prepend=True)
-        end = model.register_forward_hook(Hook(self.end), always_call=True)
+        begin, end, before, after, rest = (
+            Hook(act, self) for act in (self.begin, self.end, self.before, self.after, self.rest)
+        )
+        registered = [
+            model.register_forward_pre_hook(begin, with_kwargs=True, prepend=True),
+            model.register_forward_hook(end, always_call=True),
+        ]
         if self.layer == "input":
-            act = model.register_forward_pre_hook(Hook(self.before), with_kwargs=True)
+            registered.append(model.register_forward_pre_hook(before, with_kwargs=True))
         else:
-            act = self.target.register_forward_hook(Hook(self.after))
-        self.aside = Aside(axes.outward(self.plain, self.layer), act)
-        return [begin, end, act]
+            registered.append(self.target.register_forward_hook(after))
+        if counts := counting(axes.outward(self.plain, self.layer)):
+            registered.append(counts.register_forward_pre_hook(rest))
+        return registered
+
+    @property
+    def rests(self) -> bool:
+        return not self.plain.training
+
+    @property
+    def removed(self) -> bool:
+        return not self.handle._registrations
 
     # What compiled code holds of the hooks is no more than these questions, so that an evaluation
     # is one graph; what acts is eager, as its state would be frozen at compilation.
@@ -153,14 +168,14 @@ class _Acting:
     def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if self.always or self.plain.training:
             self._begin(args, kwargs)
-        elif self.aside.counts and not torch.compiler.is_compiling():
-            self.aside.take()
 
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
         if self.always or self.plain.training:
             self._end(output)
-        elif self.aside.counts and not torch.compiler.is_compiling():
-            self.aside.put_back()
+
+    def rest(self, module: nn.Module, args: tuple) -> None:
+        if not self.plain.training and not torch.compiler.is_compiling():
+            set_aside(module)
 
     def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         if not (self.always or self.plain.training):
@@ -184,14 +199,16 @@ class _Acting:
             self.watch.ended(self.handle.calls)
 
     @torch.compiler.disable(reason=ONE_GRAPH)
-    def _act(self, on: Callable[[Callable[[Tensor], Tensor]], Any], output: Any) -> Any:
+    def _act(self, on: Callable[[Change], Any], output: Any) -> Any:
+        if not self.passes.running and not recomputing() and not self.target.training:
+            return None  # a part that is evaluated by itself, or a copy of one
         proxy = isinstance(output, torch.fx.Proxy)
         if proxy or torch.jit.is_tracing() or torch.compiler.is_compiling():
             raise RuntimeError(ONE_GRAPH)
         *arguments, state = self.passes.running or (None, None, self._alone())
 
-        def change(x: Tensor) -> Tensor:
-            changed = self._transform(x, arguments, state)
+        def change(x: Tensor, samples: Tensor | None) -> Tensor:
+            changed = self._transform(x, samples, arguments, state)
             self.watch.changed(output, changed)
             return changed
 
@@ -219,11 +236,20 @@ class _Acting:
             )
         return state
 
-    def _transform(self, x: Tensor, arguments: list, state: State) -> Tensor:
+    def _transform(
+        self, x: Tensor, samples: Tensor | None, arguments: list, state: State
+    ) -> Tensor:
+        if x.is_nested or x.layout not in (torch.strided, torch.sparse_coo):
+            kind = "nested tensor" if x.is_nested else str(x.layout).removeprefix("torch.")
+            raise ValueError(f"the activation at {self.layer!r} must be dense, not a {kind}")
         if state.stop_gradient:
             x = x.detach()
         args, kwargs = arguments
-        mask, groups = (of and of(*args, **kwargs) for of in (self.mask, self.groups))
+        mask, groups = (
+            of and _rows(name, of(*args, **kwargs))
+            for name, of in (("mask", self.mask), ("groups", self.groups))
+        )
+        groups = samples if groups is None else groups
         transform, found = self.handle.transform, self.axes.get(x.ndim)
         if found is None:
             options = self.handle.dim, transform.elementwise, groups is not None
@@ -251,7 +277,8 @@ def attach(
         model: any module. Nothing is copied; in `eval()` it stays bit-identical to the plain model.
         layer: a name from `model.named_modules()` (`deepaug.layers` suggests some), or "input" for
             the first floating-point tensor argument. The layer's output may be a tensor, a tuple or
-            list whose first element is one, a mapping or a dataclass whose first tensor is meant.
+            list whose first element is one, a mapping or a dataclass whose first tensor is meant,
+            or packed sequences.
         transform: `Dropout`, `PCA` or any `Transform`.
         stop_gradient: detach the activation before it is transformed, so that the layers below
             learn nothing from this pass (the option named in the paper's first abstract). With
@@ -282,6 +309,8 @@ def attach(
     1
     >>> handle.remove()
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
     if isinstance(layer, nn.Module):
         raise ValueError(
             f"layer must be a name, as model.named_modules() has it, not the {type(layer).__name__}"
@@ -290,7 +319,22 @@ def attach(
         _check_target(_uncompiled(model), layer)
     if not isinstance(transform, Transform):
         raise ValueError(f"transform must be a Dropout, PCA or other Transform, not {transform!r}")
+    if dim is not None and type(dim) is not int:
+        raise ValueError(f"dim must be the number of an axis, not {dim!r}")
+    for name, of in (("mask", mask), ("groups", groups)):
+        if of is not None and not callable(of):
+            raise ValueError(
+                f"{name} must be a function of the model's arguments, such as lambda x, {name}: "
+                f"{name}, not a {type(of).__name__}"
+            )
     return Handle(model, layer, transform, stop_gradient, dim, mask, groups)
+
+
+def _rows(name: str, rows: Any) -> Tensor | None:
+    """What `mask` or `groups` returned, if it is a tensor, or None for rows that all count."""
+    if rows is None or isinstance(rows, Tensor):
+        return rows
+    raise ValueError(f"{name} must return a tensor, not a {type(rows).__name__}")
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:

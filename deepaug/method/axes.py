@@ -66,7 +66,8 @@ def find(
         return Axes(dim)  # which no transform takes
     scopes = outward(model, layer)
     where = f"{layer!r} ({type(scopes[0]).__name__}), of shape {tuple(x.shape)},"
-    if dim is None and layer != "input" and x.ndim == _axes_unbatched(scopes[0]):
+    asked = dim is None and not grouped and layer != "input"
+    if asked and x.ndim == _axes_unbatched(scopes[0]):
         raise ValueError(f"what {where} returned has no axis of samples; give the model a batch")
     axis = _features(scopes, x, layer == "input") if dim is None else dim
     if not axis and dim is None and not (elementwise and x.ndim < 5):
@@ -82,6 +83,12 @@ def find(
             f"groups=, the sample of each row"
         )
     return Axes(axis if axis == 1 or dim is not None else x.ndim - 1, samples or 0)
+
+
+def samples(model: nn.Module, layer: str, x: Tensor) -> int | None:
+    """Axis of the samples in `x`, which `layer` of `model` returned; None if it cannot be told."""
+    scopes = outward(model, layer)
+    return _samples(scopes) if x.ndim == 3 and _features(scopes, x, False) != 1 else 0
 
 
 def outward(model: nn.Module, layer: str) -> list[nn.Module]:
@@ -129,9 +136,11 @@ def _kind(module: nn.Module, ndim: int) -> int | None:
 
 def _dims(module: nn.Module) -> int | None:
     """2 for Conv2d, MaxPool2d, LayerNorm2d and what derives from such; for single layers alone."""
+    kinds = type(module).__mro__
     if any(True for _ in module.children()):
-        return None
-    names = (re.search(r"([123])d$", kind.__name__) for kind in type(module).__mro__)
+        # A block of one's own may be called so, too; spectral norm and LoRA put parts into torch's.
+        kinds = [kind for kind in kinds if kind.__module__.startswith("torch.nn.")]
+    names = (re.search(r"([123])d$", kind.__name__) for kind in kinds)
     return next((int(name[1]) for name in names if name), None)
 
 

@@ -1,21 +1,25 @@
 """What goes into a model and what its layers return: finding the tensor that is meant."""
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+# Makes another tensor of one and, where rows are not samples, the sample that each belongs to.
+Change = Callable[[Tensor, Tensor | None], Tensor]
 
 
-def change_input(
-    model: nn.Module, args: tuple, kwargs: dict, change: Callable[[Tensor], Tensor]
-) -> tuple[tuple, dict]:
+def change_input(model: nn.Module, args: tuple, kwargs: dict, change: Change) -> tuple[tuple, dict]:
     """A call's arguments with the first floating-point tensor among them changed."""
     for position, value in [*enumerate(args), *kwargs.items()]:
         if isinstance(value, Tensor) and value.is_floating_point():
             if isinstance(position, str):
-                return args, {**kwargs, position: change(value)}
-            return (*args[:position], change(value), *args[position + 1 :]), kwargs
+                return args, {**kwargs, position: change(value, None)}
+            return (*args[:position], change(value, None), *args[position + 1 :]), kwargs
     embeddings = [n for n, m in model.named_modules() if isinstance(m, nn.Embedding)]
     advice = "target a layer by its name from model.named_modules()"
     if embeddings:
@@ -26,25 +30,51 @@ def change_input(
     )
 
 
-def change_first(output: Any, change: Callable[[Tensor], Tensor], where: str) -> Any:
+def change_first(output: Any, change: Change, where: str) -> Any:
     """`output` with its (first) tensor changed."""
     if isinstance(output, Tensor):
-        return change(output)
-    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        changed = [change(output[0]), *output[1:]]
+        return change(output, None)
+    if isinstance(output, PackedSequence):
+        return output._replace(data=change(output.data, _samples(output)))
+    first = output[0] if isinstance(output, tuple | list) and output else None
+    if isinstance(first, Tensor | PackedSequence):
+        changed = [change_first(first, change, where), *output[1:]]
         return output._make(changed) if hasattr(output, "_make") else type(output)(changed)
     if dataclasses.is_dataclass(output):  # Hugging Face's outputs are dataclasses and mappings
         for field in dataclasses.fields(output):
             if isinstance(value := getattr(output, field.name), Tensor):
-                return dataclasses.replace(output, **{field.name: change(value)})
+                return _with(output, field.name, change(value, None))
     elif isinstance(output, Mapping):
         for name, value in output.items():
             if isinstance(value, Tensor):
-                return type(output)({**output, name: change(value)})
+                return _with_item(output, name, change(value, None))
     raise ValueError(
         f"the targeted {where} returned {type(output).__name__}; needed: a tensor, a tuple whose "
         f"first element is one, a mapping or a dataclass with one"
     )
+
+
+def _samples(packed: PackedSequence) -> Tensor:
+    """The sample of each row: a step of time has one of each sequence that is as long."""
+    counts = packed.batch_sizes.tolist()
+    return torch.cat([torch.arange(count) for count in counts]).to(packed.data.device)
+
+
+def _with(output: Any, name: str, value: Tensor) -> Any:
+    """A dataclass's object with another value of a field; what makes such objects is not run."""
+    changed = copy.copy(output)
+    frozen = type(output).__dataclass_params__.frozen
+    (object.__setattr__ if frozen else setattr)(changed, name, value)
+    return changed
+
+
+def _with_item(output: Mapping, name: Any, value: Tensor) -> Mapping:
+    """A mapping with another value; of one that can be changed a copy is, whatever makes it."""
+    if not isinstance(output, MutableMapping):
+        return type(output)({**output, name: value})
+    changed = copy.copy(output)
+    changed[name] = value
+    return changed
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -64,7 +64,7 @@ class Transform:
             wanted = x.shape[:dim] + x.shape[dim + 1 :]
             if rows is not None and rows.shape != wanted:
                 raise ValueError(f"{name} has shape {tuple(rows.shape)}, not {tuple(wanted)}")
-        if self.p == 0 or x.numel() == 0:
+        if self.p == 0 or x.numel() == 0 or x.is_meta:  # of the last there are no numbers
             return x
         mask = None if mask is None else mask.bool()
         rows = x.movedim(dim, -1)
