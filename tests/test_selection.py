@@ -460,3 +460,24 @@ def test_dose_of_a_compiled_network_is_that_of_the_network():
         found.append(dose(of, x, "1", Dropout(0.5)))
     torch.testing.assert_close(*found)
     assert found[0].mean() < 0.99
+
+
+class Sequences(nn.Module):
+    def __init__(self, batch_first):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inward, self.gru = nn.Linear(4, 6), nn.GRU(6, 6, batch_first=batch_first)
+        layer = nn.TransformerEncoderLayer(6, 2, 12, 0.0, batch_first=batch_first)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x):
+        return self.encoder(self.gru(self.inward(x))[0])
+
+
+def test_samples_of_sequences_are_found_where_they_lie():
+    names, x = ["gru", "encoder.layers.0", "encoder.layers.1"], torch.randn(8, 5, 4)
+    expected = deepaug.select_layer(Sequences(True), [x], names)
+    found = deepaug.select_layer(Sequences(False), [x.transpose(0, 1)], names)
+    assert torch.allclose(found.cka, expected.cka, atol=1e-4) and found.layer == expected.layer
+    with pytest.raises(ValueError, match=r"^whether the samples of layer 'inward' .* features=$"):
+        deepaug.select_layer(Sequences(False), [x.transpose(0, 1)])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepaug.method import axes
 from deepaug.method.attach import attach
 from deepaug.method.cka import FEWEST, hsic
 from deepaug.method.layers import call, evaluating, layers, run_once
@@ -54,8 +55,8 @@ def select_layer(
             input left out.
         forward: `forward(model, batch)`, for batches passed in another way.
         features: `features(outputs, batch)`, the rows (n, f) to compare of a layer's outputs on a
-            batch; by default all that follows the first axis, flattened. Give it where positions
-            are padding, or where samples lie along another axis.
+            batch; by default all of a sample, flattened. Give it where positions are padding, or
+            where an error says that the axis of the samples cannot be told.
 
     Raises:
         ValueError: fewer than two layers, one that is unknown or does not run, no batch of 4
@@ -137,16 +138,29 @@ def compare(
 
     Arguments and errors as in `select_layer`.
     """
-    features = features or (lambda outputs, batch: outputs.flatten(1))
     total = torch.zeros(len(names), len(names), dtype=torch.float64)
     for batch in batches:
         outputs = _outputs(model, batch, names, forward)
-        rows = [features(outputs[name], batch) for name in names]
+        rows = [
+            features(outputs[name], batch) if features else _by_sample(model, name, outputs[name])
+            for name in names
+        ]
         _check(names, rows)
         if len(rows[0]) >= FEWEST:  # a remainder of the data may be smaller
             total += len(rows[0]) * hsic(rows).cpu()
     own = total.diagonal().sqrt()
     return (total / (own[:, None] * own)).nan_to_num(0.0)
+
+
+def _by_sample(model: nn.Module, name: str, outputs: Tensor) -> Tensor:
+    """A layer's outputs as rows (n, f) of samples, wherever these lie."""
+    samples = axes.samples(getattr(model, "_orig_mod", model), name, outputs)
+    if samples is None:
+        raise ValueError(
+            f"whether the samples of layer {name!r} lie along axis 0 or 1 cannot be told, as the "
+            f"model has layers with batch_first=False; name other layers, or give features="
+        )
+    return outputs.transpose(0, samples).flatten(1) if outputs.ndim > 1 else outputs
 
 
 def _outputs(
