@@ -122,6 +122,8 @@ def test_parts_go_by_their_usual_names(folder, names, sizes):
         (("val/a/", "val/b/", "test/a/", "test/b/"), "test and val, but no classes to train with"),
         (("train/a/", "train/b/", "test/0.txt"), "train and test differ in class 'a'"),
         (("cat/", "dog/", "fish/notes.pdf"), "fish has no"),
+        (("cat/", "dog/", "test/cat/", "test/dog/"), "has the classes of test beside it"),
+        (("cat/", "dog/", "Val/dog/"), "has the classes of Val beside it; move them to train"),
         (("a.txt", "b.png"), "0 class folders"),
     ],
 )
@@ -199,3 +201,21 @@ def test_notes_among_the_samples_change_no_modality(folder, files, modality):
     folder.add(*files)
     wanted = folder.modality if modality == "own" else modality
     assert registry.of_data(str(folder.path)) == wanted
+
+
+def test_the_working_folder_is_named_as_it_is_given(tmp_path, monkeypatch):
+    (tmp_path / "cat").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^\. has 1 class folders; needed: two or more, as \./<"):
+        sets.load(".", 8)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are of any bytes")
+def test_names_of_files_may_be_of_any_bytes(folder):
+    folder.add("cat/", "dog/")
+    before = folder.load()[0].digest
+    for path in (folder.path / "cat").iterdir():
+        path.rename(os.fsdecode(os.fsencode(path.with_suffix("")) + b"\xff" + path.suffix.encode()))
+    sets.load.cache_clear()
+    documents.load_documents.cache_clear()
+    assert folder.load()[0].digest == before

@@ -86,6 +86,7 @@ def read(folder: Path, what: str, suffixes: Collection[str]) -> Listing:
     parts, classes = {}, ()
     for part, (within, own) in split.items():
         names = tuple(entry.name for entry in own)
+        wanted = f"{within.name or within}{os.sep}{example}"  # "." has no name
         if classes and names != classes:
             other = min({*names} ^ {*classes})
             raise DataError(
@@ -94,16 +95,14 @@ def read(folder: Path, what: str, suffixes: Collection[str]) -> Listing:
             )
         if len(own) < 2:
             raise DataError(
-                f"{within} has {len(own)} class folders; needed: two or more, as "
-                f"{within.name}{os.sep}{example}"
+                f"{within} has {len(own)} class folders; needed: two or more, as {wanted}"
             )
         classes = names
         found = [[f for f in _files(c, left_out) if _counts(f, suffixes, left_out)] for c in own]
         for entry, files in zip(own, found, strict=True):
             if not files:
                 raise DataError(
-                    f"class folder {entry} has no {what}; add some, as {within.name}{os.sep}"
-                    f"{example}, or remove it"
+                    f"class folder {entry} has no {what}; add some, as {wanted}, or remove it"
                 )
         labels = [number for number, files in enumerate(found) for _ in files]
         parts[part] = Part(within, [file for files in found for file in files], labels)
@@ -132,6 +131,7 @@ def _layout(folder: Path, left_out: Counter[str]) -> dict[str, tuple[Path, list[
                 f"{folder} has {' and '.join(f.name for f in below)}, but no classes to train "
                 f"with; needed: train{os.sep}<class>{os.sep}* or <class>{os.sep}*"
             )
+        _refuse_part_as_class(folder, below, named)
         return {"train": (folder, _below(folder, left_out))}
     for part, found in named.items():
         if len(found) > 1:
@@ -144,6 +144,19 @@ def _layout(folder: Path, left_out: Counter[str]) -> dict[str, tuple[Path, list[
     used = [found[0] for found in named.values()]
     left_out.update(f"folder {f.name}{os.sep}" for f in _below(folder, left_out) if f not in used)
     return {part: (found[0], _below(found[0], left_out)) for part, found in named.items()}
+
+
+def _refuse_part_as_class(folder: Path, below: list[Path], named: dict[str, list[Path]]) -> None:
+    """Raise DataError for a part beside the classes of training, whose classes it has, too."""
+    parts = [part for found in named.values() for part in found]
+    classes = {entry.name for entry in below if entry not in parts}
+    for part in parts:
+        own = {entry.name for entry in _below(part, Counter())}
+        if own and own <= classes:
+            raise DataError(
+                f"{folder} has the classes of {part.name} beside it; move them to "
+                f"train{os.sep}, as train{os.sep}{min(own)}, or {part.name} elsewhere"
+            )
 
 
 def _below(folder: Path, left_out: Counter[str]) -> list[Path]:

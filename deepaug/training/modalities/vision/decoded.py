@@ -41,5 +41,6 @@ def _key(files: list[Path], settings: str) -> str:
     digest = hashlib.sha256(f"{LAYOUT}/{settings}".encode())
     for file in files:
         state = file.stat()
-        digest.update(f"\n{os.path.abspath(file)}\t{state.st_size}\t{state.st_mtime_ns}".encode())
+        digest.update(b"\n" + os.fsencode(os.path.abspath(file)))  # of any bytes, as on Linux
+        digest.update(f"\t{state.st_size}\t{state.st_mtime_ns}".encode())
     return digest.hexdigest()[:24]
