@@ -299,6 +299,7 @@ LABELLED = [f"s {n}\t{'abc'[n % 3]}" for n in range(40)]
         ("sentence\tlabel", (0, 1), "1 header"),
         ("\ufeff\nSentence\tLABEL\r", (0, 1), "1 header"),
         ("label\tsentence", (1, 0), "1 header"),
+        ('"Sentence"\t"label"', (0, 1), "1 header"),
         ("text\tclass", (0, 1), "1 header"),
         ("category\tid\tdocument", (1, 1, 0), "1 header, 1 column 'id'"),
     ],

@@ -61,7 +61,8 @@ def table(path: Path, names: Sequence[str], least: int) -> tuple[pd.DataFrame, C
     rows = numbered(lines(path))
     if rows.empty:
         raise DataError(f"{path} is empty; needed: lines of {list(names[:least])}")
-    first = [field.strip().casefold() for field in rows.iloc[0].split("\t")]
+    # Spreadsheets put names into quotation marks.
+    first = [field.strip(' "').casefold() for field in rows.iloc[0].split("\t")]
     columns = [USUAL.get(name, name) for name in first]
     left_out: Counter[str] = Counter()
     if set(names) & set(first) or set(names) <= set(columns):
