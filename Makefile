@@ -23,6 +23,10 @@ ifneq ($(shell test -w "$$HOME" -a "$$HOME" != / && echo usable),usable)
 export HOME := $(CURDIR)/build/home
 unexport XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME
 endif
+# Folders of XDG may be set to where nothing can be written; then those below the home take their place.
+writable = $(shell mkdir -p "$$$(1)" 2>/dev/null && test -w "$$$(1)" && echo yes)
+$(foreach name,XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME,$(if $($(name)),\
+	$(if $(call writable,$(name)),,$(eval unexport $(name)))))
 export LOGNAME ?= $(firstword $(shell id -un 2>/dev/null || id -u))
 
 IN_VENV := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 # What is written even by those who only read: settings and caches that follow the home by default.
 WRITTEN = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
+# What they follow in place of the home, where it is set.
+XDG = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 
 
 def home() -> Path:
@@ -28,8 +30,8 @@ def home() -> Path:
 def lend_home() -> None:
     """Let libraries find a home, and a name for the user, in this process and those it begins.
 
-    A home that can only be read stays: data and models may lie there. Raises OSError if the folder
-    that would stand in for a home is somebody else's.
+    A home that can only be read stays, and so do folders of XDG: data and models may lie there.
+    Raises OSError if the folder that would stand in for a home is somebody else's.
     """
     own, spare = home(), _spare()
     os.environ["HOME"] = str(own)
@@ -37,7 +39,8 @@ def lend_home() -> None:
         getpass.getuser()
     except (KeyError, OSError):  # a number that the system does not know; OSError from 3.13 on
         os.environ["LOGNAME"] = str(os.getuid())
-    if own != spare and os.access(own, os.W_OK):
+    places = [own, *(Path(os.environ[name]) for name in XDG if os.environ.get(name))]
+    if own != spare and all(map(_writable, places)):
         return
     with contextlib.suppress(OSError):  # nowhere to write at all: `list` and `show` work yet
         spare.mkdir(mode=0o700, exist_ok=True)
@@ -45,6 +48,12 @@ def lend_home() -> None:
         raise OSError(f"{spare} is somebody else's; set HOME to a folder of yours")
     for name in WRITTEN if spare.is_dir() else ():
         os.environ.setdefault(name, str(spare / name.lower()))
+
+
+def _writable(folder: Path) -> bool:
+    """Whether a folder can be written to, or made."""
+    there = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
+    return there.is_dir() and os.access(there, os.W_OK)
 
 
 def _spare() -> Path:

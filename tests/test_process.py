@@ -24,7 +24,7 @@ HOMES = pytest.mark.parametrize("given", [None, "", "/", "{}/gone", "no/path"], 
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    def call(given, *words) -> str:
+    def call(given, *words, **more) -> str:
         """What a command prints that ends well, for an unknown user with such a $HOME."""
         (tmp_path / "sitecustomize.py").write_text(UNKNOWN)
         (tmp_path / "temporary").mkdir()
@@ -32,6 +32,7 @@ def call(tmp_path, monkeypatch):
         where |= {"PATH": os.environ["PATH"]} | (
             {} if given is None else {"HOME": given.format(tmp_path)}
         )
+        where |= {name: value.format(tmp_path) for name, value in more.items()}
         done = subprocess.run(
             words, cwd=tmp_path, env=where, capture_output=True, text=True, check=False, timeout=120
         )
@@ -86,6 +87,19 @@ def test_a_home_that_can_be_written_is_left_alone(place):
     assert not list((place / "temporary").iterdir())
 
 
+@pytest.mark.parametrize("name", process.XDG)
+def test_where_xdgs_folder_cannot_be_written_libraries_write_elsewhere(place, monkeypatch, name):
+    (place / "file").touch()
+    monkeypatch.setenv(name, str(place / "new" / "one"))
+    process.lend_home()
+    assert "JUPYTER_RUNTIME_DIR" not in os.environ and not (place / "new").exists()
+    monkeypatch.setenv(name, str(place / "file" / "below"))
+    process.lend_home()
+    assert os.environ["HOME"] == str(place / "own")
+    for written in process.WRITTEN:
+        assert Path(os.environ[written]).is_relative_to(place / "temporary")
+
+
 def test_a_home_that_can_only_be_read_keeps_its_data(place, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.delenv("DEEPAUG_DATA", raising=False)
@@ -128,6 +142,23 @@ def test_make_gives_snakemake_a_home_and_a_name(call, given, tmp_path):
     told = call(given, "make", f"--eval={rule}", "try").splitlines()
     name, user = told[0].split()
     assert name == str(tmp_path / "build" / "home") and user and "site" in told
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="runs make")
+@pytest.mark.parametrize("name", process.XDG)
+@pytest.mark.parametrize(("folder", "stays"), [("{}/file/below", False), ("{}/new/one", True)])
+def test_make_keeps_snakemake_from_folders_of_xdg_that_cannot_be_written(
+    call, name, folder, stays, tmp_path
+):
+    pytest.importorskip("snakemake", reason="the book's tools are not installed")
+    (tmp_path / "file").touch()
+    (tmp_path / "own").mkdir()
+    for part in ("Makefile", "workflow"):
+        os.symlink(ROOT / part, tmp_path / part)
+    rule = f'try: ; @echo "$$HOME" "$${name}"; $(IN_VENV) snakemake --list'
+    told = call("{}/own", "make", f"--eval={rule}", "try", **{name: folder}).splitlines()
+    wanted = [str(tmp_path / "own"), *([folder.format(tmp_path)] if stays else [])]
+    assert told[0].split() == wanted and "site" in told
 
 
 # Streams
