@@ -10,6 +10,7 @@ from torch import nn
 
 import deepaug
 from deepaug import PCA, Dropout, nt_xent
+from deepaug.method import passes
 
 X = torch.randn(16, 6, generator=torch.Generator().manual_seed(0))
 TRANSFORMS = [Dropout(), Dropout(0.5, "feature"), PCA(), deepaug.GaussianNoise()]
@@ -148,3 +149,29 @@ def test_nothing_is_kept_beyond_a_step():
             model(chunk).sum().backward()
         optimizer.step()
     assert len(handle._acting.passes._kept) == 4
+
+
+def test_a_step_is_seen_where_the_first_parameters_learn_nothing():
+    model = network()
+    handle = deepaug.attach(model, "0", Dropout(), stop_gradient=True)
+    handle.seed(1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(5):
+        for chunk in X.split(4):
+            model(chunk).sum().backward()
+        optimizer.step()
+    assert [len(states) for states in handle._acting.passes._kept.values()] == [1, 1, 1, 1]
+
+
+def test_what_is_kept_is_bounded_where_no_step_is_seen(monkeypatch):
+    """Some optimisers write to `.data`, which counts no version."""
+    monkeypatch.setattr(passes, "MOST", 6)
+    monkeypatch.setattr(passes, "MOST_ALIKE", 3)
+    model = network()
+    handle = deepaug.attach(model, "0", Dropout())
+    handle.seed(1)
+    others = [X.clone() for _ in range(8)]
+    for x in (*others, *others[:5] * 5):
+        model(x)
+    assert len(kept := handle._acting.passes._kept) == 6
+    assert max(map(len, kept.values())) == 3

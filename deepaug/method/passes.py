@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Passes that are kept: more than the chunks of a step, and of those with the very same arguments.
+MOST, MOST_ALIKE = 10_000, 64
+
 
 @dataclass
 class State:
@@ -71,7 +74,8 @@ class Passes:
     def __init__(self):
         self._running: dict[int, tuple[tuple, dict, State]] = {}  # by thread, as in DataParallel
         self._kept: dict[Any, list[State]] = {}  # since the last step, by arguments
-        self._step: int | None = None  # counts the changes of a parameter
+        self._step: int | None = None  # counts the changes of parameters
+        self._trained: list[tuple[nn.Module, str]] | None = None  # where these parameters lie
 
     def begin(self, model: nn.Module, args: tuple, kwargs: dict, state: State) -> None:
         """Note a pass that begins. RuntimeError for one run again that cannot be told."""
@@ -80,8 +84,7 @@ class Passes:
             self._step = None  # what is kept has served when the next pass begins
             state = self._first_time(memory, state)
         else:
-            trained = next((p for p in model.parameters() if p.requires_grad), None)
-            step = -1 if trained is None else trained._version
+            step = self._changes(model)
             if step != self._step:
                 self._kept.clear()
                 self._step = step
@@ -90,7 +93,22 @@ class Passes:
             kept = self._kept.setdefault((_to_be_run_again(), memory), [])
             if not any(now.equals(earlier) for earlier in kept):
                 kept.append(now)
+                self._forget_oldest(kept)
         self._running[get_ident()] = args, kwargs, state
+
+    def _changes(self, model: nn.Module) -> int:
+        """How often parameters that are trained have changed; any one of them may never be."""
+        if self._trained is None:
+            found = ((m, n, p) for m in model.modules() for n, p in m._parameters.items())
+            self._trained = [(m, n) for m, n, p in found if p is not None and p.requires_grad]
+        trained = (m._parameters[name] for m, name in self._trained if name in m._parameters)
+        return sum(p._version for p in trained if p is not None and not p.is_inference())
+
+    def _forget_oldest(self, kept: list[State]) -> None:
+        """Bound what is kept where no step is seen, as of an optimiser that writes to `.data`."""
+        del kept[:-MOST_ALIKE]
+        while len(self._kept) > MOST:
+            del self._kept[next(iter(self._kept))]
 
     def _first_time(self, memory: Any, state: State) -> State:
         """The state of the pass that is run again."""
