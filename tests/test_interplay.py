@@ -5,7 +5,9 @@ import io
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import deepaug
@@ -291,3 +293,34 @@ class TestCheckpoint:
         out = USED[used](handle, whole, x.clone().requires_grad_())
         with pytest.raises(RuntimeError, match="with activation checkpointing of the targeted"):
             out.sum().backward()
+
+
+class Deaf(deepaug.Transform):
+    def transform(self, x, mask, groups):
+        return x * torch.nan
+
+
+@pytest.fixture
+def group(tmp_path):
+    """A group of this process alone."""
+    meeting = (tmp_path / "meeting").as_uri()
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch without torch.distributed")
+@pytest.mark.parametrize("layer", ["module", "module.1", "input"])
+def test_what_ddp_wraps_can_be_copied_as_for_a_moving_average(group, layer, model, x):
+    parallel = DistributedDataParallel(model)
+    handle = deepaug.attach(parallel, layer, Dropout())
+    assert not torch.equal(parallel(x), parallel(x)) and handle.calls == 2
+    average, part = copy.deepcopy(parallel.module), copy.deepcopy(parallel.module[1])
+    twin, twins = copy.deepcopy((parallel, handle))
+    assert not torch.equal(twin(x), twin(x)) and (handle.calls, twins.calls) == (2, 4)
+    plain = model.eval()
+    assert torch.equal(average.eval()(x), plain(x))
+    assert torch.equal(part.eval()(x[:, :1].expand(-1, 8)), plain[1](x[:, :1].expand(-1, 8)))
+    handle.transform = Deaf()
+    model.train()
+    assert not parallel(x).isfinite().any() and handle.calls == 3

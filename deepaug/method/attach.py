@@ -21,6 +21,13 @@ from deepaug.method.watch import Watch
 from deepaug.validation import one_of
 
 
+def _of_acting(name: str) -> property:
+    return property(
+        lambda handle: getattr(handle._acting, name),
+        lambda handle, value: setattr(handle._acting, name, value),
+    )
+
+
 class Handle:
     """An attached transform, as returned by `attach`. Also a context manager that removes it.
 
@@ -39,12 +46,13 @@ class Handle:
         mask: Callable[..., Tensor] | None,
         groups: Callable[..., Tensor] | None,
     ):
-        self.model, self.layer, self.transform, self.dim = model, layer, transform, dim
-        self.calls = 0
+        self.model, self.layer = model, layer
         self._state = State(stop_gradient)
-        self._acting = _Acting(self, mask, groups)
-        self._registrations = self._acting.register()
+        self._acting = _Acting(model, layer, transform, dim, self._state, mask, groups)
+        self._registrations = self._acting.register(model)
         _forget_compiled_code()
+
+    transform, dim, calls = map(_of_acting, ("transform", "dim", "calls"))
 
     def __repr__(self) -> str:
         found = [str(axes) for _, axes in sorted(self._acting.axes.items())]
@@ -54,6 +62,7 @@ class Handle:
     def remove(self) -> None:
         """Take the transform off the model. A second call does nothing."""
         tidy()
+        self._acting.removed = True
         for registration in self._registrations:
             registration.remove()
         if self._registrations:
@@ -120,25 +129,33 @@ class Handle:
 
 
 class _Acting:
-    """The hooks of a handle: on the model, to know its forward passes, and on the target."""
+    """The hooks of a handle: on the model, to know its forward passes, and on the target.
+
+    Knows neither the handle nor what a model is wrapped in for several devices: a copy of what is
+    wrapped takes this along, and DistributedDataParallel cannot be made before it holds a model.
+    """
 
     def __init__(
         self,
-        handle: Handle,
+        model: nn.Module,
+        layer: str,
+        transform: Transform,
+        dim: int | None,
+        state: State,
         mask: Callable[..., Tensor] | None,
         groups: Callable[..., Tensor] | None,
     ):
-        self.handle, self.layer = handle, handle.layer
-        self.plain = _uncompiled(handle.model)  # whose flag the compiled one shares
-        self.target = self.plain if self.layer == "input" else self.plain.get_submodule(self.layer)
+        self.transform, self.dim, self.state = transform, dim, state
         self.mask, self.groups = mask, groups
+        self.plain, self.layer = _unwrapped(_uncompiled(model), layer)
+        self.target = self.plain if layer == "input" else self.plain.get_submodule(self.layer)
         self.passes = Passes()
-        self.watch = Watch(f"the target {self.layer!r} ({type(self.target).__name__})")
+        self.watch = Watch(f"the target {layer!r} ({type(self.target).__name__})")
+        self.calls, self.removed = 0, False
         self.always = False  # or in training alone
         self.axes: dict[int, axes.Axes] = {}  # by the number of axes of the activation
 
-    def register(self) -> list:
-        model = self.handle.model
+    def register(self, model: nn.Module) -> list:
         begin, end, before, after, rest = (
             Hook(act, self) for act in (self.begin, self.end, self.before, self.after, self.rest)
         )
@@ -156,11 +173,7 @@ class _Acting:
 
     @property
     def rests(self) -> bool:
-        return not self.plain.training
-
-    @property
-    def removed(self) -> bool:
-        return not self.handle._registrations
+        return not (self.always or self.plain.training)
 
     # What compiled code holds of the hooks is no more than these questions, so that an evaluation
     # is one graph; what acts is eager, as its state would be frozen at compilation.
@@ -174,7 +187,7 @@ class _Acting:
             self._end(output)
 
     def rest(self, module: nn.Module, args: tuple) -> None:
-        if not self.plain.training and not torch.compiler.is_compiling():
+        if self.rests and not torch.compiler.is_compiling():
             set_aside(module)
 
     def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
@@ -189,14 +202,14 @@ class _Acting:
 
     @torch.compiler.disable(reason=ONE_GRAPH)
     def _begin(self, args: tuple, kwargs: dict) -> None:
-        self.passes.begin(self.plain, args, kwargs, self.handle._state)
+        self.passes.begin(self.plain, args, kwargs, self.state)
 
     @torch.compiler.disable(reason=ONE_GRAPH)
     def _end(self, output: Any) -> None:
         running = self.passes.running
         self.passes.end()
         if running and not running[2].paused and output is not None:
-            self.watch.ended(self.handle.calls)
+            self.watch.ended(self.calls)
 
     @torch.compiler.disable(reason=ONE_GRAPH)
     def _act(self, on: Callable[[Change], Any], output: Any) -> Any:
@@ -216,7 +229,7 @@ class _Acting:
 
     def _alone(self) -> State:
         """The state for a layer that runs outside the model's own forward pass."""
-        state = self.handle._state
+        state = self.state
         if recomputing():
             # A checkpoint of this layer alone: of which forward pass is not known.
             for used, what in (
@@ -250,11 +263,11 @@ class _Acting:
             for name, of in (("mask", self.mask), ("groups", self.groups))
         )
         groups = samples if groups is None else groups
-        transform, found = self.handle.transform, self.axes.get(x.ndim)
+        transform, found = self.transform, self.axes.get(x.ndim)
         if found is None:
-            options = self.handle.dim, transform.elementwise, groups is not None
+            options = self.dim, transform.elementwise, groups is not None
             found = self.axes[x.ndim] = axes.find(self.plain, self.layer, x, *options)
-        self.handle.calls += 1
+        self.calls += 1
         with state.drawing(x.device):
             if found.samples == 0 or groups is not None:
                 return transform(x, found.features, mask, groups)
@@ -337,8 +350,15 @@ def _rows(name: str, rows: Any) -> Tensor | None:
     raise ValueError(f"{name} must return a tensor, not a {type(rows).__name__}")
 
 
+def _unwrapped(model: nn.Module, layer: str) -> tuple[nn.Module, str]:
+    """What DistributedDataParallel or DataParallel wraps, and the name a layer has in it."""
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        return model.module, "" if layer == "module" else layer.removeprefix("module.")
+    return model, layer
+
+
 def _uncompiled(model: nn.Module) -> nn.Module:
-    """The model that torch.compile wrapped, or the model itself."""
+    """The model that torch.compile wrapped, whose flag it shares, or the model itself."""
     return getattr(model, "_orig_mod", model)
 
 
