@@ -16,13 +16,13 @@
 # What the records say of each claim, by rules that were fixed before the runs. Everything on this page is made from the
 # records by `deepaug claims`; nothing is typed by hand.
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, figures, home
 
 figures.use_style()
 home.verdicts()
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.scales()
 
 # %% [markdown]
@@ -37,91 +37,91 @@ answers.scales()
 # %% [markdown]
 # ## C1
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C1")
 
-# %% mystnb={"image": {"alt": "C1: the arm minus the tuned baseline, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C1: the arm minus the tuned baseline, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C1")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C1")
 answers.behind("C1")
 
 # %% [markdown]
 # ## C2
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C2")
 
-# %% mystnb={"image": {"alt": "C2: the gain in contrastive training minus that in the supervised twin, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C2: the gain in contrastive training minus that in the supervised twin, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C2")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C2")
 answers.behind("C2")
 
 # %% [markdown]
 # ## C3a
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C3a")
 
-# %% mystnb={"image": {"alt": "C3a: rank correlation of depth and gain, a row for each modality, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C3a: rank correlation of depth and gain, a row for each modality, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C3a")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C3a")
 answers.behind("C3a")
 
 # %% [markdown]
 # ## C3b
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C3b")
 
-# %% mystnb={"image": {"alt": "C3b: the deep arm alone against input augmentation, and against the same transform at the input, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C3b: the deep arm alone against input augmentation, and against the same transform at the input, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C3b")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C3b")
 answers.behind("C3b")
 
 # %% [markdown]
 # ## C4
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C4")
 
-# %% mystnb={"image": {"alt": "C4: differences of the shares that frozen copies lose, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C4: differences of the shares that frozen copies lose, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C4")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C4")
 answers.behind("C4")
 
 # %% [markdown]
 # ## C5
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C5")
 
-# %% mystnb={"image": {"alt": "C5: gain at the layer that the score chooses minus that of other choices, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C5: gain at the layer that the score chooses minus that of other choices, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C5")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C5")
 answers.behind("C5")
 
 # %% [markdown]
 # ## C7
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.say("C7")
 
-# %% mystnb={"image": {"alt": "C7: each way of applying the transform minus the baseline and minus both views, a row for each modality and way, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C7: each way of applying the transform minus the baseline and minus both views, a row for each modality and way, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C7")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C7")
 answers.behind("C7")
 

@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Do layers depend on each other?
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, coadaptation, show
 
 records = show.records("co-adaptation")
 answers.say("C4")
 
-# %% mystnb={"image": {"alt": "C4: differences of the shares that frozen copies lose, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C4: differences of the shares that frozen copies lose, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C4")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C4")
 
 # %% [markdown]
@@ -52,10 +52,10 @@ answers.meaning("C4")
 # The verdict takes the middle cut of ten fresh seeds, by their test metrics. Other cuts, on three seeds, are
 # exploratory; their validation metrics are shown here as they come.
 
-# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies at every cut, in the recorded exploratory runs."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Scores of each training's network and of its copies at every cut, in the recorded exploratory runs."}} tags=["hide-input"]
 coadaptation.copies(records, "exploratory")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 coadaptation.drops(records, "exploratory")
 
 # %% [markdown]
@@ -66,22 +66,22 @@ coadaptation.drops(records, "exploratory")
 # plain training samples, up to a thousand. Neighbouring layers are alike in any network; what matters is how far
 # the likeness reaches.
 
-# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers in the recorded exploratory runs, one for each training."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers in the recorded exploratory runs, one for each training."}} tags=["hide-input"]
 coadaptation.similarity(records, "exploratory")
 
 # %% [markdown]
 # ## How it was tested
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("co-adaptation")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C4")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -100,17 +100,17 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("co-adaptation", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: scores of each training's network and of its copies: a row for each training, marks for the untrained network, the frozen copy, the free copy and the whole network."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: scores of each training's network and of its copies: a row for each training, marks for the untrained network, the frozen copy, the free copy and the whole network."}} tags=["hide-input"]
 coadaptation.copies(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 coadaptation.drops(page)
 
 # %% [markdown]
 # With so few seeds and so short a training the copies often end above the network they are of: they have
 # trained on top of it. Only the difference between the two copies is about co-adaptation.
 
-# %% mystnb={"image": {"alt": "The live run: heat maps of centred kernel alignment between all layers after the input, one for each training: near one beside the diagonal, less between layers that lie far apart."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: heat maps of centred kernel alignment between all layers after the input, one for each training: near one beside the diagonal, less between layers that lie far apart."}} tags=["hide-input"]
 coadaptation.similarity(page)
 
 # %% [markdown]

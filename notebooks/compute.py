@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Compute
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import compute, figures, show
 
 show.header("compute")
@@ -25,12 +25,12 @@ show.header("compute")
 #
 # ## What was run
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 figures.use_style()
 spent = compute.spent()
 compute.show_spent(spent)
 
-# %% mystnb={"image": {"alt": "Core-hours that the recorded trials took, one bar for each study, its modalities stacked."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Core-hours that the recorded trials took, one bar for each study, its modalities stacked."}} tags=["hide-input"]
 compute.hours(spent)
 
 # %% [markdown]
@@ -39,7 +39,7 @@ compute.hours(spent)
 # Hours of one core, or of one GPU for the profiles that need one. Two trials run side by side on two cores, so
 # that a laptop takes half as long.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 compute.show(compute.profiles())
 
 # %% [markdown]

@@ -17,7 +17,7 @@
 # the activations of one chosen layer, by dropout or PCA. This book puts each claim of the paper to the test, in
 # images, text and graphs, by rules that were fixed before the runs.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 from deepaug.pages import home
 
 home.verdicts()
@@ -31,13 +31,13 @@ home.verdicts()
 # What input augmentation is worth, and what Deep Augmentation adds to it or does in its place: each difference with
 # its 95 % interval.
 
-# %% mystnb={"image": {"alt": "For each modality three intervals: what input augmentation brings over none, what Deep Augmentation adds to it, and how far it falls behind or goes ahead in its place."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "For each modality three intervals: what input augmentation brings over none, what Deep Augmentation adds to it, and how far it falls behind or goes ahead in its place."}} tags=["hide-input"]
 home.proportion()
 
 # %% [markdown]
 # ## The method
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 home.diagram()
 
 # %% [markdown]

@@ -13,28 +13,28 @@
 # %% [markdown]
 # # Augment the input or a deep layer?
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, show
 
 records = show.records("input-or-deep")
 answers.say("C3a", "C3b")
 
-# %% mystnb={"image": {"alt": "C3b: the deep arm alone against input augmentation, and against the same transform at the input, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C3b: the deep arm alone against input augmentation, and against the same transform at the input, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C3b")
 
-# %% mystnb={"image": {"alt": "C3a: rank correlation of depth and gain, a row for each modality, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C3a: rank correlation of depth and gain, a row for each modality, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C3a")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C3a", "C3b")
 
 # %% [markdown]
 # ## Gain by target, where it is judged
 
-# %% mystnb={"image": {"alt": "Gain over the baseline at each target from the input to the last layer, a figure for each modality that is judged: every seed a dot, means joined, bars for 95 % intervals."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Gain over the baseline at each target from the input to the last layer, a figure for each modality that is judged: every seed a dot, means joined, bars for 95 % intervals."}} tags=["hide-input"]
 answers.gain_by_depth_of_all()
 
 # %% [markdown]
@@ -43,7 +43,7 @@ answers.gain_by_depth_of_all()
 # Of images and of the two studies that enter no verdict, [sentences](sentences.ipynb) and
 # [small graphs](graphs.ipynb).
 
-# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Difference of each arm to input augmentation alone in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["hide-input"]
 show.differences(records, "pilot")
 
 # %% [markdown]
@@ -61,19 +61,19 @@ show.differences(records, "pilot")
 # | … alone | none | at the layer |
 # | … at-input | yes | at the input (text: the embeddings) |
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("input-or-deep")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C3a", "C3b")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -91,10 +91,10 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("input-or-deep", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: difference of each arm to input augmentation alone, one row for each arm and one figure for each modality: no augmentation, the deep transform with and without input augmentation, the transform at the input; a dot for each seed."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: difference of each arm to input augmentation alone, one row for each arm and one figure for each modality: no augmentation, the deep transform with and without input augmentation, the transform at the input; a dot for each seed."}} tags=["hide-input"]
 show.differences(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]

@@ -13,20 +13,20 @@
 # %% [markdown]
 # # Which layer to target
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, coadaptation, figures, show
 from deepaug.pages.page import load
 
 figures.use_style()
 answers.say("C5")
 
-# %% mystnb={"image": {"alt": "C5: gain at the layer that the score chooses minus that of other choices, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C5: gain at the layer that the score chooses minus that of other choices, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C5")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C5")
 
 # %% [markdown]
@@ -82,10 +82,10 @@ coadaptation.dose_by_depth(encoder, views, transforms_tried)
 # the middle one, and the one with the best validation score, which costs a sweep over all of them. The score costs one
 # training and seconds on top.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("layer-selection")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C5")
 
 # %% [markdown]
@@ -106,10 +106,10 @@ page = show.open_page("layer-selection", In, globals())
 split = {"profile": profile, "seeds": seeds, "parts": ["nodes"]}
 networks = load("co-adaptation", split)
 
-# %% mystnb={"image": {"alt": "The live run: above, the mean centred kernel alignment of each layer with the others; below, the gain over the baseline of a transform at that layer: every seed a dot."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: above, the mean centred kernel alignment of each layer with the others; below, the gain over the baseline of a transform at that layer: every seed a dot."}} tags=["hide-input"]
 coadaptation.scores_and_gains(page, networks)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(page)
 
 # %% [markdown]

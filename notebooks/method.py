@@ -13,7 +13,7 @@
 # %% [markdown]
 # # The method, step by step
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import figures, show
 
 figures.use_style()
@@ -220,7 +220,7 @@ plt.show()
 # one of each digit, are transformed at that layer, *and the rest of the network runs on them*. So the cosines are
 # those of the network's own features, after pooling: how like an image still is to itself, and how like to others.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 touch.show(encoder, (first, second), digits.labels(torch.arange(256)))
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Networks and pipelines
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, matrix, show
 
 answers.say("C6")
@@ -33,7 +33,7 @@ answers.say("C6")
 # - Evaluation equals that of the plain network: before training, after it, and once the transform is removed.
 # - Training equals that of the plain network once the transform is removed.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 matrix.show("networks")
 
 # %% [markdown]
@@ -47,18 +47,18 @@ matrix.show("networks")
 # - Evaluation equals that of a network with the same weights and no transform.
 # - Training equals the plain one once the transform is removed.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 matrix.show("pipelines")
 
 # %% [markdown]
 # What could not be run, for want of a library, has not passed. The checks themselves were tested with faults
 # built in on purpose (`tests/test_matrix.py`).
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 matrix.show_conditions()
 
 # %% [markdown]
 # ## How it was tested
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("networks")

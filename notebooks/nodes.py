@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Graphs: does it improve contrastive learning?
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, show
 
 records = show.records("nodes")
 answers.say("C1", modality="nodes")
 
-# %% mystnb={"image": {"alt": "C1 on Cora and CiteSeer: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C1 on Cora and CiteSeer: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C1", modality="nodes")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C1", modality="nodes")
 
 # %% [markdown]
@@ -33,13 +33,13 @@ answers.meaning("C1", modality="nodes")
 #
 # The same transform at each target in turn, from the input to the last layer.
 
-# %% mystnb={"image": {"alt": "Gain in probe accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Gain in probe accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["hide-input"]
 answers.gain_by_depth(records, "nodes")
 
 # %% [markdown]
 # ## Controls
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.controls("nodes")
 
 # %% [markdown]
@@ -49,19 +49,19 @@ answers.controls("nodes")
 # the whole graph. Training sees all nodes, without labels; the probe is told the classes of a tenth of them. A node's own
 # features ("raw-features") train nothing and count as an arm in the tables.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("nodes")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.scale(records, "graphs")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C1", modality="nodes")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(records)
 
 # %% [markdown]
@@ -71,20 +71,20 @@ show.recorded(records)
 # nodes to train on ([Deviations](../deviations.md)). How many seeds their deviation is of is not said, so that the means
 # alone are held against each other.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.published(records, "two layers")
 
 # %% [markdown]
 # Beside it the baseline of three layers, the one whose epochs are doubled, the network untrained and a node's own
 # features. "mean" is the probe; the kNN of classes stands beside.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.references(records, ("knn",))
 
-# %% mystnb={"image": {"alt": "Training loss and validation probe accuracy against epochs in the recorded pilot on Cora and CiteSeer, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Training loss and validation probe accuracy against epochs in the recorded pilot on Cora and CiteSeer, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(records, "pilot")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -103,7 +103,7 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("nodes", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: gain in probe accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: gain in probe accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["hide-input"]
 show.gain_by_depth(page)
 
 # %% [markdown]
@@ -111,13 +111,13 @@ show.gain_by_depth(page)
 # fewer none is drawn. A node's own features, which
 # train nothing, stand beside:
 
-# %% mystnb={"image": {"alt": "The live run: probe accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: probe accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["hide-input"]
 show.scores(page)
 
-# %% mystnb={"image": {"alt": "The live run: above training loss and below validation probe accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: above training loss and below validation probe accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["hide-input"]
 show.learning_curves(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]

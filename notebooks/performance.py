@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Performance
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import show
 
 show.header("performance")
@@ -25,7 +25,7 @@ show.header("performance")
 # engineering that stand in `benchmarks/comparisons.yaml`; they are no verdict rules, and nothing in the book rests on
 # them.
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 import sys
 
 sys.path.append("../benchmarks")
@@ -48,25 +48,25 @@ speed.show_conditions([
 # image by image there and for a whole batch on the device here; images lie decoded in memory on both
 # sides.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_comparisons(speed.comparisons("peers"))
 
-# %% mystnb={"image": {"alt": "Bars of images per second for each arm on ResNet-18: ours, lightly's and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of images per second for each arm on ResNet-18: ours, lightly's and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["hide-input"]
 speed.rates("vision", "ResNet-18, width 64", of="resnet18")
 
-# %% mystnb={"image": {"alt": "Bars of images per second for each arm on the small ResNet of the cpu profile: ours, lightly's and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of images per second for each arm on the small ResNet of the cpu profile: ours, lightly's and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["hide-input"]
 speed.rates("vision", "ResNet-10 of the cpu profile", of="narrow")
 
-# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the text benchmark: ours, sentence-transformers and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the text benchmark: ours, sentence-transformers and the encoder alone, in float32 and bfloat16; a dot for each round."}} tags=["hide-input"]
 speed.rates("text", "sentences")
 
-# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the benchmark of crops: ours, sentence-transformers and the encoder alone; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of samples per second for each arm of the benchmark of crops: ours, sentence-transformers and the encoder alone; a dot for each round."}} tags=["hide-input"]
 speed.rates("crops", "crops of documents")
 
-# %% mystnb={"image": {"alt": "Bars of nodes per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of nodes per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["hide-input"]
 speed.rates("nodes", "GRACE on Cora", "nodes per second")
 
-# %% mystnb={"image": {"alt": "Bars of graphs per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of graphs per second for ours, PyGCL and the encoder alone; a dot for each round."}} tags=["hide-input"]
 speed.rates("graphs", "graphs", "graphs per second")
 
 # %% [markdown]
@@ -83,7 +83,7 @@ speed.rates("graphs", "graphs", "graphs per second")
 # Known differences: sentence-transformers' trainer clips gradients and shuffles sentences of all lengths into a
 # batch; PyGCL's views are three augmentations at 0.1, ours GraphCL's four at 0.2.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_agreement(
     [f"{name}-agreement" for name in ("vision", "text", "crops", "nodes", "graphs")]
 )
@@ -93,10 +93,10 @@ speed.show_agreement(
 #
 # The ceiling is the encoder alone, forward and backward, on tensors that lie ready.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_comparisons(speed.comparisons("limit"))
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_parts()
 
 # %% [markdown]
@@ -107,7 +107,7 @@ speed.show_parts()
 # is the ceiling above; how far that is above PyGCL's whole step is what any training with torch's own kernels
 # could reach.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_comparisons(speed.comparisons("gin"))
 
 # %% [markdown]
@@ -117,10 +117,10 @@ speed.show_comparisons(speed.comparisons("gin"))
 # the same step without. A round times one step of each arm, and single steps of one arm differ by several per
 # cent: of the dearest of seven layers the median errs upwards.
 
-# %% mystnb={"image": {"alt": "Step time with dropout, PCA and truncated PCA at each layer of ResNet-18 over the step without, a dot for each round and a bar for the median."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Step time with dropout, PCA and truncated PCA at each layer of ResNet-18 over the step without, a dot for each round and a bar for the median."}} tags=["hide-input"]
 speed.transform_cost()
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_transform_cost({"dropout": 1.02, "pca": 1.10, "pca-truncate": 1.10})
 
 # %% [markdown]
@@ -133,10 +133,10 @@ speed.show_transform_cost({"dropout": 1.02, "pca": 1.10, "pca-truncate": 1.10})
 # (`deepaug run --workers`), or stacked into one network by `torch.func`. Stacking is given every favour
 # (the same images for all, no loss, BatchNorm without running statistics).
 
-# %% mystnb={"image": {"alt": "Bars of samples per second of all trials together: one after another, side by side, and two or four stacked into one network; a dot for each round."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Bars of samples per second of all trials together: one after another, side by side, and two or four stacked into one network; a dot for each round."}} tags=["hide-input"]
 speed.rates("together", "several trials")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 speed.show_comparisons(speed.comparisons("together"))
 
 # %% [markdown]
@@ -145,7 +145,7 @@ speed.show_comparisons(speed.comparisons("together"))
 # The `cpu` profile's ResNet-10 with views of 16 pixels: an epoch against its images, a step of 128
 # images against the network's width, a step against its batch.
 
-# %% mystnb={"image": {"alt": "Three panels with logarithmic axes: milliseconds of an epoch against images, of a step against width, and of a step against batch size, each with a dotted line of proportional growth."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Three panels with logarithmic axes: milliseconds of an epoch against images, of a step against width, and of a step against batch size, each with a dotted line of proportional growth."}} tags=["hide-input"]
 speed.growth()
 
 # %% [markdown]
@@ -153,6 +153,6 @@ speed.growth()
 #
 # Of the whole process tree, watched from outside; what processes share counts once.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 for name in ("vision", "text", "crops", "nodes", "graphs"):
     speed.show_memory(name)

@@ -18,7 +18,7 @@
 # this page are made from them. The rules were committed before the first run that they judge, and the
 # repository's history shows the order.
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import figures, protocol, show
 
 figures.use_style()
@@ -39,7 +39,7 @@ show.header("protocol")
 #
 # Three bases enter the verdicts:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.bases())
 
 # %% [markdown]
@@ -47,7 +47,7 @@ protocol.table(protocol.bases())
 # not; what was recorded of them is kept and shown, on pages of their own:
 # [sentences](sentences.ipynb) and [small graphs](graphs.ipynb).
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.outside())
 
 # %% [markdown]
@@ -57,7 +57,7 @@ protocol.table(protocol.outside())
 # ways, and a supervised twin has its arm's. A detached target changes training by itself; such an arm is
 # therefore also held against the same way without a transform, at p = 0.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.ways())
 
 # %% [markdown]
@@ -66,16 +66,16 @@ protocol.table(protocol.ways())
 # Seeds that choose never judge. Of anything but baselines, test metrics are read by the verdict code
 # alone. The number of seeds is fixed beforehand.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.stages())
 
 # %% [markdown]
 # ## What is measured for each claim
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.claims())
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.say("family")
 
 # %% [markdown]
@@ -83,23 +83,23 @@ protocol.say("family")
 #
 # A **test** gets the first of these words that applies; what δ is stands below them.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.verdicts("test"))
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.say("deltas")
 
 # %% [markdown]
 # A **cell** is a claim in one modality. It gets the first of these words that applies to its tests:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.verdicts("cell"))
 
 # %% [markdown]
 # Always *at this scale*: that of the profile the records come from. *Inconclusive* is what an interval
 # says; it never stands for seeds, runs or controls that are missing.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.say("diverged")
 
 # %% [markdown]
@@ -107,13 +107,13 @@ protocol.say("diverged")
 #
 # Each takes one ingredient of an arm away.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.controls())
 
 # %% [markdown]
 # References are neither trained nor controls: they are what a reader would use instead.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.controls("references"))
 
 # %% [markdown]
@@ -122,7 +122,7 @@ protocol.table(protocol.controls("references"))
 # A profile's scale is set on the baseline alone. Resolution, depth and the number of samples pay for a wide
 # last stage, because a narrow network has little redundancy to drop.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.say("scale")
 
 # %% [markdown]
@@ -139,7 +139,7 @@ protocol.say("scale")
 # drawn by the seed from the rest, is also the bank of the kNN. `cifar10-jpeg` is CIFAR-10 stored as JPEG
 # files: slightly lossy, hence a name of its own.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.settings("vision"))
 
 # %% [markdown]
@@ -153,7 +153,7 @@ protocol.table(protocol.settings("vision"))
 # learns the topics. In `quick` the documents are Lee's {cite}`lee` and have no topics: there one half of a
 # held-out document is to find the other half among all of them.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.settings("text"))
 
 # %% [markdown]
@@ -165,7 +165,7 @@ protocol.table(protocol.settings("text"))
 # {cite}`citationfull` as well. The twin learns the classes of the training nodes. The verdicts stand on three
 # layers, which give four targets; GRACE's own two are run for its published figures.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.table(protocol.settings("nodes"))
 
 # %% [markdown]
@@ -176,12 +176,12 @@ protocol.table(protocol.settings("nodes"))
 # several stages share is counted once, where it comes first. A stage that waits for a choice is counted by one
 # that is assumed.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 rows = protocol.budget("cpu")
 protocol.show_spent(rows)
 
-# %% mystnb={"image": {"alt": "Hours on two cores that each modality takes by plan, one bar for each, its stages stacked, with a line at the hours that the rules allow."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Hours on two cores that each modality takes by plan, one bar for each, its stages stacked, with a line at the hours that the rules allow."}} tags=["hide-input"]
 protocol.hours(rows)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 protocol.show_budget(rows)

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Sentences: a base that hardly learns
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import show
 
 show.header("sentences")
@@ -31,7 +31,7 @@ transforms = None  # such as ["dropout", "pca-truncate"]
 strengths = None  # p, such as [0.2, 0.5]
 seeds = None  # such as [0, 1, 2]
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.outside("sentences")
 
 # %% [markdown]
@@ -44,23 +44,23 @@ page = show.open_page("sentences", In, globals())
 # The baseline's two views are the sentence with some of its tokens deleted, each view its own. Bag of words
 # and TF-IDF, which train nothing, do better.
 
-# %% mystnb={"image": {"alt": "Spearman correlation of the baseline of the live run, one row for each arm, a dot for each seed: the trained network, the untrained one, bag of words and TF-IDF."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Spearman correlation of the baseline of the live run, one row for each arm, a dot for each seed: the trained network, the untrained one, bag of words and TF-IDF."}} tags=["hide-input"]
 show.scores(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]
 # ## The recorded runs
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(page)
 
 # %% [markdown]
 # Validation is the development part of STS-B. The references that are not trained, bag of words and
 # TF-IDF, count as arms in the tables; a negative gain says that the trained network is ahead.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(page)
 
 # %% [markdown]
@@ -68,14 +68,14 @@ show.recorded(page)
 # views, words counted. "mean" is STS-B; the topic probe and STS12 to STS16 stand beside, which hold pairs of
 # STS-B's own and are no second test.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.references(page, ("sts12", "sts13", "sts14", "sts15", "sts16", "probe"))
 
-# %% mystnb={"image": {"alt": "Gain in Spearman correlation over the baseline by target layer in the recorded pilot, two seeds as dots, means joined, for each transform that is recorded."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Gain in Spearman correlation over the baseline by target layer in the recorded pilot, two seeds as dots, means joined, for each transform that is recorded."}} tags=["hide-input"]
 show.gain_by_depth(page, "pilot")
 
-# %% mystnb={"image": {"alt": "Training loss and validation Spearman correlation against epochs in the recorded pilot, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Training loss and validation Spearman correlation against epochs in the recorded pilot, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(page, "pilot")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(page)

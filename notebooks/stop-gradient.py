@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Where the gradient stops, and how many views are transformed
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, show
 
 records = show.records("stop-gradient")
 answers.say("C7")
 
-# %% mystnb={"image": {"alt": "C7: each way of applying the transform minus the baseline and minus both views, a row for each modality and way, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C7: each way of applying the transform minus the baseline and minus both views, a row for each modality and way, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C7")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C7")
 
 # %% [markdown]
@@ -36,7 +36,7 @@ answers.meaning("C7")
 # matter. There every layer feeds the readout directly: the layers below a detached target still learn by that way, and the
 # norm falls but does not vanish.
 
-# %% mystnb={"image": {"alt": "Norm of the gradient below the target against epochs in the recorded pilots, a line for each arm and a figure for each modality: zero where the target is detached on both views."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Norm of the gradient below the target against epochs in the recorded pilots, a line for each arm and a figure for each modality: zero where the target is detached on both views."}} tags=["hide-input"]
 show.gradient_norms(records, "pilot")
 
 # %% [markdown]
@@ -46,10 +46,10 @@ show.gradient_norms(records, "pilot")
 # own mask, met again in the other view, tells it from all others. Where a network finds that out, the loss and with it the
 # gradient fall to next to nothing, and little is learnt of the data. What it is worth:
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.same_mask(records)
 
-# %% mystnb={"image": {"alt": "Difference of each arm to the baseline in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Difference of each arm to the baseline in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["hide-input"]
 show.differences(records, "pilot")
 
 # %% [markdown]
@@ -69,19 +69,19 @@ show.differences(records, "pilot")
 # | … same-mask | both, by one draw | no |
 # | … noise | both, by noise of the same norm | no |
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("stop-gradient")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C7")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -99,13 +99,13 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("stop-gradient", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: difference of each arm to the baseline, one row for each arm and one figure for each modality: gradient flowing, detached on one view and on both, one view transformed, same mask, noise; a dot for each seed."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: difference of each arm to the baseline, one row for each arm and one figure for each modality: gradient flowing, detached on one view and on both, one view transformed, same mask, noise; a dot for each seed."}} tags=["hide-input"]
 show.differences(page)
 
-# %% mystnb={"image": {"alt": "The live run: norm of the gradient below the target against epochs, a line for each arm and a figure for each modality: zero where the target is detached on both views."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: norm of the gradient below the target against epochs, a line for each arm and a figure for each modality: zero where the target is detached on both views."}} tags=["hide-input"]
 show.gradient_norms(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]

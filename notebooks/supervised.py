@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Is the effect inverse in supervised learning?
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, show
 
 records = show.records("supervised")
 answers.say("C2")
 
-# %% mystnb={"image": {"alt": "C2: the gain in contrastive training minus that in the supervised twin, a row for each modality and test, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C2: the gain in contrastive training minus that in the supervised twin, a row for each modality and test, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C2")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C2")
 
 # %% [markdown]
@@ -36,7 +36,7 @@ answers.meaning("C2")
 # enter no verdict: [sentences](sentences.ipynb), whose twin learns the topics of WordNet, read out by a linear probe, and
 # [small graphs](graphs.ipynb).
 
-# %% mystnb={"image": {"alt": "Gain over its own baseline in points against the target layer in the recorded pilots, one panel for each modality on one scale: contrastive training solid, supervised training dashed, two seeds as dots."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Gain over its own baseline in points against the target layer in the recorded pilots, one panel for each modality on one scale: contrastive training solid, supervised training dashed, two seeds as dots."}} tags=["hide-input"]
 show.gain_by_depth(records, "pilot")
 
 # %% [markdown]
@@ -51,19 +51,19 @@ show.gain_by_depth(records, "pilot")
 # Small graphs leave a fifth of theirs out of both trainings, because a twin that has seen a label cannot be judged on it;
 # of MUTAG that leaves 19 to test on, 5.3 points each.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("supervised")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C2")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -81,14 +81,14 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("supervised", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: gain over its own baseline in points against the target layer, one panel for each modality on one scale: contrastive training solid, supervised training dashed, dropout and PCA by colour, a dot for each seed."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: gain over its own baseline in points against the target layer, one panel for each modality on one scale: contrastive training solid, supervised training dashed, dropout and PCA by colour, a dot for each seed."}} tags=["hide-input"]
 show.gain_by_depth(page)
 
 # %% [markdown]
 # Each line is held against the baseline of its own training, without a transform. The live run has no text, because the
 # documents of `quick` have no topics.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]

@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Text: does it improve contrastive learning?
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, show
 
 records = show.records("text")
 answers.say("C1", modality="text")
 
-# %% mystnb={"image": {"alt": "C1 on 20 Newsgroups: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C1 on 20 Newsgroups: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C1", modality="text")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C1", modality="text")
 
 # %% [markdown]
@@ -33,13 +33,13 @@ answers.meaning("C1", modality="text")
 #
 # The same transform at each target in turn, from the input to the last layer.
 
-# %% mystnb={"image": {"alt": "Gain in accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Gain in accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["hide-input"]
 answers.gain_by_depth(records, "text")
 
 # %% [markdown]
 # ## Controls
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.controls("text")
 
 # %% [markdown]
@@ -49,32 +49,32 @@ answers.controls("text")
 # same crop. References that are not trained (bag of words, TF-IDF, LSA) count as arms in the tables: a negative gain says
 # that the trained network is ahead. A small network that starts from nothing may lose to them.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("text")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.scale(records, "sentences")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C1", modality="text")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(records)
 
 # %% [markdown]
 # Test figures of the baseline and of what it must be held against. "mean" is the kNN of topics; the linear probe of
 # topics stands beside.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.references(records, ("probe",))
 
-# %% mystnb={"image": {"alt": "Training loss and validation accuracy against epochs in the recorded pilot on 20 Newsgroups, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Training loss and validation accuracy against epochs in the recorded pilot on 20 Newsgroups, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(records, "pilot")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -94,7 +94,7 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("text", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: gain in accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: gain in accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["hide-input"]
 show.gain_by_depth(page)
 
 # %% [markdown]
@@ -102,13 +102,13 @@ show.gain_by_depth(page)
 # fewer none is drawn. Bag of words, TF-IDF and LSA, which train
 # nothing, stand beside:
 
-# %% mystnb={"image": {"alt": "The live run: accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["hide-input"]
 show.scores(page)
 
-# %% mystnb={"image": {"alt": "The live run: above training loss and below validation accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: above training loss and below validation accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["hide-input"]
 show.learning_curves(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]

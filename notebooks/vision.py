@@ -13,19 +13,19 @@
 # %% [markdown]
 # # Images: does it improve contrastive learning?
 
-# %% tags=["remove-input", "remove-stderr"]
+# %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import answers, show
 
 records = show.records("vision")
 answers.say("C1", modality="vision")
 
-# %% mystnb={"image": {"alt": "C1 on CIFAR-10: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "C1 on CIFAR-10: every test of the arm against the tuned baseline and its controls, each interval against the band of what is negligible."}} tags=["hide-input"]
 answers.figure("C1", modality="vision")
 
 # %% [markdown]
 # ## What it means
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.meaning("C1", modality="vision")
 
 # %% [markdown]
@@ -33,13 +33,13 @@ answers.meaning("C1", modality="vision")
 #
 # The same transform at each target in turn, from the input to the last layer.
 
-# %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Gain in kNN accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["hide-input"]
 answers.gain_by_depth(records, "vision")
 
 # %% [markdown]
 # ## Controls
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.controls("vision")
 
 # %% [markdown]
@@ -47,19 +47,19 @@ answers.controls("vision")
 #
 # SimCLR on a ResNet, two augmented views of each image.
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.header("vision")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.scale(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.progress(records)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 answers.behind("C1", modality="vision")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.recorded(records)
 
 # %% [markdown]
@@ -72,10 +72,10 @@ show.recorded(records)
 # :start-at: import torch
 # ```
 
-# %% mystnb={"image": {"alt": "Training loss and validation kNN accuracy against epochs in the recorded pilot on CIFAR-10, for the baseline, no input augmentation and each target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "Training loss and validation kNN accuracy against epochs in the recorded pilot on CIFAR-10, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(records, "pilot")
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.sealed(records)
 
 # %% [markdown]
@@ -94,7 +94,7 @@ seeds = None  # such as [0, 1, 2]
 # %% tags=["remove-stderr"]
 page = show.open_page("vision", In, globals())
 
-# %% mystnb={"image": {"alt": "The live run: gain in kNN accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: gain in kNN accuracy over the baseline in points against the target layer, for dropout and PCA; a dot for each seed, a line through the means."}} tags=["hide-input"]
 show.gain_by_depth(page)
 
 # %% [markdown]
@@ -102,13 +102,13 @@ show.gain_by_depth(page)
 # fewer none is drawn. The scores themselves, controls
 # included:
 
-# %% mystnb={"image": {"alt": "The live run: kNN accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: kNN accuracy of every arm, one row for each arm, a dot for each seed and a bar for the mean; the untrained network and training without augmentation among them."}} tags=["hide-input"]
 show.scores(page)
 
-# %% mystnb={"image": {"alt": "The live run: above training loss and below validation kNN accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["remove-input"]
+# %% mystnb={"image": {"alt": "The live run: above training loss and below validation kNN accuracy against epochs, for the baseline, training without input augmentation and the deepest target."}} tags=["hide-input"]
 show.learning_curves(page)
 
-# %% tags=["remove-input"]
+# %% tags=["hide-input"]
 show.effects(page)
 
 # %% [markdown]
