@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     reproduce = command(_reproduce, "train a record's trial again, and compare", record)
     reproduce.add_argument("--accelerator", choices=ACCELERATORS, default="auto")
     _add_export(command(_export, "records as one table, or packed", store))
+    explorer = command(_explorer, "the data and libraries of the book's explorer", store)
+    explorer.add_argument("folder", type=Path, metavar="DIR", help="made where there is none")
     _add_claims(command(_claims, "verdicts that records give, or what is wrong with these", store))
     _add_data(command(_data, "fetch or check a data set"))
     _add_notebook(command(_notebook, "execute a notebook of the book by papermill"))
@@ -283,6 +285,13 @@ def _export(options: argparse.Namespace) -> None:
 
     count = publish.export(options.results, options.target, options.profile)
     print(f"wrote {count} records to {options.target}")
+
+
+def _explorer(options: argparse.Namespace) -> None:
+    from deepaug.pages import explorer
+
+    count = explorer.write(options.folder, options.results)
+    print(f"wrote {count} rows to {options.folder}")
 
 
 def _claims(options: argparse.Namespace) -> None:
