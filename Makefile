@@ -47,8 +47,9 @@ slurm: $(INSTALLED)  ## sweep on a SLURM cluster of one node; root on Debian may
 	@$(IN_VENV) pytest -m slurm -rs -q tests/test_slurm.py
 	@echo "make slurm: ran pytest -m slurm"
 
-lint: $(INSTALLED)  ## check the code's style
+lint: $(INSTALLED)  ## check the code's style and its types
 	@$(IN_VENV) ruff check .
+	@$(IN_VENV) mypy
 
 # --universal: one file for every supported Python and platform.
 lock: $(INSTALLED)  ## renew requirements.lock

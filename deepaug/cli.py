@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import deepaug
 from deepaug import given, process
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
 
@@ -117,7 +117,7 @@ def _add_grid(grid: argparse.ArgumentParser) -> None:
 
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("study", metavar="STUDY", help=f"a study's name, or {ALL}")
-    number = {"type": given.workers, "default": 1, "metavar": "N"}
+    number: dict[str, Any] = {"type": given.workers, "default": 1, "metavar": "N"}
     run.add_argument("--workers", **number, help="trials side by side (default 1)")
     run.add_argument("--only", nargs="+", metavar="KEY", help="these trials alone")
     run.add_argument("--stage", nargs="+", metavar="STAGE", help="these stages alone")

@@ -43,9 +43,8 @@ def read(where: str, given: Any, kind: Any) -> Any:
         return tuple(dict.fromkeys(read(where, value, arguments[0]) for value in given))
     if origin is dict:
         return _mapping(where, given, *arguments)
-    return (
-        _fields(where, given, kind) if dataclasses.is_dataclass(kind) else typed(where, given, kind)
-    )
+    check = _fields if dataclasses.is_dataclass(kind) else typed
+    return check(where, given, kind)
 
 
 def some(given: Any) -> Any:

@@ -66,8 +66,7 @@ def by_prefix(what: str, given: str, allowed: Iterable[str], least: int = 4) -> 
 
 def share(what: str, given: object) -> float:
     """Return `given` as a float in [0, 1), or raise a ValueError."""
-    number = isinstance(given, int | float) and not isinstance(given, bool)
-    if number and math.isfinite(given) and 0 <= given < 1:
+    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 1:
         return float(given)
     raise ValueError(f"{what} must be a number with 0 <= {what} < 1, not {given!r}")
 
@@ -75,7 +74,7 @@ def share(what: str, given: object) -> float:
 _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def typed(what: str, given: object, kind: type) -> Any:
+def typed(what: str, given: Any, kind: type) -> Any:
     """Return `given` as `kind`, or raise a ValueError.
 
     An int passes for a float, which must be finite; nothing else is converted.
@@ -87,7 +86,7 @@ def typed(what: str, given: object, kind: type) -> Any:
         if kind is float and isinstance(given, str):
             hint = " (in YAML without quotation marks)"
         raise ValueError(f"{what} must be {_KINDS[kind]}, not {given!r}{hint}")
-    if kind is float and not math.isfinite(given):
+    if isinstance(given, float) and not math.isfinite(given):
         raise ValueError(f"{what} must be finite, not {given!r}")
     return given
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from deepaug.method import axes
 from deepaug.method.hooks import ONE_GRAPH, Hook, counting, set_aside, tidy
@@ -72,7 +73,7 @@ class Handle:
     def __enter__(self) -> "Handle":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     @property
@@ -193,7 +194,9 @@ class _Acting:
     def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         if not (self.always or self.plain.training):
             return None
-        return self._act(lambda change: change_input(module, args, kwargs, change), None)
+        changed: tuple[Arguments, Options] | None
+        changed = self._act(lambda change: change_input(module, args, kwargs, change), None)
+        return changed
 
     def after(self, module: nn.Module, args: tuple, output: Any) -> Any:
         if not (self.always or self.plain.training):
@@ -218,7 +221,7 @@ class _Acting:
         proxy = isinstance(output, torch.fx.Proxy)
         if proxy or torch.jit.is_tracing() or torch.compiler.is_compiling():
             raise RuntimeError(ONE_GRAPH)
-        *arguments, state = self.passes.running or (None, None, self._alone())
+        args, kwargs, state = self.passes.running or ((), {}, self._alone())
 
         def change(x: Tensor, samples: Tensor | None) -> Tensor:
             changed = self._transform(x, samples, arguments, state)

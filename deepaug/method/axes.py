@@ -12,6 +12,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -153,7 +154,7 @@ def _axes_unbatched(module: nn.Module) -> int | None:
     return dims and dims + 1
 
 
-def _sizes(modules: Sequence[nn.Module], names: Sequence[str]) -> set[int]:
+def _sizes(modules: Sequence[nn.Module], names: Sequence[str]) -> set[Any]:
     found = {getattr(module, name, None) for module in modules for name in names}
     normalised = {(getattr(module, "normalized_shape", None) or [None])[-1] for module in modules}
     return (found | normalised) - {None}
@@ -171,4 +172,4 @@ def _samples(scopes: Sequence[nn.Module]) -> int | None:
 
 
 def _batch_first(module: nn.Module) -> bool:
-    return next((m.batch_first for m in module.modules() if hasattr(m, "batch_first")), True)
+    return next((bool(m.batch_first) for m in module.modules() if hasattr(m, "batch_first")), True)

@@ -1,5 +1,6 @@
 """Hooks that other parts of torch look at: scripting by their names, fast paths by their number."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Hook:
     def __init__(self, act: Callable, owner: Owner):
         self.act, self.owner = act, owner
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> Any:
         return self.act(*arguments)
 
     @property

@@ -11,8 +11,10 @@ from torch.utils.hooks import RemovableHandle
 
 from deepaug.method.outputs import first_tensor, tensors
 
+Forward = Callable[[nn.Module, Any], Any]  # how a batch is passed
 
-def call(model: nn.Module, batch: Any, forward: Callable | None = None) -> Any:
+
+def call(model: nn.Module, batch: Any, forward: Forward | None = None) -> Any:
     """Run `model` on a batch: `model(b)`, `model(*b)` or `model(**b)`, or `forward(model, b)`."""
     if forward is not None:
         return forward(model, batch)
@@ -21,7 +23,7 @@ def call(model: nn.Module, batch: Any, forward: Callable | None = None) -> Any:
     return model(*batch) if isinstance(batch, tuple) else model(batch)
 
 
-def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> list[str]:
+def layers(model: nn.Module, example: Any, forward: Forward | None = None) -> list[str]:
     """Names of the layers worth targeting with `deepaug.attach`, in execution order.
 
     A layer is listed if it ran exactly once and returned floating-point features of the samples. A
@@ -45,8 +47,8 @@ def layers(model: nn.Module, example: Any, forward: Callable | None = None) -> l
     outputs: dict[str, Any] = {}  # kept alive, so that identities stay distinct
     inputs: dict[str, list[Tensor]] = {}
 
-    def watch(name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+    def watch(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: object, kwargs: object, output: object) -> None:
             ran[name] += 1
             finished[name] = len(finished)
             outputs[name] = first_tensor(output)
@@ -111,11 +113,11 @@ def finished_by(model: nn.Module, layer: str, example: Any) -> list[nn.Module]:
     found: dict[nn.Module, None] = {}
     reached = False
 
-    def note(module: nn.Module, *_) -> None:
+    def note(module: nn.Module, *_: object) -> None:
         if not reached:
             found[module] = None
 
-    def reach(*_) -> None:
+    def reach(*_: object) -> None:
         nonlocal reached
         reached = True
 
@@ -126,7 +128,7 @@ def finished_by(model: nn.Module, layer: str, example: Any) -> list[nn.Module]:
 
 
 def run_once(
-    model: nn.Module, example: Any, forward: Callable | None, hooks: list[RemovableHandle]
+    model: nn.Module, example: Any, forward: Forward | None, hooks: list[RemovableHandle]
 ) -> None:
     """Run `model` in `eval()` mode without gradient.
 
@@ -166,7 +168,7 @@ def _normalises(module: nn.Module) -> bool:
 
 
 def _walk(
-    module: nn.Module, prefix: str, ran: Counter, follows: Callable[[str], bool]
+    module: nn.Module, prefix: str, ran: Counter[str], follows: Callable[[str], bool]
 ) -> Iterator[str]:
     """Names below `module`, outermost first, opening containers and chains of repeated blocks."""
     children = [(f"{prefix}{name}", child) for name, child in module.named_children()]
@@ -181,7 +183,7 @@ def _walk(
             yield name
 
 
-def _holds_a_chain(module: nn.Module, prefix: str, ran: Counter) -> bool:
+def _holds_a_chain(module: nn.Module, prefix: str, ran: Counter[str]) -> bool:
     """Whether repeated composite blocks of one class lie below `module`, as in a ViT's encoder."""
     children = [(f"{prefix}{name}", child) for name, child in module.named_children()]
     blocks = Counter(type(c) for n, c in children if ran[n] and any(c.children()))

@@ -12,10 +12,14 @@ from torch.nn.utils.rnn import PackedSequence
 # Makes another tensor of one and, where rows are not samples, the sample that each belongs to.
 Change = Callable[[Tensor, Tensor | None], Tensor]
 
+# What a module is called with.
+Arguments = tuple[Any, ...]
+Options = dict[str, Any]
+
 
 def change_input(model: nn.Module, args: tuple, kwargs: dict, change: Change) -> tuple[tuple, dict]:
     """A call's arguments with the first floating-point tensor among them changed."""
-    for position, value in [*enumerate(args), *kwargs.items()]:
+    for position, value in enumerate(args):
         if isinstance(value, Tensor) and value.is_floating_point():
             if isinstance(position, str):
                 return args, {**kwargs, position: change(value, None)}
@@ -40,7 +44,8 @@ def change_first(output: Any, change: Change, where: str) -> Any:
     if isinstance(first, Tensor | PackedSequence):
         changed = [change_first(first, change, where), *output[1:]]
         return output._make(changed) if hasattr(output, "_make") else type(output)(changed)
-    if dataclasses.is_dataclass(output):  # Hugging Face's outputs are dataclasses and mappings
+    # Hugging Face's outputs are dataclasses and mappings.
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
         for field in dataclasses.fields(output):
             if isinstance(value := getattr(output, field.name), Tensor):
                 return _with(output, field.name, change(value, None))
@@ -93,7 +98,7 @@ def tensors(output: Any) -> Iterator[Tensor]:
             yield from tensors(part)
 
 
-def _parts(output: Any) -> list:
+def _parts(output: Any) -> list[Any]:
     if isinstance(output, Mapping):
         return list(output.values())
     if isinstance(output, tuple | list):

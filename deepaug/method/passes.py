@@ -65,19 +65,22 @@ class State:
                 _set_random_state(device, now)
 
 
+Running = tuple[Arguments, Options, State]  # a pass
+
+
 class Passes:
     """The model's own forward passes: the one that runs, and those that may be run again.
 
     A pass is known by where its arguments lie in memory.
     """
 
-    def __init__(self):
-        self._running: dict[int, tuple[tuple, dict, State]] = {}  # by thread, as in DataParallel
+    def __init__(self) -> None:
+        self._running: dict[int, Running] = {}  # by thread, as in DataParallel
         self._kept: dict[Any, list[State]] = {}  # since the last step, by arguments
         self._step: int | None = None  # counts the changes of parameters
         self._trained: list[tuple[nn.Module, str]] | None = None  # where these parameters lie
 
-    def begin(self, model: nn.Module, args: tuple, kwargs: dict, state: State) -> None:
+    def begin(self, model: nn.Module, args: Arguments, kwargs: Options, state: State) -> None:
         """Note a pass that begins. RuntimeError for one run again that cannot be told."""
         memory = _memory([args, kwargs])
         if recomputing():
@@ -131,7 +134,7 @@ class Passes:
         self._running.pop(get_ident(), None)
 
     @property
-    def running(self) -> tuple[tuple, dict, State] | None:
+    def running(self) -> Running | None:
         """Arguments and state of the pass that runs in this thread, if one does."""
         return self._running.get(get_ident())
 
@@ -143,7 +146,7 @@ def recomputing() -> bool:
 
 def _to_be_run_again() -> bool:
     """Whether a pass leaves its gradient to a second one, as in caching and checkpoints."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return hooks is not None or not torch.is_grad_enabled()
 
 
@@ -163,16 +166,17 @@ def _memory(value: Any) -> Any:
 
 def _random_state(device: torch.device) -> Tensor:
     """The state of the global generator that a transform on `device` draws from."""
-    return _random_module(device).get_rng_state(*_index(device))
+    state: Tensor = _random_module(device).get_rng_state(*_index(device))
+    return state
 
 
 def _set_random_state(device: torch.device, state: Tensor) -> None:
     _random_module(device).set_rng_state(state, *_index(device))
 
 
-def _random_module(device: torch.device):
+def _random_module(device: torch.device) -> Any:
     return torch.random if device.type == "cpu" else getattr(torch, device.type)
 
 
-def _index(device: torch.device) -> tuple:
+def _index(device: torch.device) -> tuple[torch.device, ...]:
     return () if device.type in ("cpu", "mps") else (device,)

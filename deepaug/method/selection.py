@@ -37,7 +37,7 @@ def select_layer(
     model: nn.Module,
     batches: Iterable[Any],
     names: Sequence[str] | None = None,
-    forward: Callable | None = None,
+    forward: Forward | None = None,
     features: Callable[[Tensor, Any], Tensor] | None = None,
 ) -> Selection:
     """Choose the layer to target, from activations on plain samples; no labels, no training.
@@ -94,7 +94,7 @@ def dose(
     batch: Any,
     layer: str,
     transform: Transform,
-    forward: Callable | None = None,
+    forward: Forward | None = None,
 ) -> Tensor:
     """How far a transform at `layer` moves samples: cosine of their features with and without it.
 
@@ -131,7 +131,7 @@ def compare(
     model: nn.Module,
     batches: Iterable[Any],
     names: Sequence[str],
-    forward: Callable | None = None,
+    forward: Forward | None = None,
     features: Callable[[Tensor, Any], Tensor] | None = None,
 ) -> Tensor:
     """Unbiased linear CKA of each layer with each, (k, k) float64; 0 where all samples are alike.
@@ -164,7 +164,7 @@ def _by_sample(model: nn.Module, name: str, outputs: Tensor) -> Tensor:
 
 
 def _outputs(
-    model: nn.Module, batch: Any, names: Sequence[str], forward: Callable | None
+    model: nn.Module, batch: Any, names: Sequence[str], forward: Forward | None
 ) -> dict[str, Tensor]:
     """The layers' output tensors on a batch, in evaluation mode."""
     model = getattr(model, "_orig_mod", model)  # compiled code would not see the hooks
@@ -174,8 +174,8 @@ def _outputs(
         one_of(f"layer of {type(model).__name__}", name, modules, "deepaug.layers lists good ones")
     outputs: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable:
-        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+    def keep(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: object, output: object) -> None:
             if (found := first_tensor(output)) is not None:
                 outputs[name] = found.clone()  # a later layer may work in place
 

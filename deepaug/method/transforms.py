@@ -11,6 +11,7 @@ Randomness comes from torch's global generators, as with `torch.nn.Dropout`, so 
 """
 
 from contextlib import nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -43,10 +44,13 @@ class Transform:
     tensor([[ 1., -1.]])
     """
 
-    elementwise = False  # whether nothing depends on where samples and features lie
-
     def __init__(self, p: float = 0.5):
         self.p = share("p", p)
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether nothing depends on where samples and features lie."""
+        return False
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
@@ -96,7 +100,7 @@ class Dropout(Transform):
     tensor([0., 2.])
     """
 
-    def __init__(self, p: float = 0.5, granularity: str = "element"):
+    def __init__(self, p: float = 0.5, granularity: Literal["element", "feature"] = "element"):
         super().__init__(p)
         self.granularity = one_of("granularity", granularity, ("element", "feature"))
 
@@ -155,7 +159,7 @@ class PCA(Transform):
     2
     """
 
-    def __init__(self, p: float = 0.5, mode: str = "drop"):
+    def __init__(self, p: float = 0.5, mode: Literal["drop", "truncate"] = "drop"):
         super().__init__(p)
         self.mode = one_of("mode", mode, ("drop", "truncate"))
 

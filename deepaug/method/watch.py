@@ -1,6 +1,7 @@
 """Telling, once, that an attached transform has no effect."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -36,7 +37,7 @@ class Watch:
         if others and not self.heard and changed.requires_grad:
             register_multi_grad_hook([changed, *others], self._learn)
 
-    def _learn(self, gradients: list[Tensor | None]) -> None:
+    def _learn(self, gradients: Sequence[Tensor | None]) -> None:
         first, *others = (gradient is not None for gradient in gradients)
         if not self.heard and any(others) and not first:
             warnings.warn(

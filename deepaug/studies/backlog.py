@@ -80,7 +80,7 @@ class Backlog:
         self,
         items: list[Item],
         wanted: Callable[[Entry], bool] = lambda entry: True,
-        report: Callable[[Item, int, int], None] = lambda item, trials, missing: None,
+        report: Callable[[Item, int | None, int], None] = lambda item, trials, missing: None,
     ):
         self.items, self.wanted, self.report = items, wanted, report
         self.durations = Durations()

@@ -186,7 +186,7 @@ def agenda(profile: str, root: Path | None = None) -> list[tuple[Study, str]]:
     places += [(name, stage, None) for name, study in studies.items() for stage in study.stages]
     if not any(study.stages for study in studies.values()):
         raise ValueError(f"profile {profile} has no stage; give one to a study")
-    todo, seen = [], set()
+    todo, seen = [], set[tuple[str, str, str]]()
     for name, stage, modality in places:
         if name not in studies or stage not in studies[name].stages:
             continue

@@ -100,10 +100,9 @@ class Durations:
 
     def _typical_of(self, kind: tuple) -> tuple[float, float]:
         if kind not in self._typical:
-            self._typical[kind] = tuple(
-                float(np.quantile(seconds[kind], self.share))
-                for seconds in (self._rest, self._training)
-            )
+            of = (self._rest[kind], self._training[kind])
+            rest, training = (float(np.quantile(seconds, self.share)) for seconds in of)
+            self._typical[kind] = rest, training
         return self._typical[kind]
 
 

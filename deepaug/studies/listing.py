@@ -23,7 +23,7 @@ def trials(study: Study, batch_seconds: int | None = None) -> Rows:
             or more (None for a recorded one), and threads.
     """
     entries = study.entries()
-    rows = [
+    rows: Rows = [
         {
             "key": e.trial.key,
             "stage": e.stage,
@@ -80,7 +80,7 @@ def budget(agenda: Iterable[tuple[Study, str]]) -> Rows:
     known, recorded = durations.from_records(
         ((study, entry) for study, _, entries, _ in stages for entry in entries), share=0.25
     )
-    rows, counted = [], set()
+    rows, counted = [], set[str]()
     for study, stage, entries, waits_for in stages:
         for part, own in _by_part(entries).items():
             new = {e.trial.key: e for e in own if e.trial.key not in counted}

@@ -108,7 +108,8 @@ def schema() -> dict[str, Any]:
 
 def _setting(field: dataclasses.Field) -> dict[str, Any]:
     """What the schema says of a field of a trial: its type, bounds, names, default and meaning."""
-    said: dict[str, Any] = {"type": {str: "string", int: "integer", float: "number"}[field.type]}
+    names: dict[Any, str] = {str: "string", int: "integer", float: "number"}
+    said: dict[str, Any] = {"type": names[field.type]}
     if field.name in CHOICES:
         said["enum"] = list(CHOICES[field.name])
     if field.name in POSITIVE:

@@ -275,7 +275,7 @@ def _check_similarity(given: Any) -> None:
     size = len(set(layers))  # of two or more, each by a name of its own
     table = [layers, rows, *(rows if isinstance(rows, list) else ())]
     square = size > 1 and all(isinstance(of, list) and len(of) == size for of in table)
-    values = [value for row in rows for value in row] if square else [None]
+    values: list[Any] = [value for row in rows for value in row] if square else [None]
     if not all(type(value) in (int, float) and -2 <= value <= 2 for value in values):
         raise ValueError(f"its similarity is not a table of {len(layers)} layers by as many")
 

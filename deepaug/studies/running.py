@@ -33,7 +33,7 @@ def one(
         one_of(f"stage of {where}", stage, study.stages)
     only = _keys(only, study.entries(), where=f"in {where}")
 
-    def report(item: Item, trials: int, missing: int) -> None:
+    def report(item: Item, trials: int | None, missing: int) -> None:
         if missing:
             conditions = _conditions(item.entries, resources)
             _say(f"{item.stage}: {missing} of {trials} trials to run; {conditions}")
@@ -121,8 +121,8 @@ class _PassOver:
 
 def _obstacles(work: Backlog) -> list[str]:
     """Why stages that still wait for a choice will wait for ever, each reason once."""
-    waiting = [item for item in work.items if item.study is not None and not item.settled]
-    reasons = (reason for item in waiting for reason in item.study.obstacles(item.stage))
+    waiting = ((item.study, item.stage) for item in work.items if not item.settled)
+    reasons = (reason for study, stage in waiting if study for reason in study.obstacles(stage))
     return list(dict.fromkeys(reasons))
 
 
@@ -181,7 +181,7 @@ def _warn_of_bfloat16(work: Backlog, kind: str) -> None:
 
 def _summary(work: Backlog, resources: Resources) -> str:
     """How much is to run, how long that may take, and under what conditions."""
-    entries = [entry for entry, _ in map(work.found.get, work.pending)]
+    entries = [work.found[key][0] for key in work.pending]
     count, seconds = work.left()
     text = f"{len(work.pending)} of {len(work.found)} trials to run"
     if waiting := sum(not item.settled for item in work.items):

@@ -112,9 +112,11 @@ class Study:
         return self._listed[key]
 
     def _list(self, name: str, found: list[tuple[Base, Choice | None]]) -> list[Entry]:
-        stage, entries = self.stages[name], []
+        stage, entries = self.stages[name], list[Entry]()
         for base, chosen in found:
-            for objective in stage.objectives or (base.trial.objective,) if chosen else ():
+            if chosen is None:
+                continue
+            for objective in stage.objectives or (base.trial.objective,):
                 plain = stage.applied(replace(base.trial, **chosen.baseline), objective)
                 place = (name, base.label, objective, "baseline")
                 listed = _arms(stage, Entry(*place, plain, self.profile, "baseline"), chosen)
@@ -146,14 +148,15 @@ class Study:
         if self.whole is not None:
             return self.whole.choice(stage)
         settled = self._settled(stage)
-        if any(chosen is None for _, chosen in settled):
+        choices = [choice for _, choice in settled if choice is not None]
+        if len(choices) < len(settled):
             return None
         found = []
         for entry in self._entries(stage, settled):
             if (record := self.store.read(entry.trial)) is None:
                 return None
             found.append((entry, record))
-        return choosing.chosen(self, stage, found, settled[0][1] if settled else Choice())
+        return choosing.chosen(self, stage, found, choices[0] if choices else Choice())
 
     def missing(self, stage: str | None = None) -> list[Entry]:
         """Entries without a valid record, each key once."""

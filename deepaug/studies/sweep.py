@@ -15,7 +15,7 @@ from deepaug.studies import backlog
 from deepaug.studies.backlog import Backlog
 from deepaug.studies.records import Store, StoreError
 from deepaug.studies.study import Entry
-from deepaug.studies.workers import Taken, ThisProcess, WorkerProcesses
+from deepaug.studies.workers import ThisProcess, WorkerProcesses
 from deepaug.training.trial import Trial
 
 POLL = 1.0  # seconds after which a trial that somebody else is at is looked at again
@@ -164,7 +164,7 @@ class _Shares:
     """
 
     def __init__(self, bar: tqdm, costs: dict[str, float]):
-        self.bar, self.costs, self.seen = bar, costs, {}
+        self.bar, self.costs, self.seen = bar, costs, dict[str, float]()
 
     def look(self, work: Backlog) -> None:
         """The bar grows longer by what has been settled."""
@@ -242,11 +242,11 @@ class _Driver:
             if taken is None:
                 self.work.elsewhere(trial)
             elif taken.record:
-                self._done(trial, taken)
+                self._done(trial, taken.record, taken.here)
 
-    def _done(self, trial: Trial, taken: Taken) -> None:
+    def _done(self, trial: Trial, record: dict[str, Any], here: bool) -> None:
         self.shares(trial.key, 1.0)
-        self.work.recorded(trial, taken.record, taken.here)
-        if taken.here:
-            self.new.append(taken.record)
+        self.work.recorded(trial, record, here)
+        if here:
+            self.new.append(record)
             self.shares.bar.set_postfix_str(f"{len(self.new)} recorded", refresh=False)

@@ -95,7 +95,8 @@ class ThisProcess:
     def submit(self, trial: Trial, rest: float) -> Future:
         from deepaug.training import loop
 
-        self.ready, future = 0, Future()
+        future: Future = Future()
+        self.ready = 0
         tick = partial(self.tick, trial.key)
         train = partial(loop.run, accelerator=self.accelerator, tick=tick)
         try:
@@ -164,7 +165,8 @@ class WorkerProcesses:
 
         Raises OSError for one that has died.
         """
-        for pipe in connection.wait(list(self.processes), seconds):
+        heard: list[Any] = connection.wait(list(self.processes), seconds)
+        for pipe in heard:
             try:
                 what, said = pipe.recv()
             except (EOFError, OSError):
@@ -180,7 +182,7 @@ class WorkerProcesses:
         if what == "failed" and future is None:
             raise said
         self.idle.append(pipe)
-        if what == "begun":
+        if future is None:
             self.begun(*said)
         elif what == "failed":
             future.set_exception(said)
@@ -224,7 +226,8 @@ def _work(pipe: Connection, number: int, accelerator: str) -> None:
 
 def _end_with_parent() -> None:
     """A sweep that is killed leaves no worker behind to train on unseen."""
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
 
 

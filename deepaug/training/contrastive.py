@@ -1,5 +1,7 @@
 """Contrastive learning: the NT-Xent loss and the projection head of SimCLR."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +32,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
     with torch.autocast(first.device.type, enabled=False):
         z = F.normalize(torch.cat([first, second]).float(), dim=1)
         if len(z) > LARGE:
-            return _InBlocks.apply(z, temperature)
+            loss: Tensor = _InBlocks.apply(z, temperature)
+            return loss
         logits = (z @ z.mT / temperature).fill_diagonal_(-torch.inf)
         partner = torch.arange(len(z), device=z.device).roll(len(first))
         return F.cross_entropy(logits, partner)
@@ -44,7 +47,7 @@ class _InBlocks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z: Tensor, temperature: float) -> Tensor:
+    def forward(ctx: Any, z: Tensor, temperature: float) -> Tensor:
         partners = z.roll(len(z) // 2, dims=0)
         loss = -torch.einsum("ij,ij->", z, partners) / temperature
         gradient = partners.mul(-2) if ctx.needs_input_grad[0] else None  # Y is symmetric
@@ -66,7 +69,7 @@ class _InBlocks(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return upstream * gradient, None
 

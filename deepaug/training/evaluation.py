@@ -70,7 +70,7 @@ def votes_right(
     similarity, nearest = similarities.topk(min(k, similarities.shape[1]), dim=1)
     votes = torch.zeros(len(labels), classes, device=labels.device)
     votes.scatter_add_(1, bank_labels[nearest], (similarity / temperature).exp())
-    return (votes.argmax(1) == labels).sum().item()
+    return int((votes.argmax(1) == labels).sum())
 
 
 def linear_probe(

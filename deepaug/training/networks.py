@@ -37,7 +37,7 @@ def build(trial: Trial, task: Task, purpose: str = "initialisation") -> Network:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(trial.seed, purpose))
-        encoder = task.encoder()
+        encoder: Any = task.encoder()
         if trial.objective == "supervised":
             return Network(encoder, nn.Linear(encoder.features, task.classes))
         return Network(encoder, task.head(encoder.features))

@@ -1,6 +1,7 @@
 """The optimiser of a trial, and the course of its learning rate."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ WARMUP = 1 / 16  # share of the steps in which "warmup-cosine" lets the rate ris
 
 def build(trial: Trial, network: nn.Module) -> torch.optim.Optimizer:
     """The trial's optimiser over all parameters of a network."""
-    common = {"lr": trial.learning_rate, "weight_decay": trial.weight_decay}
+    common: dict[str, Any] = {"lr": trial.learning_rate, "weight_decay": trial.weight_decay}
     if trial.optimizer == "sgd":
         return torch.optim.SGD(network.parameters(), momentum=MOMENTUM, **common)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[trial.optimizer]

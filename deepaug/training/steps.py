@@ -108,7 +108,7 @@ class Training:
                 # The mean over what has a label; a batch without any teaches nothing.
                 total = F.cross_entropy(self.network(view).float(), labels, reduction="sum")
                 losses.append(total / (labels >= 0).sum().clamp_min(1))
-        return sum(losses) / 2
+        return (losses[0] + losses[1]) / 2
 
     def point(self, loss: float, evaluated: bool) -> dict[str, float]:
         """The curve's point after an epoch of that mean loss; `evaluated`, with the metric too."""

@@ -47,7 +47,7 @@ CHOICES = {
     "precision": ("float32", "bfloat16"),
 }
 # The ways of applying a transform: how a trial's two fields stand in each.
-WAYS: dict[str, dict[str, str]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "both": {"transformed": "both", "stop_gradient": "none"},
     "detached-one": {"transformed": "both", "stop_gradient": "one"},
     "detached": {"transformed": "both", "stop_gradient": "both"},

@@ -7,13 +7,15 @@ by position: the same seed stands at the same place of every array.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deepaug.verdicts.statistics import (
     Effect,
     Limits,
+    Values,
     depth_p_values,
     depth_taus,
     holm,
@@ -58,24 +60,22 @@ class Judged:
 class Drop(NamedTuple):
     """Scores (seeds,) of one training, split at a cut and retrained above it (C4)."""
 
-    free: Sequence[float]  # the copy below the cut goes on training
-    frozen: Sequence[float]  # the copy below the cut stays as it is
-    whole: Sequence[float]  # the network that was copied
-    untrained: Sequence[float]  # at random initialisation
+    free: Values  # the copy below the cut goes on training
+    frozen: Values  # the copy below the cut stays as it is
+    whole: Values  # the network that was copied
+    untrained: Values  # at random initialisation
 
 
-def counted(
-    scores: Sequence[float], diverged: Sequence[bool], untrained: Sequence[float]
-) -> np.ndarray:
+def counted(scores: ArrayLike, diverged: ArrayLike, untrained: ArrayLike) -> np.ndarray:
     """Scores (seeds,) in which a diverged run counts as the random initialisation of its seed."""
     return np.where(np.asarray(diverged, bool), np.asarray(untrained, float), scores)
 
 
 def interaction(
-    arm: Sequence[float],
-    baseline: Sequence[float],
-    twin_arm: Sequence[float],
-    twin_baseline: Sequence[float],
+    arm: Values,
+    baseline: Values,
+    twin_arm: Values,
+    twin_baseline: Values,
     confidence: float,
 ) -> Effect:
     """C2: the gain in contrastive training minus that in the supervised twin."""
@@ -92,9 +92,7 @@ def inverse(contrastive: Effect, twin: Effect) -> bool:
     return contrastive.low > 0 and twin.high < 0
 
 
-def depth_trend(
-    gains: Sequence[Sequence[float]], confidence: float
-) -> tuple[Effect, tuple[float, float]]:
+def depth_trend(gains: ArrayLike, confidence: float) -> tuple[Effect, tuple[float, float]]:
     """C3a: mean over seeds of τ between depth and gain, and the p-values of the mean profile.
 
     Args:
@@ -104,7 +102,7 @@ def depth_trend(
         The effect, and the exact one-sided p that gains grow with depth, and that they fall.
     """
     taus = depth_taus(gains)
-    return mean_effect(taus, confidence), depth_p_values(np.mean(gains, axis=0))
+    return mean_effect(taus, confidence), depth_p_values(np.asarray(gains, float).mean(0))
 
 
 def relative_drop(drop: Drop, confidence: float) -> Effect:
@@ -133,7 +131,7 @@ def _parts(drop: Drop) -> tuple[np.ndarray, np.ndarray]:
     return np.subtract(drop.free, drop.frozen), np.subtract(drop.whole, drop.untrained)
 
 
-def likeness(cka: Sequence[Sequence[float]]) -> np.ndarray:
+def likeness(cka: ArrayLike) -> np.ndarray:
     """C5's score of each layer: its mean CKA with every other, (k, k) -> (k,).
 
     >>> likeness([[1, 0.5, 0.25], [0.5, 1, 0.75], [0.25, 0.75, 1]]).tolist()
@@ -143,7 +141,7 @@ def likeness(cka: Sequence[Sequence[float]]) -> np.ndarray:
     return (cka.sum(1) - cka.diagonal()) / (len(cka) - 1)
 
 
-def gains_at(gains: Sequence, chosen: Sequence) -> np.ndarray:
+def gains_at(gains: ArrayLike, chosen: ArrayLike) -> np.ndarray:
     """Gains at chosen targets, averaged over data sets: (seeds,).
 
     Args:
@@ -162,7 +160,7 @@ def gains_at(gains: Sequence, chosen: Sequence) -> np.ndarray:
     return found.reshape(len(found), -1).mean(1)
 
 
-def against_random(gains: Sequence, chosen: Sequence, confidence: float) -> Effect:
+def against_random(gains: ArrayLike, chosen: ArrayLike, confidence: float) -> Effect:
     """C5: gain at the target that the score chooses, minus the mean gain, that of a random choice.
 
     Args:
@@ -253,5 +251,5 @@ def judge(
     return Judged(tests, {c: judge_cell([tests[t].word for t in ts]) for c, ts in cells.items()})
 
 
-def _complete(outcome: Outcome | None, limits: Limits) -> bool:
+def _complete(outcome: Outcome | None, limits: Limits) -> TypeGuard[Outcome]:
     return outcome is not None and outcome.effect.n >= max(outcome.planned, limits.fewest_seeds)

@@ -27,13 +27,15 @@ class Measured:
 
 def difference(scores: Scores, confidence: float) -> Measured:
     """The first arm minus the second."""
-    return _difference(*scores.means, confidence)
+    first, second = scores.means
+    return _difference(first, second, confidence)
 
 
 def interaction(scores: Scores, confidence: float) -> Measured:
     """C2: gain of the first over the second, minus that of the third over the fourth."""
-    s = scores.means
-    return Measured(claims.interaction(*s, confidence), tuple(s[0] - s[1] - s[2] + s[3]))
+    arm, plain, twin, plain_twin = scores.means
+    effect = claims.interaction(arm, plain, twin, plain_twin, confidence)
+    return Measured(effect, tuple(arm - plain - twin + plain_twin))
 
 
 def depth(scores: Scores, confidence: float) -> Measured:

@@ -6,6 +6,7 @@ Definitions stand in claims.yaml; arms are found by what they are, never by thei
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -61,8 +62,11 @@ def baseline(entry: Entry) -> bool:
     return entry.role == "baseline" and _cut_in_the_middle(entry)
 
 
-def untrained(entry: Entry) -> bool:
-    return entry.role == "control" and entry.arm == "untrained"
+def of_control(name: str, entry: Entry) -> bool:
+    return entry.role == "control" and entry.arm == name
+
+
+untrained = partial(of_control, "untrained")
 
 
 def of_family(family: str, entry: Entry) -> bool:
@@ -96,7 +100,7 @@ class Comparison:
     def test(
         self,
         test: str,
-        compared: Sequence[Arm | None],
+        arms: Sequence[Arm | None],
         place: str,
         measure: Callable[..., Measured] = difference,
         *,
@@ -113,7 +117,8 @@ class Comparison:
             unit: "tau" or "share"; by default points.
             seeds: how many are planned; by default as many as the stage has by the rules.
         """
-        if any(arm is None for arm in compared):
+        compared = [arm for arm in arms if arm is not None]
+        if len(compared) < len(arms):
             return
         # Longer runs have no random initialisation of their own: it is that of confirm.
         initial = self.arm(place, untrained) or self.arm(OWN, untrained) or Arm({}, {}, "")
@@ -186,7 +191,7 @@ def found(evidence: Evidence) -> list[Finding]:
 def c1(c: Comparison) -> Iterator[Finding]:
     plain = c.arm(OWN, baseline)
     for family in c.families:
-        of = {"family": family}
+        of: dict[str, Any] = {"family": family}
         arm, longer = c.of(OWN, family), "own longer"
         yield from c.test("C1", [arm, plain], OWN, kind=c.kind(family), **of)
         if plain and len({data for data, _ in plain.entries}) > 1:
@@ -197,7 +202,7 @@ def c1(c: Comparison) -> Iterator[Finding]:
         pair = [c.of(longer, family), c.arm(longer, baseline)]
         yield from c.test("C1 at four times the epochs", pair, longer, **of)
     for context in ("untrained", "no-augmentation"):
-        other = c.arm(OWN, lambda e, name=context: e.role == "control" and e.arm == name)
+        other = c.arm(OWN, partial(of_control, context))
         yield from c.test(f"C1 baseline over {context}", [plain, other], OWN, kind=CONTEXT)
 
 
@@ -221,7 +226,7 @@ def c2(c: Comparison) -> Iterator[Finding]:
     twin = "supervised"
     plain = [c.arm(TWINS, baseline), c.arm(TWINS, baseline, twin)]
     for family in c.families:
-        of = {"family": family}
+        of: dict[str, Any] = {"family": family}
         arm = [c.of(TWINS, family), c.of(TWINS, family, twin)]
         here, there = [arm[0], plain[0]], [arm[1], plain[1]]
         yield from c.test("C2", here + there, TWINS, interaction, kind=c.kind(family), **of)

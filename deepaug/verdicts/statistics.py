@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 MOST_TARGETS = 8  # of whose gains all orders are looked at
@@ -55,7 +56,7 @@ class Effect:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}] (n = {self.n})"
 
 
-def mean_effect(values: Sequence[float], confidence: float = CONFIDENCE) -> Effect:
+def mean_effect(values: Values, confidence: float = CONFIDENCE) -> Effect:
     """Student's t interval for the mean of `values`, one for each seed.
 
     One value gives an interval of infinite width. Raises ValueError for none.
@@ -74,7 +75,7 @@ def mean_effect(values: Sequence[float], confidence: float = CONFIDENCE) -> Effe
 
 
 def paired_effect(
-    arm: Sequence[float], baseline: Sequence[float], confidence: float = CONFIDENCE
+    arm: Values, baseline: Values, confidence: float = CONFIDENCE
 ) -> Effect:
     """Student's t interval for the mean of `arm` - `baseline`, paired by position (seed).
 
@@ -118,7 +119,7 @@ def verdict(
     return "negligible" if -delta <= effect.low and effect.high <= delta else "inconclusive"
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Values) -> list[float]:
     """Holm's (1979) step-down adjusted p-values, in the order given."""
     order = np.argsort(p_values)
     adjusted, most = [0.0] * len(p_values), 0.0
@@ -153,7 +154,7 @@ def _reach(confidence: float, n: int) -> float:
 
 
 def jackknife_effect(
-    estimate: Callable[..., np.ndarray], *columns: Sequence[float], confidence: float = CONFIDENCE
+    estimate: Callable[..., np.ndarray], *columns: Values, confidence: float = CONFIDENCE
 ) -> Effect:
     """Tukey's (1958) jackknife: Student's t interval for the mean of the pseudo-values.
 
@@ -181,13 +182,13 @@ def jackknife_effect(
     return mean_effect(pseudo, confidence)
 
 
-def ratio_of_means(numerator: Sequence[float], denominator: Sequence[float]) -> np.ndarray:
+def ratio_of_means(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """Mean of `numerator` over mean of `denominator`, both (..., n); nan where that is not > 0."""
-    above, below = np.mean(numerator, -1), np.mean(denominator, -1)
+    above, below = (np.asarray(of, float).mean(-1) for of in (numerator, denominator))
     return np.where(below > 0, above / np.where(below > 0, below, 1), math.nan)
 
 
-def depth_taus(gains: Sequence[Sequence[float]]) -> np.ndarray:
+def depth_taus(gains: ArrayLike) -> np.ndarray:
     """Kendall's τ-b between depth and gain, for each seed.
 
     Args:
@@ -216,7 +217,7 @@ def taus(first: Sequence, second: Sequence) -> np.ndarray:
     return (one * other).sum(-1) / np.sqrt(np.maximum(untied, 1))
 
 
-def depth_p_values(profile: Sequence[float]) -> tuple[float, float]:
+def depth_p_values(profile: Values) -> tuple[float, float]:
     """Exact one-sided permutation p-values of τ between depth and the gain of each target.
 
     Args:

@@ -121,7 +121,7 @@ def _scale(evidence: Evidence) -> Scale | None:
 def _cells(evidence: Evidence, scale: Scale | None) -> list[Cell]:
     rules = rulebook.rules()
     limits, found = Limits.of(rules), outcomes.found(evidence)
-    family = {name: () for name in rules["claims"]}
+    family: dict[str, tuple[str, ...]] = {name: () for name in rules["claims"]}
     for test in rules["family"]["tests"]:
         family[test.split()[0]] += (test,)
     tests = {f.test: f.outcome for f in found if f.kind == FAMILY}
@@ -215,7 +215,7 @@ def _row(
         found.arm,
         said,
         word,
-        effect=outcome and outcome.effect,
+        effect=outcome.effect if outcome else None,
         told=claims.told(outcome.effect, found.values, limits) if outcome else "",
         values=found.values,
         delta=outcome and outcome.delta,

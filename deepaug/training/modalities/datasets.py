@@ -15,7 +15,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
     """sha256 of the tensors' bytes, one after the other: its first 16 hexadecimal digits."""
     found = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.contiguous().numpy())
+        found.update(tensor.contiguous().numpy().data)
     return found.hexdigest()[:16]
 
 

@@ -4,6 +4,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -68,7 +69,7 @@ def counts(found: Counter[str]) -> str:
     return ", ".join([*first, "…"] if len(found) > 8 else first) or "nothing"
 
 
-def read(folder: Path, what: str, suffixes: Collection[str]) -> Listing:
+def read(folder: Path, what: str, suffixes: AbstractSet[str]) -> Listing:
     """The samples of a folder: <class>/*, or train/<class>/* with test/ and val/ beside it.
 
     Args:

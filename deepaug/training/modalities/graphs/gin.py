@@ -4,11 +4,15 @@ PyG's message passing and pooling gather and scatter, which without a compiled e
 most of a small GIN's step; here sums over segments are made in one pass.
 """
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepaug.training.modalities.pyg import GINConv
+
+Layers = TypeVar("Layers", bound=nn.Module)
 
 
 class GIN(nn.Module):
@@ -122,7 +126,7 @@ class Counts(nn.Module):
         return GraphSum.apply(x, batch, size)
 
 
-def xavier(module: nn.Module) -> nn.Module:
+def xavier(module: Layers) -> Layers:
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight)

@@ -7,6 +7,7 @@ and collates graph by graph, which costs more than training a small GIN.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class Graphs:
             return self
         return Graphs(*(t.to(device) for t in (self.x, self.edges, self.ptr, self.edge_ptr)))
 
-    def take(self, index: Tensor) -> dict[str, Tensor | int]:
+    def take(self, index: Tensor) -> dict[str, Any]:
         """The graphs `index` (n,) as an encoder's arguments.
 
         x (nodes, f); neighbours (2e,) of node after node, and starts (nodes + 1,), where each

@@ -23,8 +23,9 @@ class GCN(nn.Module):
         widths = [inputs, *[2 * width] * (layers - 1), width]
         self.embeddings = Product(*widths[:2])
         self.names = [f"layer{number + 1}" for number in range(layers)]
-        for number, (name, *sizes) in enumerate(zip(self.names, widths, widths[1:], strict=False)):
-            self.add_module(name, Convolution(*sizes, embedded=number == 0))
+        for number, name in enumerate(self.names):
+            taken, made = widths[number : number + 2]
+            self.add_module(name, Convolution(taken, made, embedded=number == 0))
 
     def forward(self, x: Operator, adjacency: Operator, nodes: Tensor) -> Tensor:
         h = self.embeddings(x)

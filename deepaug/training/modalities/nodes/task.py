@@ -86,10 +86,10 @@ class NodeTask(Task):
         and neighbours are averaged: torch's random biases would outweigh them, all projections be
         alike, and a good part of the training go into leaving log(2n − 1).
         """
-        head = nn.Sequential(nn.Linear(features, features), nn.ELU(), nn.Linear(features, features))
-        for layer in (head[0], head[2]):
+        first, last = nn.Linear(features, features), nn.Linear(features, features)
+        for layer in (first, last):
             nn.init.zeros_(layer.bias)
-        return head
+        return nn.Sequential(first, nn.ELU(), last)
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         """The nodes of an epoch's one step: those in the loss, or with labels those trained on."""

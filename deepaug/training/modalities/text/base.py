@@ -112,8 +112,10 @@ class TextTask(Task):
         knn = metrics.knn_accuracy
         return evaluation.accuracies((bank, labels), queries, self.classes, probe, knn)
 
-    def _correlations(self, embed: Embed, splits: tuple[str, ...], final: bool) -> dict[str, dict]:
-        scored = {split: self.scored.splits[split] for split in splits}
+    def _correlations(
+        self, embed: Embed, splits: tuple[str, ...], final: bool
+    ) -> dict[str, dict[str, Any]]:
+        scored = {split: self.scored.splits[split] for split in splits if self.scored}
         texts = {t for m in scored.values() for s in m.values() for t in (*s.first, *s.second)}
         row = {text: i for i, text in enumerate(sorted(texts))}
         features = self.text_features(embed, list(row))
@@ -124,8 +126,10 @@ class TextTask(Task):
 
         found = {split: {m: correlation(s) for m, s in scored[split].items()} for split in splits}
         if final and self.classes:
-            of = self._labelled(lambda index: self.text_features(embed, self.texts(index)), splits)
-            probe = self.scored_probe(*of, self.trial.threads)
+            bank, labels, queries = self._labelled(
+                lambda index: self.text_features(embed, self.texts(index)), splits
+            )
+            probe = self.scored_probe(bank, labels, queries, self.trial.threads)
             found = {split: {**found[split], "probe": probe[split]} for split in splits}
         return found
 

@@ -108,7 +108,9 @@ def _split(labelled: Tensor, origins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     seen = ranks[labelled].bincount(minlength=len(order)).cumsum(0)[ranks]
     test = labelled & (seen <= most)
     validation = labelled & (seen > most) & (seen <= 2 * most)
-    return tuple(part.nonzero().squeeze(1) for part in (~(test | validation), validation, test))
+    parts = ~(test | validation), validation, test
+    train, validation, test = (part.nonzero().squeeze(1) for part in parts)
+    return train, validation, test
 
 
 Row = tuple[str, str, int]  # sentence, its topic or "", number of its origin
@@ -179,7 +181,7 @@ def _text_file(path: Path) -> tuple[list[Row], Counter[str]]:
     table, left_out = tables.table(path, ("sentence", "label"), least=1)
     table = table.apply(lambda column: column.str.strip())
     for name in table:
-        tables.check(path, table[name] != "", lambda n, name=name: f"{name} is empty")
+        tables.check(path, table[name] != "", f"{name} is empty")
     if "label" not in table:
         return [(sentence, "", 0) for sentence in table["sentence"]], left_out
     return list(zip(table["sentence"], table["label"], table.index, strict=True)), left_out

@@ -30,8 +30,8 @@ class Documents:
     frame: tuple[int, int, int]  # ids of [CLS], [SEP] and [PAD]
 
     def to(self, device: torch.device) -> "Documents":
-        tensors = (part.to(device) for part in (self.ids, self.starts, self.lengths))
-        return Documents(*tensors, self.frame)
+        starts, lengths = self.starts.to(device), self.lengths.to(device)
+        return replace(self, ids=self.ids.to(device), starts=starts, lengths=lengths)
 
     def take(self, index: Tensor) -> "Documents":
         return replace(self, starts=self.starts[index], lengths=self.lengths[index])
@@ -126,7 +126,7 @@ class CropTask(SentenceTask):
         both = places[0] + strength * (places[1:] - places[0])
         both = (both * room).long().clamp(max=room - 1).to(self.device)
         deletes = self.trial.views == "crops-deletion"
-        draws = torch.rand(2, len(self), self.size + 2, generator=generator) if deletes else None
+        draws = torch.rand(2 * deletes, len(self), self.size + 2, generator=generator)
 
         def crops(index: Tensor) -> tuple[dict, dict]:
             at = index.to(self.device)

@@ -98,8 +98,10 @@ def assemble(
         )
     texts = tuple(first)
     fingerprint = corpora.digest(f"{text}\t{label}" for text, (label, _) in first.items())
-    learnt_from = parts["train"]
-    return Corpus(name, texts, labels, tuple(classes), *parts.values(), fingerprint, learnt_from)
+    train, validation, test = parts.values()
+    return Corpus(
+        name, texts, labels, tuple(classes), train, validation, test, fingerprint, train
+    )
 
 
 def _lacking(parts: dict[str, Tensor], labels: Tensor, classes: int) -> tuple[str, int] | None:

@@ -34,7 +34,7 @@ class Pooling(nn.Module):
 class SentenceEncoder(nn.Module):
     """A Hugging Face model and pooling: token ids and mask, (n, t) each, to features (n, f)."""
 
-    def __init__(self, bert: nn.Module, pooling: str):
+    def __init__(self, bert: Any, pooling: str):
         super().__init__()
         self.features = bert.config.hidden_size
         self.bert, self.pooled = bert, Pooling(pooling)

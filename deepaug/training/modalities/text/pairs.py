@@ -56,7 +56,7 @@ def load(name: str) -> Pairs:
         splits = _tsv(Path(name))
     else:
         raise DataError(f"no pairs {name!r}; allowed: 'sts', 'lee' or the path of a TSV file")
-    lines = []
+    lines: list[str] = []
     for split, metrics in splits.items():
         for metric, scored in metrics.items():
             if len(set(scored.scores)) < 2:
@@ -131,7 +131,7 @@ def _lee() -> pd.DataFrame:
 def _tsv(path: Path) -> dict[str, dict[str, Scored]]:
     table, _ = tables.table(path, (*COLUMNS, "split"), least=len(COLUMNS))
     for name in COLUMNS[:2]:
-        tables.check(path, table[name].str.strip() != "", lambda n, name=name: f"{name} is empty")
+        tables.check(path, table[name].str.strip() != "", f"{name} is empty")
     table["score"] = tables.scores(path, table["score"])
     if "split" not in table:
         return _halves(table, str(path))

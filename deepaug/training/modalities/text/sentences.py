@@ -1,6 +1,7 @@
 """Sentences, whose views are SimCSE's (Gao et al. 2021, arXiv 2104.08821) or lose tokens."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ EVALUATION_BATCH = 256
 
 class SentenceTask(TextTask):
     """Sentences prepared for one trial; see `deepaug.training.task.Task`."""
+
+    train: Any  # what is trained on, in tokens
 
     def tokenise(self) -> None:
         trial = self.trial

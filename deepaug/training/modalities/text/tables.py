@@ -88,11 +88,12 @@ def table(path: Path, names: Sequence[str], least: int) -> tuple[pd.DataFrame, C
     return found.set_axis(columns, axis=1)[kept], left_out
 
 
-def check(path: Path, right: pd.Series, problem: Callable[[int], str]) -> None:
+def check(path: Path, right: pd.Series, problem: str | Callable[[int], str]) -> None:
     """Raise DataError about the first line that is not right; `problem` says what is wrong."""
     if not right.all():
         line = right.idxmin()
-        raise DataError(f"{path}, line {line}: {problem(line)}")
+        said = problem if isinstance(problem, str) else problem(line)
+        raise DataError(f"{path}, line {line}: {said}")
 
 
 def scores(path: Path, column: pd.Series) -> pd.Series:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 from tqdm import tqdm
 
 from deepaug.training.modalities import folders
@@ -50,7 +50,7 @@ def _each(files: list[Path], folder: Path, act: Callable[[Image.Image], Any]) ->
             with Image.open(path, formats=_FORMATS) as image:
                 # A phone's MPO is a photograph, with a second picture for the depth or a preview.
                 if getattr(image, "is_animated", False) and image.format != "MPO":
-                    raise ValueError(f"{image.n_frames} frames; needed: one")
+                    raise ValueError(f"{getattr(image, 'n_frames', 'several')} frames; needed: one")
                 found.append(act(image))
         except Exception as error:  # of damaged files: of many kinds
             wrong[path] = reason(error)
@@ -92,7 +92,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     one stays the brighter.
     """
     white, bits = _DEEP[image.mode]
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile) and image.format == "TIFF":
         given = image.tag_v2[BITSPERSAMPLE][0], image.tag_v2[PHOTOMETRIC_INTERPRETATION]
         if given != (bits, 1):  # signed or of 32 bits, of 12, or 0 for white
             raise ValueError("a grey TIFF whose white is not known; save it with 8 or 16 bits")

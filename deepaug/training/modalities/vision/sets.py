@@ -4,6 +4,7 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from deepaug.validation import DataError, one_of, reason
 
 NAMES = registry.MODALITIES["vision"].data
 # torchvision's class, and its arguments for the two splits
-_TORCHVISION = {
+_TORCHVISION: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "cifar10": ("CIFAR10", {"train": True}, {"train": False}),
     "cifar100": ("CIFAR100", {"train": True}, {"train": False}),
     "fashion-mnist": ("FashionMNIST", {"train": True}, {"train": False}),
@@ -102,7 +103,8 @@ def _read(name: str, most: int) -> Parts:
         raise DataError(
             f"no folder {name!r}; data takes a folder of images or one of {', '.join(NAMES)}"
         )
-    one_of("data set", name, NAMES, "or give a folder of images, as path/to/folder")  # raises
+    hint = "or give a folder of images, as path/to/folder"
+    raise ValueError(one_of("data set", name, NAMES, hint))  # which raises itself
 
 
 def _split(split: Split, share: float) -> tuple[Split, Split]:
@@ -157,7 +159,8 @@ def _from_torchvision(name: str) -> Plain:
             pixels = pixels.permute(0, 3, 1, 2)
         labels = torch.as_tensor(np.asarray(half.labels if kind == "STL10" else half.targets))
         halves.append(Split(pixels.contiguous(), labels.long()))
-    return *halves, tuple(half.classes)
+    train, test = halves
+    return train, test, tuple(half.classes)
 
 
 def _from_folder(folder: Path, most: int) -> Parts:
