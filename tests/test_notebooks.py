@@ -106,7 +106,7 @@ def executed(sources, monkeypatch):
 
     def execute(source, output, values, **_):
         calls.append(values)
-        Path(output).write_text("{}")
+        Path(output).write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
     return calls

@@ -1,12 +1,15 @@
 """Notebooks: strict parameters, and execution by papermill."""
 
 import ast
+import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepaug import plain
+from deepaug.pages import bootstrap
 from deepaug.studies import catalogue
 from deepaug.studies.study import Study
 from deepaug.training import registry
@@ -94,6 +97,7 @@ def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None
         papermill.execute_notebook(
             source, partial, values, kernel_name="python3", progress_bar=bar, cwd=SOURCES
         )
+        add_installation(partial)
         partial.replace(output)
     except papermill.PapermillExecutionError as error:
         partial.replace(output)
@@ -105,6 +109,26 @@ def execute(name: str, parameters: Mapping[str, Any], output: Path | None = None
         source.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
     return output
+
+
+def add_installation(executed: Path) -> None:
+    """Give a notebook a cell, behind its title, that installs deepaug where it is missing.
+
+    Not in the sources, and hidden on the page: it is for who opens the notebook elsewhere.
+    """
+    import nbformat
+
+    notebook = nbformat.read(executed, as_version=4)
+    told = plain.load("_config.yml", (PACKAGE.parent / "_config.yml").read_text(encoding="utf-8"))
+    repository = told.get("repository", {})
+    call = f"install({repository.get('url')!r}, {repository.get('branch')!r})"
+    cell = nbformat.v4.new_code_cell(
+        f"{inspect.getsource(bootstrap)}\n\n{call}",
+        id="install",  # the same in every build
+        metadata={"tags": ["remove-cell"], "jupyter": {"source_hidden": True}},
+    )
+    notebook.cells.insert(1, cell)
+    nbformat.write(notebook, executed)
 
 
 def values_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
