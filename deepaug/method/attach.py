@@ -179,11 +179,11 @@ class _Acting:
     # What compiled code holds of the hooks is no more than these questions, so that an evaluation
     # is one graph; what acts is eager, as its state would be frozen at compilation.
 
-    def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def begin(self, module: nn.Module, args: Arguments, kwargs: Options) -> None:
         if self.always or self.plain.training:
             self._begin(args, kwargs)
 
-    def end(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def end(self, module: nn.Module, args: Arguments, output: Any) -> None:
         if self.always or self.plain.training:
             self._end(output)
 
@@ -191,14 +191,16 @@ class _Acting:
         if self.rests and not torch.compiler.is_compiling():
             set_aside(module)
 
-    def before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    def before(
+        self, module: nn.Module, args: Arguments, kwargs: Options
+    ) -> tuple[Arguments, Options] | None:
         if not (self.always or self.plain.training):
             return None
         changed: tuple[Arguments, Options] | None
         changed = self._act(lambda change: change_input(module, args, kwargs, change), None)
         return changed
 
-    def after(self, module: nn.Module, args: tuple, output: Any) -> Any:
+    def after(self, module: nn.Module, args: Arguments, output: Any) -> Any:
         if not (self.always or self.plain.training):
             return None
         return self._act(partial(change_first, output, where=type(module).__name__), output)

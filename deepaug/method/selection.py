@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from deepaug.method import axes
 from deepaug.method.attach import attach
 from deepaug.method.cka import FEWEST, hsic
-from deepaug.method.layers import call, evaluating, layers, run_once
+from deepaug.method.layers import Forward, call, evaluating, layers, run_once
 from deepaug.method.outputs import first_tensor
 from deepaug.method.transforms import Transform
 from deepaug.validation import one_of
@@ -115,13 +115,13 @@ def dose(
     torch.Size([32])
     """
     with evaluating(model):
-        passes = [call(model, batch, forward)]
+        output = call(model, batch, forward)
         with attach(model, layer, transform) as handle, handle.in_evaluation():
-            passes.append(call(model, batch, forward))
-    plain, changed = map(first_tensor, passes)
-    if plain is None or plain.ndim < 2:
+            changed = first_tensor(call(model, batch, forward))
+    plain = first_tensor(output)
+    if plain is None or changed is None or plain.ndim < 2:
         raise ValueError(
-            f"the model returned {type(passes[0]).__name__}; needed: features (n, f), a row for "
+            f"the model returned {type(output).__name__}; needed: features (n, f), a row for "
             f"each sample; give forward="
         )
     return F.cosine_similarity(plain.flatten(1).float(), changed.flatten(1).float())

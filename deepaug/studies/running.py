@@ -78,7 +78,7 @@ def everything(
         of_part = not parts or entry.base in parts or entry.trial.modality in parts
         return of_part and (not only or entry.trial.key in only)
 
-    def report(item: Item, trials: int, missing: int) -> None:
+    def report(item: Item, trials: int | None, missing: int) -> None:
         if missing:
             _say(f"{item.name}: {missing} of {trials} trials to run")
 
@@ -105,7 +105,7 @@ class _PassOver:
     """
 
     def __init__(self, work: Backlog):
-        self.work, self.count, self.reasons = work, 0, set()
+        self.work, self.count, self.reasons = work, 0, set[str]()
 
     def __call__(self, trial: Trial, error: Exception) -> None:
         # A set that cannot be read, for want of a package say, is so for all its trials; what does

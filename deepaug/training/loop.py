@@ -51,7 +51,7 @@ class Job:
     evaluation: float
     longest: float = 0.0  # that an epoch of this call took, with what comes before the next
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         trial, device = self.whole.trial, self.whole.fabric.device
         kept = self.checkpoint and checkpoints.load(self.checkpoint, trial.key, device)
         self.begun = kept or {}

@@ -110,7 +110,8 @@ def of_data(name: str) -> str:
         return "text"
     if (data_root() / "tu" / name).is_dir():
         return "graphs"
-    one_of("data set", name, data_sets(), "or a path, or with --modality graphs another TU set")
+    hint = "or a path, or with --modality graphs another TU set"
+    return one_of("data set", name, data_sets(), hint)  # raises
 
 
 def check_data(modality: str, name: str) -> None:

@@ -6,9 +6,10 @@ set, or on their mean, takes Student's t.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from deepaug.verdicts.statistics import CONFIDENCE, Effect
@@ -16,7 +17,7 @@ from deepaug.verdicts.statistics import CONFIDENCE, Effect
 REPETITIONS = 2000
 
 
-def interquartile_mean(scores: Sequence) -> np.ndarray:
+def interquartile_mean(scores: ArrayLike) -> np.ndarray:
     """The mean of the middle half of all runs of all data sets; a quarter is cut at both ends.
 
     >>> float(interquartile_mean([[1, 2], [3, 4], [5, 6], [7, 100]]))
@@ -26,7 +27,7 @@ def interquartile_mean(scores: Sequence) -> np.ndarray:
     return stats.trim_mean(scores.reshape(*scores.shape[:-2], -1), 0.25, axis=-1)
 
 
-def probability_of_improvement(first: Sequence, second: Sequence) -> np.ndarray:
+def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     """How probably a run of `first` beats one of `second` on the same data set; ties are halves.
 
     Mann and Whitney's U over the number of pairs, and of that the mean over data sets. The seeds
@@ -47,7 +48,7 @@ def probability_of_improvement(first: Sequence, second: Sequence) -> np.ndarray:
 
 def stratified_bootstrap(
     aggregate: Callable[..., np.ndarray],
-    *scores: Sequence[Sequence[float]],
+    *scores: ArrayLike,
     random: np.random.Generator,
     repetitions: int = REPETITIONS,
     confidence: float = CONFIDENCE,
@@ -75,7 +76,7 @@ def stratified_bootstrap(
     return Effect(float(aggregate(*arrays)), float(low), float(high), seeds, math.nan)
 
 
-def _scores(given: Sequence) -> np.ndarray:
+def _scores(given: ArrayLike) -> np.ndarray:
     array = np.asarray(given, float)
     if array.ndim < 2 or not array.size or not np.isfinite(array).all():
         raise ValueError(

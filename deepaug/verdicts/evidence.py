@@ -115,7 +115,8 @@ def paired(
         lacking: what else a run lacks, "" if nothing; its seed then counts as missing.
     """
     planned = sorted({run for arm in arms for run in arm.entries}, key=lambda run: run[1])
-    parts, seeds = (tuple(dict.fromkeys(run[i] for run in planned)) for i in (0, 1))
+    parts = tuple(dict.fromkeys(part for part, _ in planned))
+    seeds = tuple(dict.fromkeys(seed for _, seed in planned))
     kept, notes = [], []
     for seed in seeds:
         runs = tuple((part, seed) for part in parts)

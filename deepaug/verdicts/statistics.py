@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+Values = Sequence[float] | np.ndarray  # one for each seed
 MOST_TARGETS = 8  # of whose gains all orders are looked at
 CONFIDENCE = 0.95  # of an interval where none is given; a test holds it to claims.yaml
 
@@ -207,7 +208,7 @@ def depth_taus(gains: ArrayLike) -> np.ndarray:
     return taus(np.arange(gains.shape[1]), gains)
 
 
-def taus(first: Sequence, second: Sequence) -> np.ndarray:
+def taus(first: ArrayLike, second: ArrayLike) -> np.ndarray:
     """Kendall's τ-b of two rankings of the same targets, (…, targets) each -> (…).
 
     0 where one of them ranks no target above another.

@@ -218,7 +218,7 @@ def _row(
         effect=outcome.effect if outcome else None,
         told=claims.told(outcome.effect, found.values, limits) if outcome else "",
         values=found.values,
-        delta=outcome and outcome.delta,
+        delta=outcome.delta if outcome else None,
         adjusted_p=verdict.adjusted_p if word else None,
         needed=verdict.needed if word else None,
         excluded=verdict.excluded if word else None,

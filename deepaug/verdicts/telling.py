@@ -40,7 +40,7 @@ def lines(table: Table) -> Iterator[str]:
 def details(row: Row) -> list[str]:
     """What there is to say of a test beside its word and its effect."""
     found = []
-    if row.needed and row.effect and row.needed > row.effect.n:
+    if row.needed and row.needed > row.effect.n:
         found.append(f"{row.needed} seeds would narrow it to ±{row.delta:g}")
     if row.excluded is not None:
         found.append(f"a gain above {row.excluded:+.2f} is excluded")

@@ -22,7 +22,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
 def in_wheel(package: str, data: str) -> Path:
     """The folder of a package that a data set comes with, not imported, as that takes seconds."""
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise DataError(
             f"data set {data!r} comes with {package}, which is not installed: "
             f"pip install 'deepaug[run]'"

@@ -1,6 +1,7 @@
 """References that count words and train nothing: bag of words, TF-IDF, latent semantics (LSA)."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,12 @@ class CountTask(TextTask):
 
     def batches(self, generator: torch.Generator) -> list[Tensor]:
         return []
+
+    def views(self, epoch: int) -> Any:
+        raise NotImplementedError("word counts are not trained: they have no views")
+
+    def plain(self, index: Tensor) -> Any:
+        raise NotImplementedError("word counts are not trained: nothing looks at their layers")
 
     def text_features(self, embed: Embed, texts: list[str]):
         """Features (n, f): a sparse matrix; of LSA a tensor, float32 on the CPU."""
