@@ -137,7 +137,7 @@ def test_a_page_runs_in_bare_jupyter(python, tmp_path, monkeypatch):
     pytest.importorskip("papermill")
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout")
-    monkeypatch.setattr(notebooks.plain, "load", lambda *_: {"repository": {"url": ROOT.as_uri()}})
+    monkeypatch.setattr(notebooks.plain, "read", lambda *_: {"repository": {"url": ROOT.as_uri()}})
     page, done = tmp_path / "method.ipynb", tmp_path / "done.ipynb"
     jupytext.write(jupytext.read(notebooks.SOURCES / "method.py"), page)
     notebooks.add_installation(page)

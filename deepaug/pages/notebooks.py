@@ -119,8 +119,7 @@ def add_installation(executed: Path) -> None:
     import nbformat
 
     notebook = nbformat.read(executed, as_version=4)
-    told = plain.load("_config.yml", (PACKAGE.parent / "_config.yml").read_text(encoding="utf-8"))
-    repository = told.get("repository", {})
+    repository = plain.read("_config.yml", PACKAGE.parent / "_config.yml").get("repository", {})
     call = f"install({repository.get('url')!r}, {repository.get('branch')!r})"
     cell = nbformat.v4.new_code_cell(
         f"{inspect.getsource(bootstrap)}\n\n{call}",
