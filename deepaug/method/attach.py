@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from deepaug.method import axes
 from deepaug.method.hooks import ONE_GRAPH, Hook, counting, set_aside, tidy
-from deepaug.method.outputs import Change, change_first, change_input
+from deepaug.method.outputs import Arguments, Change, Options, change_first, change_input
 from deepaug.method.passes import Passes, State, recomputing
 from deepaug.method.transforms import Transform
 from deepaug.method.watch import Watch
@@ -156,7 +156,7 @@ class _Acting:
         self.always = False  # or in training alone
         self.axes: dict[int, axes.Axes] = {}  # by the number of axes of the activation
 
-    def register(self, model: nn.Module) -> list:
+    def register(self, model: nn.Module) -> list[RemovableHandle]:
         begin, end, before, after, rest = (
             Hook(act, self) for act in (self.begin, self.end, self.before, self.after, self.rest)
         )
@@ -187,7 +187,7 @@ class _Acting:
         if self.always or self.plain.training:
             self._end(output)
 
-    def rest(self, module: nn.Module, args: tuple) -> None:
+    def rest(self, module: nn.Module, args: Arguments) -> None:
         if self.rests and not torch.compiler.is_compiling():
             set_aside(module)
 
@@ -206,7 +206,7 @@ class _Acting:
         return self._act(partial(change_first, output, where=type(module).__name__), output)
 
     @torch.compiler.disable(reason=ONE_GRAPH)
-    def _begin(self, args: tuple, kwargs: dict) -> None:
+    def _begin(self, args: Arguments, kwargs: Options) -> None:
         self.passes.begin(self.plain, args, kwargs, self.state)
 
     @torch.compiler.disable(reason=ONE_GRAPH)
@@ -223,7 +223,7 @@ class _Acting:
         proxy = isinstance(output, torch.fx.Proxy)
         if proxy or torch.jit.is_tracing() or torch.compiler.is_compiling():
             raise RuntimeError(ONE_GRAPH)
-        args, kwargs, state = self.passes.running or ((), {}, self._alone())
+        *arguments, state = self.passes.running or (None, None, self._alone())
 
         def change(x: Tensor, samples: Tensor | None) -> Tensor:
             changed = self._transform(x, samples, arguments, state)
@@ -255,7 +255,7 @@ class _Acting:
         return state
 
     def _transform(
-        self, x: Tensor, samples: Tensor | None, arguments: list, state: State
+        self, x: Tensor, samples: Tensor | None, arguments: list[Any], state: State
     ) -> Tensor:
         if x.is_nested or x.layout not in (torch.strided, torch.sparse_coo):
             kind = "nested tensor" if x.is_nested else str(x.layout).removeprefix("torch.")

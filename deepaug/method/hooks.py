@@ -1,6 +1,5 @@
 """Hooks that other parts of torch look at: scripting by their names, fast paths by their number."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -22,14 +21,16 @@ class Owner(Protocol):
         removed: whether they have been taken off for good.
     """
 
-    rests: bool
     removed: bool
+
+    @property
+    def rests(self) -> bool: ...
 
 
 class Hook:
     """A function to register as a hook, which says in one sentence that it cannot be scripted."""
 
-    def __init__(self, act: Callable, owner: Owner):
+    def __init__(self, act: Callable[..., Any], owner: Owner):
         self.act, self.owner = act, owner
 
     def __call__(self, *arguments: Any) -> Any:
@@ -58,11 +59,14 @@ def set_aside(layer: nn.Module) -> None:
     tidy()
     pairs = ((m._forward_pre_hooks, m._forward_hooks) for m in layer.modules())
     before = [(hooks, list(hooks.items())) for pair in pairs for hooks in pair]
-    ours = [(hooks, id) for hooks, items in before for id, h in items if isinstance(h, Hook)]
-    if ours and all(hooks[id].owner.rests for hooks, id in ours):
-        for hooks, id in ours:
+    ours = [(hooks, id, h) for hooks, items in before for id, h in items if isinstance(h, Hook)]
+    if ours and all(hook.owner.rests for _, _, hook in ours):
+        for hooks, id, _ in ours:
             del hooks[id]
         _Ending(layer, before)
+
+
+Hooks = dict[int, Any]  # of a module, as torch keeps them
 
 
 class _Ending:
@@ -74,11 +78,12 @@ class _Ending:
         before: dictionaries of hooks, each with what it held.
     """
 
-    def __init__(self, layer: nn.Module, before: list[tuple[dict, list]]):
-        self.layer, self.before = layer, before
+    def __init__(self, layer: nn.Module, before: list[tuple[Hooks, list[tuple[int, Any]]]]):
+        self.layer: nn.Module | None = layer
+        self.before = before
         self.registered = register_module_forward_hook(self, always_call=True)
 
-    def __call__(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if module is not self.layer:
             return
         for hooks, items in self.before:

@@ -11,19 +11,21 @@ from torch.nn.utils.rnn import PackedSequence
 
 # Makes another tensor of one and, where rows are not samples, the sample that each belongs to.
 Change = Callable[[Tensor, Tensor | None], Tensor]
-
 # What a module is called with.
 Arguments = tuple[Any, ...]
 Options = dict[str, Any]
 
 
-def change_input(model: nn.Module, args: tuple, kwargs: dict, change: Change) -> tuple[tuple, dict]:
+def change_input(
+    model: nn.Module, args: Arguments, kwargs: Options, change: Change
+) -> tuple[Arguments, Options]:
     """A call's arguments with the first floating-point tensor among them changed."""
     for position, value in enumerate(args):
         if isinstance(value, Tensor) and value.is_floating_point():
-            if isinstance(position, str):
-                return args, {**kwargs, position: change(value, None)}
             return (*args[:position], change(value, None), *args[position + 1 :]), kwargs
+    for name, value in kwargs.items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return args, {**kwargs, name: change(value, None)}
     embeddings = [n for n, m in model.named_modules() if isinstance(m, nn.Embedding)]
     advice = "target a layer by its name from model.named_modules()"
     if embeddings:
@@ -44,8 +46,7 @@ def change_first(output: Any, change: Change, where: str) -> Any:
     if isinstance(first, Tensor | PackedSequence):
         changed = [change_first(first, change, where), *output[1:]]
         return output._make(changed) if hasattr(output, "_make") else type(output)(changed)
-    # Hugging Face's outputs are dataclasses and mappings.
-    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+    if dataclasses.is_dataclass(output):  # Hugging Face's outputs are dataclasses and mappings
         for field in dataclasses.fields(output):
             if isinstance(value := getattr(output, field.name), Tensor):
                 return _with(output, field.name, change(value, None))
@@ -73,10 +74,11 @@ def _with(output: Any, name: str, value: Tensor) -> Any:
     return changed
 
 
-def _with_item(output: Mapping, name: Any, value: Tensor) -> Mapping:
+def _with_item(output: Mapping[Any, Any], name: Any, value: Tensor) -> Mapping[Any, Any]:
     """A mapping with another value; of one that can be changed a copy is, whatever makes it."""
     if not isinstance(output, MutableMapping):
-        return type(output)({**output, name: value})
+        make: Callable[..., Mapping[Any, Any]] = type(output)
+        return make({**output, name: value})
     changed = copy.copy(output)
     changed[name] = value
     return changed

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepaug.method.outputs import Arguments, Options
+
 # Passes that are kept: more than the chunks of a step, and of those with the very same arguments.
 MOST, MOST_ALIKE = 10_000, 64
 
@@ -146,7 +148,7 @@ def recomputing() -> bool:
 
 def _to_be_run_again() -> bool:
     """Whether a pass leaves its gradient to a second one, as in caching and checkpoints."""
-    hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    hooks: object = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return hooks is not None or not torch.is_grad_enabled()
 
 

@@ -253,7 +253,7 @@ def _libraries() -> dict[str, str]:
 
     tables = Path(itables.__file__).parent / "html"
     return {
-        "plot.js": vl_convert.javascript_bundle(),
+        "plot.js": vl_convert.javascript_bundle(None),
         "table.js": (tables / "dt_bundle.js").read_text(encoding="utf-8"),
         "table.css": (tables / "dt_bundle.css").read_text(encoding="utf-8"),
     }
