@@ -146,6 +146,6 @@ def test_a_page_runs_in_bare_jupyter(python, tmp_path, monkeypatch):
         environments.call(python, *words, **OFFLINE)
         assert (tmp_path / "deepaug-book" / "results" / "cpu").is_dir()
         outputs = [o for cell in nbformat.read(done, 4).cells for o in cell.get("outputs", [])]
-        assert any("image/png" in output.get("data", {}) for output in outputs)
+        assert any("image/svg+xml" in output.get("data", {}) for output in outputs)
     finally:
         environments.call(python, "-m", "pip", "uninstall", "--quiet", "--yes", "deepaug")
