@@ -22,7 +22,7 @@ from deepaug.method.watch import Watch
 from deepaug.validation import one_of
 
 
-def _of_acting(name: str) -> property:
+def _of_acting(name: str) -> Any:
     return property(
         lambda handle: getattr(handle._acting, name),
         lambda handle, value: setattr(handle._acting, name, value),
@@ -53,7 +53,9 @@ class Handle:
         self._registrations = self._acting.register(model)
         _forget_compiled_code()
 
-    transform, dim, calls = map(_of_acting, ("transform", "dim", "calls"))
+    transform: Transform = _of_acting("transform")
+    dim: int | None = _of_acting("dim")
+    calls: int = _of_acting("calls")
 
     def __repr__(self) -> str:
         found = [str(axes) for _, axes in sorted(self._acting.axes.items())]
