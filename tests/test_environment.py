@@ -62,7 +62,7 @@ def test_binder_has_what_the_notebooks_import():
     names = {"torch-geometric": "pytorch-geometric", "torch": "pytorch-cpu"}
     site = {"jupyter-book", "snakemake", "sphinxcontrib-bibtex", "sphinxext-opengraph"}
     site |= {"beautifulsoup4", "deepaug", "latex2mathml"}
-    stated = [*PROJECT["dependencies"], *EXTRAS["run"], *EXTRAS["book"]]
+    stated = [*PROJECT["dependencies"], *EXTRAS["run"], *EXTRAS["pages"], *EXTRAS["book"]]
     wanted = {canonicalize_name(Requirement(line).name) for line in stated} - site - {"torch"}
     assert {canonicalize_name(name) for name in found} == {names.get(n, n) for n in wanted}
     assert torch == next(f"pytorch-cpu{Requirement(r).specifier}" for r in stated if "torch>" in r)
