@@ -1,7 +1,7 @@
 # `make book` and `make test` lay out .venv, then hand over to Snakemake and pytest.
 .DEFAULT_GOAL := book
 .DELETE_ON_ERROR:
-.PHONY: book test slurm lint lock benchmark unlock clean help
+.PHONY: book test slurm browser lint lock benchmark unlock clean help
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto
@@ -46,6 +46,11 @@ test: $(INSTALLED)  ## run the tests; slow ones too: make test PYTEST_ARGS='-n a
 slurm: $(INSTALLED)  ## sweep on a SLURM cluster of one node; root on Debian may set it up, others skip
 	@$(IN_VENV) pytest -m slurm -rs -q tests/test_slurm.py
 	@echo "make slurm: ran pytest -m slurm"
+
+browser: $(INSTALLED)  ## check the built site in Chromium, which root on Debian may install
+	@$(VENV)/bin/python tests/browser/chromium.py
+	@$(IN_VENV) pytest -m browser -q tests/browser
+	@echo "make browser: ran pytest -m browser"
 
 lint: $(INSTALLED)  ## check the code's style and its types
 	@$(IN_VENV) ruff check .

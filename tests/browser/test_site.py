@@ -1,0 +1,117 @@
+"""Every page of the built book in a real browser: `make browser`.
+
+    pytest -m browser -k "vision and overflow" tests/browser     # one page, one check
+"""
+
+import warnings
+
+import browsing
+import checks
+import pytest
+import serving
+import yaml
+
+pytestmark = pytest.mark.browser
+
+FIRST, MOST = 1_200_000, 3_000_000  # bytes over the wire: of the first page, of any
+
+
+def listed(node) -> list[str]:
+    """Every page that a table of contents names, whatever its nesting."""
+    if isinstance(node, list):
+        return [name for item in node for name in listed(item)]
+    if isinstance(node, dict):
+        own = [node[key] for key in ("root", "file") if key in node]
+        return own + [name for value in node.values() for name in listed(value)]
+    return []
+
+
+PAGES = listed(yaml.safe_load((serving.ROOT / "_toc.yml").read_text(encoding="utf-8")))
+
+
+def told(faults: list[str]) -> str:
+    return "\n  ".join(["", *faults])
+
+
+# A page is opened once for all that is asked of it at one width.
+@pytest.fixture(scope="module", params=PAGES)
+def desktop(request, browser, site):
+    with browsing.opened(browser) as page:
+        yield browsing.visit(page, f"{site}{request.param}.html")
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def handheld(request, browser, site):
+    with browsing.opened(browser, browsing.PHONE) as page:
+        yield browsing.visit(page, f"{site}{request.param}.html")
+
+
+def test_no_error(desktop):
+    faults = checks.errors(desktop)
+    assert not faults, told(faults)
+
+
+def test_no_request_leaves_the_machine(desktop):
+    faults = checks.departures(desktop)
+    assert not faults, told(faults)
+
+
+def test_budget(desktop, site):
+    first = desktop.url == f"{site}{PAGES[0]}.html"
+    faults = checks.budget(desktop, FIRST if first else MOST)
+    assert not faults, told(faults)
+
+
+def test_figures(desktop):
+    faults = checks.figures(desktop)
+    assert not faults, told(faults)
+
+
+def test_links(desktop):
+    faults = checks.links(desktop)
+    assert not faults, told(faults)
+
+
+def test_theme_switches(desktop):
+    faults = checks.theme(desktop)
+    assert not faults, told(faults)
+
+
+def test_accessible_in_light(desktop):
+    browsing.dark(desktop, False)
+    faults = checks.accessibility(desktop)
+    assert not faults, told(faults)
+
+
+def test_accessible_in_the_dark(desktop):
+    browsing.dark(desktop)
+    faults = checks.accessibility(desktop, checks.OF_COLOUR)
+    assert not faults, told(faults)
+
+
+def test_no_overflow_on_a_phone(handheld):
+    faults = checks.overflow(handheld)
+    assert not faults, told(faults)
+
+
+def test_text_of_figures_on_a_phone(handheld):
+    faults, unmeasured = checks.small_text(handheld)
+    if unmeasured:
+        warnings.warn(f"{handheld.url}: {len(unmeasured)} figures without text to measure", stacklevel=1)
+    assert not faults, told(faults)
+
+
+def test_accessible_on_a_phone(handheld):
+    faults = checks.accessibility(handheld)
+    assert not faults, told(faults)
+
+
+def test_address_of_the_book_leads_to_its_first_page(page, site):
+    page.goto(site)
+    page.wait_for_url(f"{site}{PAGES[0]}.html")
+    assert not checks.errors(page)
+
+
+def test_search(page, site):
+    faults = checks.search(page, site, "stop-gradient", "stop-gradient.html")
+    assert not faults + checks.errors(page), told(faults + checks.errors(page))
