@@ -1,11 +1,13 @@
 """Pages in the browser, and what they did there.
 
+Example:
     with browsing.opened(browser, browsing.PHONE) as page:
-        browsing.visit(page, site + "book/intro.html")
+        browsing.visit(page, site + "book/claims.html")
         browsing.dark(page)
         assert not page.log.errors
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,9 +48,8 @@ class Log:
 
     def departed(self) -> list[str]:
         """Requests to anywhere but this machine."""
-        outside = ("http://", "https://", "ws://", "wss://", "//")
-        local = ("http://127.0.0.1:", "ws://127.0.0.1:")
-        return [url for url in self.requests if url.startswith(outside) and not url.startswith(local)]
+        local = re.compile("(http|ws)://127[.]0[.]0[.]1:|data:|blob:|about:")
+        return [url for url in self.requests if not local.match(url)]
 
 
 def _attach(page) -> None:

@@ -133,33 +133,40 @@ def search(page, site: str, words: str, wanted: str, seconds: float = 10) -> lis
     return []
 
 
-COLOURS = """() => [document.documentElement.dataset.theme ?? "",
-  getComputedStyle(document.body).backgroundColor]"""
+COLOURS = """() => {
+  const {theme, mode} = document.documentElement.dataset;
+  return [theme ?? "", getComputedStyle(document.body).backgroundColor, mode ?? ""];
+}"""
 
 
 def theme(page) -> list[str]:
-    """The button must lead from the light theme to the dark and back, by its colours too."""
+    """The button must lead from the light theme to the dark and back, in colours too."""
     button = page.locator(".theme-switch-button:visible").first
     if not button.count():
         return ["no button to switch the theme"]
     seen = [page.evaluate(COLOURS)]
-    for _ in range(4):  # light, dark, and "as the system"
+    for _ in range(4):  # light, dark, "as the system", and again as it was
         button.click()
         seen.append(page.evaluate(COLOURS))
-    themes = {name for name, _ in seen}
+        if seen[-1] == seen[0]:
+            break
+    themes = {name for name, *_ in seen}
     if not {"light", "dark"} <= themes:
         return [f"the button leads to {', '.join(sorted(themes))} alone"]
-    if len({colour for _, colour in seen}) < 2:
+    if len({colour for _, colour, _ in seen}) < 2:
         return [f"the theme changes, the page stays {seen[0][1]}"]
     return []
 
 
-# What scrolls by itself may be wide; what it is inside of may not.
+# What scrolls by itself may be wide; what it is inside of may not. What is fixed to the screen, as
+# the theme's drawers are, widens nothing.
 WIDEST = """width => {
   const inside = e => {
-    for (let a = e.parentElement; a && a !== document.body; a = a.parentElement)
-      if (getComputedStyle(a).overflowX !== "visible"
+    for (let a = e; a && a !== document.body; a = a.parentElement) {
+      if (getComputedStyle(a).position === "fixed") return true;
+      if (a !== e && getComputedStyle(a).overflowX !== "visible"
           && a.getBoundingClientRect().right <= width + 1) return true;
+    }
     return false;
   };
   let widest = {right: 0, name: "nothing in particular"};
@@ -240,7 +247,8 @@ def small_text(page) -> tuple[list[str], list[str]]:
     for text in sorted(found, key=lambda text: -text["size"]):
         smallest[text["name"]] = text
     faults = [
-        f"{name.rsplit('/', 1)[-1][:80]}: text of {text['size']:.1f} px, below {LEGIBLE}: {text['words'][:40]!r}"
+        f"{name.rsplit('/', 1)[-1][:80]}: text of {text['size']:.1f} px, below {LEGIBLE}: "
+        f"{text['words'][:40]!r}"
         for name, text in smallest.items()
         if text["size"] < LEGIBLE - 0.05
     ]
@@ -260,7 +268,7 @@ def _axe() -> str:
 
 
 def accessibility(page, rules: list[str] | None = None) -> list[str]:
-    """What axe-core calls serious or critical, on the page unfolded; of all its rules, or of some."""
+    """What axe-core calls serious or critical on the page, unfolded; by all its rules or some."""
     browsing.unfold(page)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(_axe())
@@ -278,7 +286,7 @@ def accessibility(page, rules: list[str] | None = None) -> list[str]:
 
 
 def external(urls: list[str]) -> list[str]:
-    """URLs that are gone or answer nothing. Those that refuse programs (401, 403, 429) are there."""
+    """URLs that are gone or do not answer. Those that refuse programs (401, 403, 429) are there."""
 
     def fault(url: str) -> str | None:
         request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0 (link check)"})

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
-WANTED = "no Chromium found; install `chromium` or Google Chrome, on Debian: apt-get install chromium"
+WANTED = "no Chromium found; install it or Google Chrome, on Debian: apt-get install chromium"
 
 
 def find() -> str | None:

@@ -64,7 +64,7 @@ def _kept_here(page):
 
 @pytest.fixture
 def page(browser):
-    """A fresh page of 1280 x 900 with a log of its errors and requests; none may leave the machine."""
+    """A fresh page of 1280 x 900 with a log, `page.log`; no request may leave the machine."""
     with browsing.opened(browser) as page:
         yield page
         _kept_here(page)

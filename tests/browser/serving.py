@@ -17,7 +17,7 @@ UNDER = "/deepaug/"  # a project's pages lie below its name: a link to "/" would
 COMPRESSED = ("text/", "application/javascript", "application/json", "application/xml", "image/svg")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _packed(path: Path, modified: float) -> bytes:
     return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
 

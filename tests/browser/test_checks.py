@@ -13,6 +13,7 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 FIGURE = f'<img src="{PIXEL}" width="300" height="200" alt="Accuracy rises with depth">'
+MUTED = '<p style="color: #999; background: #fff">Hard to read</p>'
 SWITCH = """
 <button class="theme-switch-button" onclick="
   const root = document.documentElement, themes = ['light', 'dark'];
@@ -24,7 +25,8 @@ FOLLOWS = """
   asked.onchange = follow; follow();
 </script>"""
 DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 400" {size}>
-<style>.label {{ font: 16px sans-serif }}</style><text class="label" x="9" y="99">Top-1</text></svg>"""
+<style>.label {{ font: 16px sans-serif }}</style>
+<text class="label" x="9" y="99">Top-1</text></svg>"""
 # As Matplotlib writes it: each letter a path, in hundredths of the size of its font.
 LETTERS = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
 viewBox="0 0 800 400" width="800pt" height="400pt"><defs><path id="A" d="M 10 0 L 60 70"/></defs>
@@ -94,9 +96,11 @@ def named(value: str) -> str | None:
 
 def test_a_page_without_fault_passes_every_check(shown):
     page = shown(FINE)
-    assert {name: check(page) for name, check in DESK.items()} == dict.fromkeys(DESK, [])
+    assert {name: check(page) for name, check in DESK.items()} == {name: [] for name in DESK}
     page = shown(FINE, browsing.PHONE)
-    assert {name: check(page) for name, check in HANDHELD.items()} == dict.fromkeys(HANDHELD, [])
+    assert {name: check(page) for name, check in HANDHELD.items()} == {
+        name: [] for name in HANDHELD
+    }
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,7 @@ def test_a_page_without_fault_passes_every_check(shown):
         ("errors", '<img src="gone.png" alt="Nothing">', "404"),
         ("departures", '<script src="https://cdn.example/mathjax.js"></script>', "cdn.example"),
         ("departures", "<script>fetch('https://count.example/').catch(e => e)</script>", "count"),
-        ("budget", f"<!--{bytes(range(256)).hex() * 100}--><script src='heavy.js'></script>", "heavy.js"),
+        ("budget", "<script src='heavy.js'></script>", "heavy.js"),
         ("figures", '<img src="gone.png" alt="Accuracy">', "did not load"),
         ("figures", FIGURE.replace('"300"', '"0"'), "no size"),
         ("figures", f'<img src="{PIXEL}" width="300" height="200">', "no alt text"),
@@ -122,8 +126,8 @@ def test_a_page_without_fault_passes_every_check(shown):
         ("theme", "<p>no button</p>", "no button"),
         ("theme", '<button class="theme-switch-button">Theme</button>', "alone"),
         ("accessibility", f'<img src="{PIXEL}" width="300" height="200">', "image-alt (critical)"),
-        ("accessibility", '<p style="color: #999; background: #fff">Muted</p>', "color-contrast"),
-        ("accessibility", '<details><p style="color: #999; background: #fff">Folded</p></details>', "contrast"),
+        ("accessibility", MUTED, "color-contrast"),
+        ("accessibility", f"<details>{MUTED}</details>", "color-contrast"),
         ("accessibility in the dark", '<p style="color: #333">Fine by day</p>', "color-contrast"),
     ],
     ids=named,
@@ -156,8 +160,8 @@ def test_budget_counts_what_comes_over_the_wire(shown):
         ("text of figures", '<img src="a.svg" alt="Accuracy">', "7.6 px, below 11: 'Top-1'"),
         ("text of figures", DRAWING.format(size='role="img"'), "below 11"),
         ("text of figures", '<img src="b.svg" alt="Accuracy">', "'δ = 0.5'"),
-        ("accessibility", '<div style="overflow: auto; width: 300px"><div style="width: 900px">'
-         "wide</div></div>", "scrollable-region-focusable"),
+        ("accessibility", '<div style="overflow: auto"><div style="width: 900px">wide <span '
+         'style="margin-left: 700px">out of sight</span></div></div>', "scrollable-region"),
     ],
     ids=named,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Links to other sites: `pytest -m online tests/browser`. They may fail for reasons of their own."""
+"""Links to other sites, which may fail by themselves: `pytest -m online tests/browser`."""
 
 import re
 from html import unescape
@@ -19,7 +19,8 @@ def linked() -> list[str]:
 
 
 def test_links_to_other_sites():
-    assert (urls := linked()), f"no page with a link in {serving.SITE}; build it with: make book"
+    urls = linked()
+    assert urls, f"no page with a link in {serving.SITE}; build it with: make book"
     faults = checks.external(urls)
     assert not faults, "\n  ".join(["", *faults])
 

@@ -1,6 +1,6 @@
 """Every page of the built book in a real browser: `make browser`.
 
-    pytest -m browser -k "vision and overflow" tests/browser     # one page, one check
+One page and one check: pytest -m browser -k "vision and overflow" tests/browser
 """
 
 import warnings
@@ -97,7 +97,8 @@ def test_no_overflow_on_a_phone(handheld):
 def test_text_of_figures_on_a_phone(handheld):
     faults, unmeasured = checks.small_text(handheld)
     if unmeasured:
-        warnings.warn(f"{handheld.url}: {len(unmeasured)} figures without text to measure", stacklevel=1)
+        told_apart = f"{handheld.url}: {len(unmeasured)} figures whose text cannot be measured"
+        warnings.warn(told_apart, stacklevel=1)
     assert not faults, told(faults)
 
 
