@@ -255,9 +255,40 @@ def small_text(page) -> tuple[list[str], list[str]]:
     return faults, [name.rsplit("/", 1)[-1] for name in unmeasured]
 
 
-AXE = """rules => axe.run(document, {
-  resultTypes: ["violations"], ...(rules && {runOnly: {type: "rule", values: rules}})})"""
+# Contrast is dear to compute and the same for all that looks the same: of elements with text of one
+# colour, size and weight on one ground, three are asked for.
+SAMPLE = """() => {
+  const grounds = new Map([[null, ""]]);
+  const ground = e => {
+    if (!grounds.has(e)) {
+      const {backgroundColor, backgroundImage, opacity} = getComputedStyle(e);
+      const own = [backgroundColor, backgroundImage, opacity].join();
+      const none = own === "rgba(0, 0, 0, 0),none,1";
+      grounds.set(e, (none ? "" : own) + ground(e.parentElement));
+    }
+    return grounds.get(e);
+  };
+  const looks = new Map();
+  for (const e of document.body.querySelectorAll("*")) {
+    const text = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
+    if (!text || !e.checkVisibility()) continue;
+    const {color, fontSize, fontWeight, textDecorationLine} = getComputedStyle(e);
+    const around = e.tagName === "A" ? getComputedStyle(e.parentElement).color : "";
+    const look = [color, fontSize, fontWeight, textDecorationLine, around, ground(e)].join();
+    looks.set(look, [...(looks.get(look) ?? []), e].slice(0, 3));
+  }
+  return [...looks.values()].flat();
+}"""
 OF_COLOUR = ["color-contrast", "link-in-text-block"]
+AXE = """async ([colour, of_colour]) => {
+  const found = await axe.run(colour ? {include: (SAMPLE)()} : document, {
+    resultTypes: ["violations"],
+    ...(colour && {runOnly: of_colour}),
+    rules: Object.fromEntries(of_colour.map(rule => [rule, {enabled: colour}])),
+  });
+  return found.violations.map(({id, impact, nodes}) => ({id, impact, times: nodes.length,
+    nodes: nodes.slice(0, 3).map(node => [node.target[0], node.failureSummary])}));
+}""".replace("SAMPLE", SAMPLE)
 
 
 @functools.cache
@@ -267,22 +298,30 @@ def _axe() -> str:
     return AXE_SCRIPT
 
 
-def accessibility(page, rules: list[str] | None = None) -> list[str]:
-    """What axe-core calls serious or critical on the page, unfolded; by all its rules or some."""
+def _violations(page, colour: bool) -> list[str]:
+    """What axe-core calls serious or critical on the page, unfolded."""
     browsing.unfold(page)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(_axe())
     faults = []
-    for violation in page.evaluate(AXE, rules)["violations"]:
-        if violation["impact"] not in GRAVE:
-            continue
-        nodes = violation["nodes"]
-        told = "; ".join(
-            f"{node['target'][0]} ({node['failureSummary'].splitlines()[-1].strip()[:160]})"
-            for node in nodes[:3]
-        )
-        faults.append(f"{violation['id']} ({violation['impact']}), {len(nodes)} times: {told}")
+    for found in page.evaluate(AXE, [colour, OF_COLOUR]):
+        if found["impact"] in GRAVE:
+            told = "; ".join(
+                f"{target} ({summary.splitlines()[-1].strip()[:160]})"
+                for target, summary in found["nodes"]
+            )
+            faults.append(f"{found['id']} ({found['impact']}), {found['times']} times: {told}")
     return faults
+
+
+def accessibility(page) -> list[str]:
+    """axe-core's serious and critical findings, but for those on colours."""
+    return _violations(page, colour=False)
+
+
+def contrast(page) -> list[str]:
+    """axe-core's findings on colours: text against its ground, links against their text."""
+    return _violations(page, colour=True)
 
 
 def external(urls: list[str]) -> list[str]:

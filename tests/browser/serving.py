@@ -61,12 +61,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet: the checks tell what was missing."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """Quiet here too: a page that is closed hangs up in the middle of an answer."""
+
+
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """The base URL, with a slash at its end, while the folder is served from a free port."""
     handler = functools.partial(_Handler, folder.resolve())
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}{UNDER}"
         server.shutdown()

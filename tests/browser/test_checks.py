@@ -14,6 +14,7 @@ PIXEL = (
 )
 FIGURE = f'<img src="{PIXEL}" width="300" height="200" alt="Accuracy rises with depth">'
 MUTED = '<p style="color: #999; background: #fff">Hard to read</p>'
+HIDDEN_LINK = '<a href="other.html" style="color: #333; text-decoration: none">better</a>'
 SWITCH = """
 <button class="theme-switch-button" onclick="
   const root = document.documentElement, themes = ['light', 'dark'];
@@ -67,9 +68,9 @@ def shown(browser, tmp_path):
             context.__exit__(None, None, None)
 
 
-def accessible_in_the_dark(page):
+def contrast_in_the_dark(page):
     browsing.dark(page)
-    return checks.accessibility(page, checks.OF_COLOUR)
+    return checks.contrast(page)
 
 
 DESK = {
@@ -80,7 +81,8 @@ DESK = {
     "links": checks.links,
     "theme": checks.theme,
     "accessibility": checks.accessibility,
-    "accessibility in the dark": accessible_in_the_dark,
+    "contrast": checks.contrast,
+    "contrast in the dark": contrast_in_the_dark,
 }
 HANDHELD = {
     "overflow": checks.overflow,
@@ -126,9 +128,10 @@ def test_a_page_without_fault_passes_every_check(shown):
         ("theme", "<p>no button</p>", "no button"),
         ("theme", '<button class="theme-switch-button">Theme</button>', "alone"),
         ("accessibility", f'<img src="{PIXEL}" width="300" height="200">', "image-alt (critical)"),
-        ("accessibility", MUTED, "color-contrast"),
-        ("accessibility", f"<details>{MUTED}</details>", "color-contrast"),
-        ("accessibility in the dark", '<p style="color: #333">Fine by day</p>', "color-contrast"),
+        ("contrast", MUTED, "color-contrast"),
+        ("contrast", f"<details>{MUTED}</details>", "color-contrast"),
+        ("contrast", f"<p>Deeper is {HIDDEN_LINK}</p>", "link-in-text-block"),
+        ("contrast in the dark", '<p style="color: #333">Fine by day</p>', "color-contrast"),
     ],
     ids=named,
 )  # fmt: skip

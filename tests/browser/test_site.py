@@ -26,7 +26,9 @@ def listed(node) -> list[str]:
     return []
 
 
-PAGES = listed(yaml.safe_load((serving.ROOT / "_toc.yml").read_text(encoding="utf-8")))
+NAMES = listed(yaml.safe_load((serving.ROOT / "_toc.yml").read_text(encoding="utf-8")))
+# Tests of a page stay with one worker, which opens it once.
+PAGES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
 
 
 def told(faults: list[str]) -> str:
@@ -57,7 +59,7 @@ def test_no_request_leaves_the_machine(desktop):
 
 
 def test_budget(desktop, site):
-    first = desktop.url == f"{site}{PAGES[0]}.html"
+    first = desktop.url == f"{site}{NAMES[0]}.html"
     faults = checks.budget(desktop, FIRST if first else MOST)
     assert not faults, told(faults)
 
@@ -77,15 +79,15 @@ def test_theme_switches(desktop):
     assert not faults, told(faults)
 
 
-def test_accessible_in_light(desktop):
-    browsing.dark(desktop, False)
+def test_accessible(desktop):
     faults = checks.accessibility(desktop)
     assert not faults, told(faults)
 
 
-def test_accessible_in_the_dark(desktop):
-    browsing.dark(desktop)
-    faults = checks.accessibility(desktop, checks.OF_COLOUR)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_contrast(desktop, dark):
+    browsing.dark(desktop, dark)
+    faults = checks.contrast(desktop)
     assert not faults, told(faults)
 
 
@@ -109,7 +111,7 @@ def test_accessible_on_a_phone(handheld):
 
 def test_address_of_the_book_leads_to_its_first_page(page, site):
     page.goto(site)
-    page.wait_for_url(f"{site}{PAGES[0]}.html")
+    page.wait_for_url(f"{site}{NAMES[0]}.html")
     assert not checks.errors(page)
 
 
