@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from IPython.display import HTML, Markdown, display
 
-from deepaug.pages.figures import COLOURS, plain
+from deepaug.pages.figures import COLOURS, ROW, figure, label_rows, legend_below, plain
 from deepaug.studies import rulebook
 
 RECORDS = Path(__file__).parent / "records"
@@ -151,19 +151,16 @@ def rates(name: str, title: str, unit: str = "samples per second", of: str = "")
         {a.removeprefix(of).strip(): t for a, t in r["turns"].items() if a.startswith(of)}
         for r in found
     ]
-    _, axes = plt.subplots(
-        len(found), 1, figsize=(7, 0.5 * sum(map(len, arms)) + 1.2), squeeze=False
-    )
+    height = ROW * sum(map(len, arms)) + 1.2
+    _, axes = figure(height, len(found), squeeze=False)
     for ax, record, shown in zip(axes.flat, found, arms, strict=True):
         for place, (arm, turns) in enumerate(shown.items()):
             values = [turn["samples_per_second"] for turn in turns]
             colour = _colour(arm)
-            ax.barh(place, median(values), 0.6, color=colour, alpha=0.5)
+            ax.barh(place, median(values), 0.3, color=colour, alpha=0.5)
             ax.plot(values, [place] * len(values), "o", color=colour, markersize=5)
-        ax.set_yticks(range(len(shown)), list(shown))
-        ax.invert_yaxis()
+        label_rows(ax, list(shown))
         ax.set(xlabel=unit, title=f"{title}: {record['device']}, {record['cores']} cores")
-        ax.grid(axis="y", visible=False)
     return _show_figure(name)
 
 
@@ -178,7 +175,7 @@ def transform_cost() -> None:
     """A step with a transform at each layer over the same step without, by round."""
     if not (found := recorded("transforms")):
         return display(NONE)
-    _, axes = plt.subplots(len(found), 1, figsize=(7, 4.2 * len(found)), squeeze=False)
+    _, axes = figure(4.2 * len(found), len(found), squeeze=False)
     for ax, record in zip(axes.flat, found, strict=True):
         table = transform_ratios(record)
         layers = list(dict.fromkeys(table["layer"]))
@@ -194,7 +191,7 @@ def transform_cost() -> None:
         ax.axhline(1, color="#444444", linewidth=1)
         ax.set_xticks(range(len(layers)), layers)
         ax.set(ylabel="step over step without", title=f"ResNet-18: {record['device']}")
-        ax.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
+        legend_below(ax)
     return _show_figure("transforms")
 
 
@@ -229,7 +226,8 @@ def growth() -> None:
     """Milliseconds against images, width and batch on logarithmic axes, with a line of slope 1."""
     if not (found := recorded("growth")):
         return display(NONE)
-    figure, axes = plt.subplots(len(found), 3, figsize=(10, 3.6 * len(found)), squeeze=False)
+    _, axes = figure(3.4 * 3 * len(found), 3 * len(found), squeeze=False)
+    axes = axes.reshape(len(found), 3)
     told = {"images": "an epoch", "width": "a step", "batch": "a step"}
     for row, record in zip(axes, found, strict=True):
         for ax, (along, times) in zip(row, record["ms"].items(), strict=True):
@@ -243,8 +241,7 @@ def growth() -> None:
             ax.set(xscale="log", yscale="log", xlabel=along, ylabel=f"ms, {told[along]}")
             ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
             ax.minorticks_off()
-        row[0].legend(loc="upper left")
-    figure.tight_layout()
+        legend_below(row[0])
     return _show_figure("growth")
 
 

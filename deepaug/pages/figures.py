@@ -171,7 +171,7 @@ def forest(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
     _arms_in_rows(ax, gained, "gain", intervals=True)
     ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
     _fit(ax.set_xlim, gained["gain"])
-    ax.set(title=title, xlabel=f"{METRICS[metric]}: difference to baseline, points")
+    ax.set(title=title, xlabel=f"{METRICS[metric]}: points over baseline")
 
 
 def scores(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:

@@ -192,7 +192,7 @@ def gain_by_depth(page: Page, stage: str = LIVE) -> None:
         _, axes = figures.panels(len(parts))
         for ax, (label, part) in zip(axes.flat, parts.items(), strict=True):
             trial, metric = part[0][0].trial, runs.metric_of(study, part)
-            title = f"{_title(study, stage, label or trial.data)} ({runs.METRICS[metric]})"
+            title = f"{_title(study, stage, label or trial.data)}\n{runs.METRICS[metric]}"
             figures.gain_by_depth(ax, runs.frame(part), metric, arms.targets(trial), title)
         finish(found)
 

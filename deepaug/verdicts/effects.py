@@ -22,7 +22,7 @@ METRICS = {  # metric -> its name on an axis
     "knn": "kNN accuracy, %",
     "probe": "probe accuracy, %",
     "spearman": "Spearman × 100",
-    "retrieval": "halves of documents found again, %",
+    "retrieval": "halves found again, %",
     "svc": "SVC accuracy, %",
 }
 # Recorded stages that a page may show; only verdict code looks at those that judge.

@@ -22,7 +22,7 @@ def opened(site, page):
 
     def opened(selection=SELECTION, size=DESK):
         page.set_viewport_size(size)
-        page.goto(f"{site}/book/explorer.html#{selection}")
+        page.goto(f"{site.rstrip('/')}/book/explorer.html#{selection}")
         page.wait_for_selector("#explore .plot svg")
         page.wait_for_selector("#explore .runs tbody tr")
         return page
@@ -46,7 +46,7 @@ def test_data_are_loaded_only_when_asked_for(site, page):
     """And by the keyboard; sizes are those of a server that compresses."""
     found = []
     page.on("response", lambda response: found.append(response))
-    page.goto(f"{site}/book/explorer.html")
+    page.goto(f"{site.rstrip('/')}/book/explorer.html")
     page.wait_for_load_state("networkidle")
     assert not [response.url for response in found if "/explorer/" in response.url]
     assert size(found) < 1_200_000
@@ -95,7 +95,7 @@ def test_pilots_are_hollow_and_say_so(opened):
 
 
 def test_test_metrics_of_what_judges_nothing_are_withheld(site, page):
-    page.goto(f"{site}/book/explorer.html#{SELECTION}&split=test")
+    page.goto(f"{site.rstrip('/')}/book/explorer.html#{SELECTION}&split=test")
     page.wait_for_function("/withheld/.test(document.querySelector('#explore .status').innerText)")
     assert dots(page) == 0
 
