@@ -26,8 +26,8 @@ home.verdicts()
 answers.scales()
 
 # %% [markdown]
-# A test is *supported*, *opposed*, *negligible* or *inconclusive*; a claim in one modality is so by all its tests, or *mixed*
-# ([the words](protocol.ipynb)). Always at the scale of its runs. What is still *running* has no verdict, and a base that has
+# A test is *supported*, *opposed*, *negligible* or *inconclusive*. A claim in one modality is supported or negligible by all its
+# tests, opposed by one if none is supported, and *mixed* where they conflict ([the words](protocol.ipynb)). Always at the scale of its runs. What is still *running* has no verdict, and a base that has
 # hardly learnt gets none.
 #
 # In the figures the dot is the mean, the line its 95 % interval, and the grey band what counts as negligible. Filled dots are
@@ -111,6 +111,12 @@ answers.figure("C5")
 # %% tags=["hide-input"]
 answers.meaning("C5")
 answers.behind("C5")
+
+# %% [markdown]
+# ## C6
+
+# %% tags=["hide-input"]
+answers.say("C6")
 
 # %% [markdown]
 # ## C7

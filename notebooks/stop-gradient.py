@@ -43,8 +43,8 @@ show.gradient_norms(records, "pilot")
 # ## The same mask twice: a control with a story
 #
 # Giving both views one and the same mask was meant to leave what regularises and take away what augments. But a sample's
-# own mask, met again in the other view, tells it from all others. Where a network finds that out, the loss and with it the
-# gradient fall to next to nothing, and little is learnt of the data. What it is worth:
+# own mask, met again in the other view, may tell it from all others. Where a network finds that out, the loss and with it
+# the gradient should fall to next to nothing; the figures above are to be read with that in mind. What it is worth:
 
 # %% tags=["hide-input"]
 answers.same_mask(records)

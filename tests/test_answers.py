@@ -89,13 +89,13 @@ def test_the_strip_has_a_word_in_every_cell_and_the_answer_counts_them(monkeypat
     supported = [c.word for c in judged_cells].count("supported")
     assert strip.count(answers.badge("supported")) == supported
     assert f"{supported} supported" in home.answer(found)
-    assert "On text it does (+3.0 points [" in home.answer(found)
+    assert "On text (20newsgroups) it does (+3.0 points [" in home.answer(found)
 
 
 def test_meaning_says_what_is_excluded_and_what_would_decide(monkeypatch, tmp_path, told):
     verdicts(monkeypatch, tmp_path, world(gains=(0, 0, 0, 0.4), size=3.0))
     answers.meaning("C1")
-    assert re.search(r"\d+ seeds would narrow it to ±0\.5; of C1 a gain above \+\d", told[0])
+    assert re.search(r"\d+ seeds in a new study would narrow it to ±0\.5\. A gain above", told[0])
     assert "Not meant" in told[0] and "What would change it" in told[0]
 
 
@@ -126,6 +126,7 @@ def test_figures_are_drawn_of_what_is_judged(monkeypatch, tmp_path, told):
     assert titles[2].startswith("text at") and "10 seeds, test" in titles[2]
     dots = [line for line in drawn[2].axes[0].lines if line.get_marker() == "o"]
     assert sum(len(line.get_xdata()) for line in dots) == 4 * 10
+    plt.close("all")
     rows = [text.get_text() for text in drawn[3].axes[0].texts]
     assert rows == [f"text: {label}" for label in home.PROPORTION.values()]
 

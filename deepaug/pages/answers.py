@@ -22,6 +22,7 @@ from deepaug.verdicts.effects import by_base, frame, metric_of
 from deepaug.verdicts.outcomes import FAMILY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
+PROBABILITY = "probability of gain"  # has no unit and no sign
 AT_TARGET = "C3a gain at "
 UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # all else is in points
 
@@ -48,7 +49,8 @@ def state(cell: Cell) -> str:
     """A cell in one word: its verdict, or "running", "secondary", "not judged"."""
     if cell.word:
         return cell.word
-    return cell.verdict.partition(":")[0]
+    found = cell.verdict.partition(":")[0]
+    return "not begun" if found == "running" and not cell.recorded else found
 
 
 def badge(word: str, more: str = "") -> str:
@@ -81,6 +83,8 @@ def sentence(cell: Cell) -> str:
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
         answer = said[cell.word] + (f" ({suffix})" if suffix else "")
         return f"{head} {answer}. {told[0].upper()}{told[1:]}."
+    if state(cell) == "not begun":
+        return f"{head} What it runs is chosen by stages that are not finished."
     if state(cell) == "running":
         return f"{head} {cell.recorded} of {cell.planned} runs are recorded."
     if state(cell) == "secondary":
@@ -135,9 +139,18 @@ def _outcome(cell: Cell) -> str:
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
     told = texts()["meanings"][cell.word].format(delta=", ±".join(deltas))
-    notes = [f"of {row.test} {note}" for row in family for note in telling.details(row)]
-    more = "; ".join(notes)
-    return f"{told} {more[:1].upper()}{more[1:]}{'.' if more else ''}".rstrip()
+    return " ".join([told, *(note for row in family for note in _undecided(row))])
+
+
+def _undecided(row: Row) -> Iterator[str]:
+    """Of an inconclusive test, what would decide it and what it excludes."""
+    of = "" if row.test in texts()["answers"] else f"{row.test}: "
+    if row.needed and row.needed > row.effect.n:
+        yield f"{of}{row.needed} seeds in a new study would narrow it to ±{row.delta:g}."
+    if row.excluded is not None:
+        what = {"C3a": "τ", "C4": "difference"}.get(row.test.split()[0], "gain")
+        decimals = 2 if row.test.split()[0] in UNITLESS else 1
+        yield f"{of}A {what} above {wording.number(row.excluded, decimals)} is excluded."
 
 
 # Figures and tables
@@ -214,6 +227,8 @@ def controls(modality: str) -> None:
     for of in tables():
         for test, told in said["tests"].items():
             found = row(test, modality, of)
+            if waits := _waits(test, modality, of):
+                lines.append(f"- {test.removeprefix('C1 ').capitalize()}: {waits}.")
             if found and found.interval:
                 low, high = found.effect.low, found.effect.high
                 sign = "above" if low > 0 else "below" if high < 0 else "zero"
@@ -221,6 +236,15 @@ def controls(modality: str) -> None:
                 more = told.get(sign, "")
                 lines.append(f"- {told['says'].format(effect=effect(found))} {more}{where}")
     display(Markdown("\n".join(lines) or said["none"]))
+
+
+def _waits(test: str, modality: str, of: Table) -> str:
+    """How many runs of a test are recorded, while some lack; "" if none is planned or lacks."""
+    for cell in of.cells:
+        if cell.claim == test.split()[0] and cell.modality == modality and cell.word:
+            rows = [r for r in cell.tests if r.test == test and not r.effect]
+            return rows[0].verdict if rows else ""
+    return ""
 
 
 def behind(*claims: str, modality: str | None = None) -> None:
@@ -260,6 +284,8 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
 
 def told(row: Row) -> str:
     """An effect with its interval, or the values of its seeds where these are few."""
+    if row.test.endswith(PROBABILITY):
+        return f"{row.effect.mean:.2f} [{row.effect.low:.2f}, {row.effect.high:.2f}]"
     if row.interval:
         return f"{effect(row)}, n = {row.effect.n}"
     decimals = 2 if row.test.split()[0] in UNITLESS else 1

@@ -42,7 +42,9 @@ def copies(page: Page, stage: str = LIVE) -> None:
 def _split(page: Page, stage: str) -> Iterator[tuple[str, Recorded, pd.DataFrame]]:
     """Of each base with split networks the title, the records, and their table."""
     for title, part in titled(page, stage):
-        if not (table := splits.frame(part)).empty:
+        if stage != LIVE:  # the middle cut is that of the verdict, which is told as a whole
+            part = [(e, record) for e, record in part if e.trial.cut != arms.middle(e.trial)]
+        if part and not (table := splits.frame(part)).empty:
             yield title, part, table
 
 

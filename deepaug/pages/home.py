@@ -9,6 +9,8 @@ from deepaug.pages import answers, figures
 from deepaug.pages.figures import MODALITIES
 from deepaug.pages.notebooks import SOURCES
 from deepaug.pages.texts import texts
+from deepaug.studies import rulebook
+from deepaug.training.trial import WAYS
 from deepaug.verdicts.table import Cell, Table
 
 # Each claim's page; C1 has one in each modality.
@@ -35,7 +37,8 @@ def answer(found: Table) -> str:
     said = texts()["answers"]["C1"]
     judged, running = [], []
     for cell in (cell for cell in found.cells if cell.claim == "C1"):
-        name = MODALITIES[cell.modality]
+        data = " and ".join(rulebook.rules()["bases"][cell.modality]["data"])
+        name = f"{MODALITIES[cell.modality]} ({data})"
         if cell.word:
             test = answers.row("C1", cell.modality, found)
             told = said[cell.word]
@@ -50,8 +53,8 @@ def answer(found: Table) -> str:
     told = f": {', '.join(counts)}" if counts else ""
     done = len(words) - words.count(None)
     return (
-        f"**{said['asks']}** {' '.join(judged)} Of {len(words)} verdicts at this scale "
-        f"{done} are in{told}."
+        f"**{said['asks']}** {' '.join(judged)} Of {len(words)} verdicts at the scale of "
+        f"`{found.profile}` {done} are in{told}."
     )
 
 
@@ -79,7 +82,8 @@ def strip(found: Table) -> str:
 def _told(cell: Cell) -> str:
     state = answers.state(cell)
     if state == "secondary":
-        words = [row.word for row in cell.tests if row.word and "over both" not in row.test]
+        ways = [f"{cell.claim} {way}" for way, of in WAYS.items() if of["stop_gradient"] != "none"]
+        words = [row.word for row in cell.tests if row.word and row.test in ways]
         named = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
         return f'<span class="ways">{html.escape(", ".join(named))}</span>'
     return answers.badge(state)

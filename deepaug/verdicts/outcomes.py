@@ -217,6 +217,9 @@ def c1_controls(c: Comparison) -> Iterator[Finding]:
             arm = c.in_way("both") if family == c.primary else None
         yield from c.test("C1 both over same mask", [arm, mask], place, family=family)
         initial = c.arm(OWN, untrained)
+        if mask and initial:  # of the seeds that the control has
+            entries = {run: e for run, e in initial.entries.items() if run in mask.entries}
+            initial = replace(initial, entries=entries) if entries else None
         yield from c.test(
             "C1 same mask over untrained", [mask, initial], place, kind=CONTEXT, family=family
         )
