@@ -39,12 +39,10 @@ STILL = "*, ::before, ::after { transition: none !important; animation: none !im
 
 @dataclass
 class Log:
-    """What a page did since it was opened."""
+    """What a page did since it was opened, or since the last `visit`."""
 
     errors: list[str] = field(default_factory=list)  # of the console, of scripts, of requests
     requests: list[str] = field(default_factory=list)  # URLs, in their order
-    finished: list = field(default_factory=list)  # Playwright's requests, answered in full
-    size: int = 0  # bytes that the page took to load, as they came over the wire
 
     def departed(self) -> list[str]:
         """Requests to anywhere but this machine."""
@@ -62,7 +60,6 @@ def _attach(page) -> None:
     page.on("console", console)
     page.on("pageerror", lambda error: log.errors.append(f"script: {error}"))
     page.on("request", lambda request: log.requests.append(request.url))
-    page.on("requestfinished", lambda request: log.finished.append(request))
 
 
 @contextmanager
@@ -79,10 +76,16 @@ def opened(browser, device: dict = DESKTOP, **settings) -> Iterator:
 
 
 def visit(page, url: str):
-    """Open the URL and wait until images, fonts and equations are there; the page again."""
+    """Open the URL and wait until images, fonts and equations are there; the page again.
+
+    The log begins anew, and the theme is the light one.
+    """
+    page.goto("about:blank")
+    page.log.errors.clear()
+    page.log.requests.clear()
+    page.emulate_media(color_scheme="light")
     page.goto(url)
     page.evaluate(SETTLED)
-    page.log.size = sum(request.sizes()["responseBodySize"] for request in page.log.finished)
     page.add_style_tag(content=STILL)
     return page
 

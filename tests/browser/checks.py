@@ -15,6 +15,7 @@ from urllib.parse import unquote, urldefrag
 import browsing
 
 LEGIBLE = 11  # px, of text in a figure on a phone
+HERE = "http://127.0.0.1:"
 GRAVE = ("serious", "critical")
 
 
@@ -28,14 +29,25 @@ def departures(page) -> list[str]:
     return [f"the page asks for {url}" for url in dict.fromkeys(page.log.departed())]
 
 
+@functools.cache
+def _weight(url: str) -> int:
+    """Bytes over the wire, text in gzip, as the server tells them."""
+    request = urllib.request.Request(url, method="HEAD", headers={"Accept-Encoding": "gzip"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.headers["Content-Length"])
+    except urllib.error.HTTPError:
+        return 0
+
+
 def budget(page, limit: int) -> list[str]:
-    """Bytes that came over the wire, text in gzip, above the limit; the three largest by name."""
-    if page.log.size <= limit:
+    """A page that asks for more bytes than the limit, in gzip; the three largest files by name."""
+    sizes = {url: _weight(url) for url in page.log.requests if url.startswith(HERE)}
+    if (total := sum(sizes.values())) <= limit:
         return []
-    sizes = {request.url: request.sizes()["responseBodySize"] for request in page.log.finished}
     largest = sorted(sizes, key=sizes.get, reverse=True)[:3]
     told = ", ".join(f"{url.rsplit('/', 1)[-1]} {sizes[url] / 1e6:.2f}" for url in largest)
-    return [f"loads {page.log.size / 1e6:.2f} MB of at most {limit / 1e6:.1f}: {told}"]
+    return [f"loads {total / 1e6:.2f} MB of at most {limit / 1e6:.1f}: {told}"]
 
 
 # Icons are told from figures by their place and size; drawings that a screen reader is told to pass
@@ -106,12 +118,11 @@ def _anchors(url: str) -> frozenset[str]:
 
 def links(page) -> list[str]:
     """Links, anchors and downloads on this machine that lead nowhere."""
-    origin = "http://127.0.0.1:"
     faults = []
     for target in targets(page):
         url, fragment = urldefrag(target)
         url = url.split("?")[0]
-        if not url.startswith(origin):
+        if not url.startswith(HERE):
             continue
         if (status := _answer(url, False)[0]) != 200:
             faults.append(f"{target}: answers {status}")
