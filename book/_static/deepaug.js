@@ -1,32 +1,33 @@
-// A table wider than its place scrolls by itself: within reach of the keyboard, and faded at the
-// edge where more of it is hidden (deepaug.css).
-const place = ".pst-scrollable-table-container";
+// A table or an equation wider than its place scrolls by itself: within reach of the keyboard, and
+// faded at the edge where more of it is hidden (deepaug.css).
+const places = ".bd-article :is(.pst-scrollable-table-container, .equation)";
 
 for (const table of document.querySelectorAll(".bd-article table")) {
-  if (table.closest(place)) continue;
-  const container = document.createElement("div");
-  container.className = place.slice(1);
-  table.replaceWith(container);
-  container.append(table);
+  if (table.closest(places)) continue;
+  const place = document.createElement("div");
+  place.className = "pst-scrollable-table-container";
+  table.replaceWith(place);
+  place.append(table);
 }
 
-const tell = container => {
-  const hidden = container.scrollWidth - container.clientWidth;
+const tell = place => {
+  const hidden = place.scrollWidth - place.clientWidth;
   const wide = hidden > 1;
-  container.classList.toggle("hides-left", wide && container.scrollLeft > 1);
-  container.classList.toggle("hides-right", wide && hidden - container.scrollLeft > 1);
-  container.tabIndex = wide ? 0 : -1;
-  for (const [name, value] of [["role", "group"], ["aria-label", "Table, scrolls sideways"]])
-    wide ? container.setAttribute(name, value) : container.removeAttribute(name);
+  place.classList.toggle("hides-left", wide && place.scrollLeft > 1);
+  place.classList.toggle("hides-right", wide && hidden - place.scrollLeft > 1);
+  place.tabIndex = wide ? 0 : -1;
+  const what = place.matches(".equation") ? "Equation" : "Table";
+  for (const [name, value] of [["role", "group"], ["aria-label", `${what}, scrolls sideways`]])
+    wide ? place.setAttribute(name, value) : place.removeAttribute(name);
 };
 // Observed too: what unfolds, and a table that changes within its place.
 const sizes = new ResizeObserver(entries => {
-  for (const {target} of entries) tell(target.closest(place) ?? target);
+  for (const {target} of entries) tell(target.closest(places));
 });
-for (const container of document.querySelectorAll(`.bd-article ${place}`)) {
-  container.addEventListener("scroll", () => tell(container), {passive: true});
-  sizes.observe(container);
-  for (const table of container.children) sizes.observe(table);
+for (const place of document.querySelectorAll(places)) {
+  place.addEventListener("scroll", () => tell(place), {passive: true});
+  sizes.observe(place);
+  for (const table of place.children) sizes.observe(table);
 }
 
 // Entries of the bibliography stand in a list: the role that Docutils gives them is not allowed there.
