@@ -4,7 +4,9 @@ Texts that several pages share, and the table at the top of each, stand in noteb
 """
 
 import html
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -255,12 +257,19 @@ def _has_arms(part: Recorded) -> bool:
 
 
 def finish(recorded: Recorded) -> None:
-    """Show the figure at hand, and below it the records it is made of, each a link."""
+    """Show the figure at hand, and below it what drew it and the records it is made of."""
     plt.show()
+    drawn_by = sys._getframe(1).f_code
+    revisions = sorted({(record["revision"] or "unknown")[:7] for _, record in recorded})
     links = " · ".join(
         f'<a href="../../results/{entry.profile}/{record["key"]}.json">'
         f"{html.escape(entry.name)}, seed {entry.trial.seed}</a>"
         for entry, record in recorded
     )
     count = f"Made of {len(recorded)} record{'s' * (len(recorded) != 1)}"
-    figures.fold(count, f"<p>{links}</p>")
+    origin = (
+        f"Drawn by <code>{drawn_by.co_name}</code> in "
+        f"<code>deepaug/pages/{Path(drawn_by.co_filename).name}</code>; recorded at "
+        f"revision{'s' * (len(revisions) != 1)} {', '.join(revisions)}."
+    )
+    figures.fold(count, f"<p>{origin}</p><p>{links}</p>")
