@@ -49,7 +49,7 @@ slurm: $(INSTALLED)  ## sweep on a SLURM cluster of one node; root on Debian may
 
 browser: $(INSTALLED)  ## check the built site in Chromium, which root on Debian may install
 	@$(VENV)/bin/python tests/browser/chromium.py
-	@$(IN_VENV) pytest -m browser -n 2 -q tests/browser
+	@$(IN_VENV) pytest -m browser -n 2 --dist worksteal -q tests/browser
 	@echo "make browser: ran pytest -m browser"
 
 lint: $(INSTALLED)  ## check the code's style and its types

@@ -49,13 +49,11 @@ def outputs(data, x, number=0):
 
 def uniform(seed, shape):
     """Numbers in [0, 1) by mulberry32, as doubles."""
-    found = []
-    for _ in range(int(np.prod(shape))):
-        seed = (seed + 0x6D2B79F5) % 2**32
-        t = (seed ^ seed >> 15) * (1 | seed) % 2**32
-        t = ((t + (t ^ t >> 7) * (61 | t) % 2**32) % 2**32) ^ t
-        found.append((t ^ t >> 14) / 2**32)
-    return torch.tensor(found, dtype=torch.float64).view(shape)
+    steps = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64)  # products of 32 bits fit
+    seed = (seed + steps * 0x6D2B79F5) % 2**32
+    t = (seed ^ seed >> 15) * (1 | seed) % 2**32
+    t = ((t + (t ^ t >> 7) * (61 | t) % 2**32) % 2**32) ^ t
+    return torch.from_numpy((t ^ t >> 14) / 2**32).view(shape)
 
 
 def factors(transform, p, shape, seed):

@@ -267,7 +267,7 @@ def small_text(page) -> tuple[list[str], list[str]]:
 
 
 # Contrast is dear to compute and the same for all that looks the same: of elements with text of one
-# colour, size and weight on one ground, three are asked for.
+# colour, size and weight on one ground, two are asked for.
 SAMPLE = """() => {
   const grounds = new Map([[null, ""]]);
   const ground = e => {
@@ -286,7 +286,7 @@ SAMPLE = """() => {
     const {color, fontSize, fontWeight, textDecorationLine} = getComputedStyle(e);
     const around = e.tagName === "A" ? getComputedStyle(e.parentElement).color : "";
     const look = [color, fontSize, fontWeight, textDecorationLine, around, ground(e)].join();
-    looks.set(look, [...(looks.get(look) ?? []), e].slice(0, 3));
+    looks.set(look, [...(looks.get(look) ?? []), e].slice(0, 2));
   }
   return [...looks.values()].flat();
 }"""

@@ -1,5 +1,9 @@
 """The figure to touch: what it computes in a browser, and that touching it changes the picture."""
 
+import json
+from contextlib import contextmanager
+
+import browsing
 import pytest
 import torch
 import touched
@@ -12,15 +16,16 @@ LINK = 'a.download[href$="touch-data.js"]'
 LAYERS = ("input", "stem", "stage1", "stage2", "stage3", "stage4", "pooled")
 RUN = """settings => {
   const {activations, features, cosines} = window.touch.run(settings);
-  return {activations: activations.map(x => [...x]), features: features.map(x => [...x]), cosines};
+  const lists = {activations: activations.map(x => [...x]), features: features.map(x => [...x])};
+  return JSON.stringify({...lists, cosines});
 }"""
 DRAWN = "() => Boolean(window.touch?.run)"
 MAPS = "() => [...document.querySelectorAll('.touch-maps canvas')].map(c => c.toDataURL()).join()"
 
 
-@pytest.fixture
-def figure(site, page):
-    """The page, with the figure in view and drawn; its own errors fail the test."""
+@contextmanager
+def drawn(page, site):
+    """The figure in view and drawn; its own errors fail the test."""
     errors = []
     page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
     page.on("console", lambda said: errors.append(f"{said.text} {said.location}"))
@@ -32,10 +37,31 @@ def figure(site, page):
 
 
 @pytest.fixture
-def data(figure):
+def figure(site, page):
+    """A page of its own for each test, whose picture it may change."""
+    with drawn(page, site):
+        yield page
+
+
+@pytest.fixture(scope="module")
+def network(site, browser):
+    """One page for all that the script only computes."""
+    with browsing.opened(browser) as page, drawn(page, site):
+        yield page
+        assert not page.log.departed()
+
+
+@pytest.fixture(scope="module")
+def data(network):
     """What the page's own script holds."""
-    address = figure.eval_on_selector(LINK, "link => link.href")
-    return touched.read(figure.request.get(address).text())
+    address = network.eval_on_selector(LINK, "link => link.href")
+    return touched.read(network.request.get(address).text())
+
+
+def run(page, layer, transform, p, seed):
+    """What the script computes: activations, features, cosines."""
+    settings = {"layer": layer, "transform": transform, "p": p, "seed": seed}
+    return json.loads(page.evaluate(RUN, settings))
 
 
 def settled(page):
@@ -58,11 +84,10 @@ def close(found, wanted):
 
 
 @pytest.mark.parametrize("transform", touched.TRANSFORMS)
-def test_it_computes_what_torch_does(figure, data, transform):
+def test_it_computes_what_torch_does(network, data, transform):
     plain, p, seed = touched.outputs(data, touched.unpacked(data["images"])), 0.35, 7
     for number, layer in enumerate(LAYERS):
-        settings = {"layer": layer, "transform": transform, "p": p, "seed": seed}
-        found = figure.evaluate(RUN, settings)
+        found = run(network, layer, transform, p, seed)
         M = touched.factors(transform, p, tuple(plain[number].shape), seed)
         activations = touched.transformed(data, number, plain[number], transform, M)
         features = touched.outputs(data, activations, number)[-1]
@@ -75,28 +100,26 @@ def test_it_computes_what_torch_does(figure, data, transform):
         assert torch.allclose(features, plain[-1], atol=1e-2) == alone, layer
 
 
-def test_without_a_loss_every_image_is_like_itself(figure):
-    found = figure.evaluate(RUN, {"layer": "stage2", "transform": "drop", "p": 0, "seed": 1})
+def test_without_a_loss_every_image_is_like_itself(network):
+    found = run(network, "stage2", "drop", 0, seed=1)
     assert torch.allclose(torch.tensor(found["cosines"]).diagonal(), torch.ones(10), atol=1e-5)
 
 
-def test_a_larger_p_loses_all_that_a_smaller_one_did(figure):
-    settings = {"layer": "stage1", "transform": "element", "seed": 2}
+def test_a_larger_p_loses_all_that_a_smaller_one_did(network):
     some, more = (
-        torch.tensor(figure.evaluate(RUN, settings | {"p": p})["activations"]) == 0
+        torch.tensor(run(network, "stage1", "element", p, seed=2)["activations"]) == 0
         for p in (0.2, 0.6)
     )
     assert (some <= more).all() and more.sum() > some.sum()
 
 
-def test_what_the_page_tells_of_it_holds(figure):
+def test_what_the_page_tells_of_it_holds(network):
     """Over some draws, at p = 0.5: cosines to the plain pass, and how many images keep theirs."""
 
     def tried(layer, transform):
         own, nearest = [], []
         for seed in range(1, 5 if transform != "truncate" else 2):  # which draws nothing
-            settings = {"layer": layer, "transform": transform, "p": 0.5, "seed": seed}
-            cosines = torch.tensor(figure.evaluate(RUN, settings)["cosines"])
+            cosines = torch.tensor(run(network, layer, transform, 0.5, seed)["cosines"])
             own.append(cosines.diagonal().mean())
             nearest.append((cosines.argmax(1) == torch.arange(10)).sum().float())
         return torch.stack(own).mean(), torch.stack(nearest).mean()
@@ -164,8 +187,7 @@ def test_what_it_shows_is_the_dose(figure, data):
     plain = touched.outputs(data, touched.unpacked(data["images"]))[-1]
     views = F.cosine_similarity(touched.unpacked(data["views"]), plain).mean().item()
     shown = [text.replace("−", "-") for text in seen(figure)[1][10:]]
-    run = {"layer": "stage2", "transform": "drop", "p": 0.5, "seed": 1}
-    cosines = torch.tensor(figure.evaluate(RUN, run)["cosines"])
+    cosines = torch.tensor(run(figure, "stage2", "drop", 0.5, seed=1)["cosines"])
     others = cosines[~torch.eye(10, dtype=torch.bool)].mean().item()
     wanted = (cosines.diagonal().mean().item(), views, others)
     assert [float(text) for text in shown] == pytest.approx(wanted, abs=0.0051)
