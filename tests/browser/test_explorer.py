@@ -125,8 +125,9 @@ def test_the_table_sorts_filters_and_is_downloaded(opened, tmp_path):
     table.get_by_role("button", name=re.compile("^gain")).or_(
         table.locator("th", has_text="gain")
     ).first.click()
-    gains = [float(text.replace("−", "-")) for text in
-             table.locator("tbody td:nth-child(1)").all_inner_texts()]
+    table.locator("th[aria-sort=ascending]").wait_for()  # it sorts a moment later
+    cells = table.locator("tbody td:nth-child(1)").all_inner_texts()
+    gains = [float(text.replace("−", "-")) for text in cells]
     assert gains == sorted(gains)
     table.get_by_role("searchbox").fill("untrained")
     page.wait_for_timeout(200)
