@@ -75,10 +75,10 @@ def opened(browser, device: dict = DESKTOP, **settings) -> Iterator:
         context.close()
 
 
-def visit(page, url: str):
+def visit(page, url: str, still: bool = True):
     """Open the URL and wait until images, fonts and equations are there; the page again.
 
-    The log begins anew, and the theme is the light one.
+    The log begins anew, the theme is the light one, and nothing moves unless it may.
     """
     page.goto("about:blank")
     page.log.errors.clear()
@@ -86,7 +86,8 @@ def visit(page, url: str):
     page.emulate_media(color_scheme="light")
     page.goto(url)
     page.evaluate(SETTLED)
-    page.add_style_tag(content=STILL)
+    if still:
+        page.add_style_tag(content=STILL)
     return page
 
 

@@ -290,12 +290,13 @@ SAMPLE = """() => {
   }
   return [...looks.values()].flat();
 }"""
-OF_COLOUR = ["color-contrast", "link-in-text-block"]
-AXE = """async ([colour, of_colour]) => {
-  const found = await axe.run(colour ? {include: (SAMPLE)()} : document, {
+OF_COLOUR = {"color-contrast", "link-in-text-block"}
+OF_WIDTH = {"scrollable-region-focusable"}
+AXE = """async ([rules, off]) => {
+  const found = await axe.run(rules.includes("color-contrast") ? {include: (SAMPLE)()} : document, {
     resultTypes: ["violations"],
-    ...(colour && {runOnly: of_colour}),
-    rules: Object.fromEntries(of_colour.map(rule => [rule, {enabled: colour}])),
+    ...(rules.length && {runOnly: rules, preload: false}),  // which need no style sheets
+    rules: Object.fromEntries(off.map(rule => [rule, {enabled: false}])),
   });
   return found.violations.map(({id, impact, nodes}) => ({id, impact, times: nodes.length,
     nodes: nodes.slice(0, 3).map(node => [node.target[0], node.failureSummary])}));
@@ -309,13 +310,13 @@ def _axe() -> str:
     return AXE_SCRIPT
 
 
-def _violations(page, colour: bool) -> list[str]:
-    """What axe-core calls serious or critical on the page, unfolded."""
+def _violations(page, rules: set[str] = frozenset(), off: set[str] = frozenset()) -> list[str]:
+    """What axe-core calls serious or critical on the unfolded page; all rules if none is named."""
     browsing.unfold(page)
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(_axe())
     faults = []
-    for found in page.evaluate(AXE, [colour, OF_COLOUR]):
+    for found in page.evaluate(AXE, [sorted(rules), sorted(off)]):
         if found["impact"] in GRAVE:
             told = "; ".join(
                 f"{target} ({summary.splitlines()[-1].strip()[:160]})"
@@ -327,12 +328,17 @@ def _violations(page, colour: bool) -> list[str]:
 
 def accessibility(page) -> list[str]:
     """axe-core's serious and critical findings, but for those on colours."""
-    return _violations(page, colour=False)
+    return _violations(page, off=OF_COLOUR)
 
 
 def contrast(page) -> list[str]:
     """axe-core's findings on colours: text against its ground, links against their text."""
-    return _violations(page, colour=True)
+    return _violations(page, OF_COLOUR)
+
+
+def reach(page) -> list[str]:
+    """What scrolls must be within reach of the keyboard; the one rule that hangs on the width."""
+    return _violations(page, OF_WIDTH)
 
 
 def external(urls: list[str]) -> list[str]:

@@ -51,6 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = path.read_bytes()
         self.send_header("Content-Type", f"{kind}; charset=utf-8" if "text/" in kind else kind)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "max-age=600")
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)

@@ -26,29 +26,33 @@ MAPS = "() => [...document.querySelectorAll('.touch-maps canvas')].map(c => c.to
 @contextmanager
 def drawn(page, site):
     """The figure in view and drawn; its own errors fail the test."""
-    errors = []
-    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
-    page.on("console", lambda said: errors.append(f"{said.text} {said.location}"))
-    page.goto(f"{site.rstrip('/')}/{PAGE}")
+    browsing.visit(page, f"{site}{PAGE}", still=False)
     page.locator(".touch").scroll_into_view_if_needed()
     page.wait_for_function(DRAWN)
     yield page
-    assert not [error for error in errors if "touch" in error]
+    assert not page.log.errors and not page.log.departed()
+
+
+@pytest.fixture(scope="module")
+def tab(browser):
+    with browsing.opened(browser) as page:
+        yield page
 
 
 @pytest.fixture
-def figure(site, page):
-    """A page of its own for each test, whose picture it may change."""
-    with drawn(page, site):
-        yield page
+def figure(site, tab):
+    """The page opened anew for each test, which may change its picture."""
+    tab.set_viewport_size(browsing.DESKTOP["viewport"])
+    tab.emulate_media(reduced_motion="no-preference")
+    with drawn(tab, site):
+        yield tab
 
 
 @pytest.fixture(scope="module")
 def network(site, browser):
-    """One page for all that the script only computes."""
+    """The page opened once, for all that its script only computes."""
     with browsing.opened(browser) as page, drawn(page, site):
         yield page
-        assert not page.log.departed()
 
 
 @pytest.fixture(scope="module")
