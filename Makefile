@@ -1,7 +1,7 @@
 # `make book` and `make test` lay out .venv, then hand over to Snakemake and pytest.
 .DEFAULT_GOAL := book
 .DELETE_ON_ERROR:
-.PHONY: book test slurm browser lint lock benchmark unlock clean help
+.PHONY: book test slurm browser screenshots lint lock benchmark unlock clean help
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto
@@ -48,9 +48,12 @@ slurm: $(INSTALLED)  ## sweep on a SLURM cluster of one node; root on Debian may
 	@echo "make slurm: ran pytest -m slurm"
 
 browser: $(INSTALLED)  ## check the built site in Chromium, which root on Debian may install
-	@$(VENV)/bin/python tests/browser/chromium.py
+	@PYTHONPATH=tests $(VENV)/bin/python tests/browser/chromium.py
 	@$(IN_VENV) pytest -m browser -n 2 --dist worksteal -q tests/browser
 	@echo "make browser: ran pytest -m browser"
+
+screenshots: $(INSTALLED)  ## picture pages of the built site: make screenshots PAGES="book/glossary"
+	@PYTHONPATH=tests $(VENV)/bin/python tests/browser/screenshots.py $(PAGES)
 
 lint: $(INSTALLED)  ## check the code's style and its types
 	@$(IN_VENV) ruff check .

@@ -76,13 +76,7 @@ coadaptation.similarity(records, "exploratory")
 show.header("co-adaptation")
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C4")
-
-# %% tags=["hide-input"]
-show.sealed(records)
+answers.evidence(records, "C4")
 
 # %% [markdown]
 # ## Try it

@@ -65,16 +65,7 @@ show.differences(records, "pilot")
 show.header("input-or-deep")
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C3a", "C3b")
-
-# %% tags=["hide-input"]
-show.recorded(records)
-
-# %% tags=["hide-input"]
-show.sealed(records)
+answers.evidence(records, "C3a", "C3b")
 
 # %% [markdown]
 # ## Try it

@@ -56,13 +56,7 @@ show.header("nodes")
 show.scale(records, "graphs")
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C1", modality="nodes")
-
-# %% tags=["hide-input"]
-show.recorded(records)
+answers.evidence(records, "C1", modality="nodes")
 
 # %% [markdown]
 # ### GRACE's published figures
@@ -83,9 +77,6 @@ show.references(records, ("knn",))
 
 # %% mystnb={"image": {"alt": "Training loss and validation probe accuracy against epochs in the recorded pilot on Cora and CiteSeer, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(records, "pilot")
-
-# %% tags=["hide-input"]
-show.sealed(records)
 
 # %% [markdown]
 # ## Try it

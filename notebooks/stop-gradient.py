@@ -73,16 +73,7 @@ show.differences(records, "pilot")
 show.header("stop-gradient")
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C7")
-
-# %% tags=["hide-input"]
-show.recorded(records)
-
-# %% tags=["hide-input"]
-show.sealed(records)
+answers.evidence(records, "C7")
 
 # %% [markdown]
 # ## Try it

@@ -55,16 +55,7 @@ show.gain_by_depth(records, "pilot")
 show.header("supervised")
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C2")
-
-# %% tags=["hide-input"]
-show.recorded(records)
-
-# %% tags=["hide-input"]
-show.sealed(records)
+answers.evidence(records, "C2")
 
 # %% [markdown]
 # ## Try it

@@ -56,13 +56,7 @@ show.header("text")
 show.scale(records, "sentences")
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C1", modality="text")
-
-# %% tags=["hide-input"]
-show.recorded(records)
+answers.evidence(records, "C1", modality="text")
 
 # %% [markdown]
 # Test figures of the baseline and of what it must be held against. "mean" is the kNN of topics; the linear probe of
@@ -73,9 +67,6 @@ show.references(records, ("probe",))
 
 # %% mystnb={"image": {"alt": "Training loss and validation accuracy against epochs in the recorded pilot on 20 Newsgroups, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(records, "pilot")
-
-# %% tags=["hide-input"]
-show.sealed(records)
 
 # %% [markdown]
 # ## Try it

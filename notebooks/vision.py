@@ -54,13 +54,7 @@ show.header("vision")
 show.scale(records)
 
 # %% tags=["hide-input"]
-show.progress(records)
-
-# %% tags=["hide-input"]
-answers.behind("C1", modality="vision")
-
-# %% tags=["hide-input"]
-show.recorded(records)
+answers.evidence(records, "C1", modality="vision")
 
 # %% [markdown]
 # ## The training step
@@ -74,9 +68,6 @@ show.recorded(records)
 
 # %% mystnb={"image": {"alt": "Training loss and validation kNN accuracy against epochs in the recorded pilot on CIFAR-10, for the baseline, no input augmentation and each target."}} tags=["hide-input"]
 show.learning_curves(records, "pilot")
-
-# %% tags=["hide-input"]
-show.sealed(records)
 
 # %% [markdown]
 # ## Try it

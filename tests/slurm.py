@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import debian
+
 # Job steps look here alone; what is there already is a real cluster's.
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel")
@@ -22,22 +24,10 @@ def _install() -> None:
     """Debian's packages, where a package manager is there and this user may use it."""
     if all(map(shutil.which, PROGRAMS)):
         return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not debian.permitted():
         raise NotPermitted("slurm-wlm and munge are not installed, and only root on Debian may")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (
-        ["update"],
-        ["install", "--yes", "--no-install-recommends", "slurm-wlm", "munge"],
-    ):
-        done = subprocess.run(
-            ["apt-get", "--quiet", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise NotPermitted(f"apt-get {words[0]}: {(done.stderr or done.stdout).strip()[-200:]}")
+    if fault := debian.install("slurm-wlm", "munge"):
+        raise NotPermitted(fault)
 
 
 def _free_port() -> int:

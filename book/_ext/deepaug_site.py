@@ -38,7 +38,7 @@ def link(config, what: str, revision: str) -> str:
     return f'<a href="{repository}/{place}/{revision}{what and "/" + what}">{revision}</a>'
 
 
-def origin(config) -> dict[str, str]:
+def origin() -> dict[str, str]:
     """Revision and date of the book and of the rules."""
     return {
         "revision": git("log", "-1", "--format=%h"),
@@ -49,7 +49,7 @@ def origin(config) -> dict[str, str]:
 
 
 def configure(app, config) -> None:
-    found = origin(config)
+    found = origin()
     config.myst_substitutions = {
         **config.myst_substitutions,
         **found,

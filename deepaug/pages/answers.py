@@ -14,7 +14,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from deepaug.pages import figures, show
-from deepaug.pages.figures import MODALITIES
+from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
 from deepaug.verdicts import telling, wording
@@ -24,7 +24,6 @@ from deepaug.verdicts.table import Cell, Row, Table, table
 
 PROBABILITY = "probability of gain"  # has no unit and no sign
 AT_TARGET = "C3a gain at "
-UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # all else is in points
 
 
 @cache
@@ -34,12 +33,22 @@ def tables() -> tuple[Table, ...]:
     return tuple(t for t in found if t.profile == "cpu" or any(cell.recorded for cell in t.cells))
 
 
-def cells(claims: Sequence[str], modality: str | None = None) -> Iterator[tuple[Table, Cell]]:
-    """Of each table the cells of some claims, of one modality or of all."""
+def by_table(
+    claims: Sequence[str], modality: str | None = None
+) -> Iterator[tuple[Table, list[Cell]]]:
+    """Each table, and of it the cells of some claims, of one modality or of all."""
     for of in tables():
-        for cell in of.cells:
-            if cell.claim in claims and modality in (None, cell.modality):
-                yield of, cell
+        asked = (cell for cell in of.cells if modality in (None, cell.modality))
+        yield of, [cell for cell in asked if cell.claim in claims]
+
+
+def row(test: str, modality: str, of: Table) -> Row | None:
+    """A test by its name, of the primary arm; None where the table lacks it.
+
+    Secondary arms have tests of the same name; theirs come after it.
+    """
+    rows = (row for cell in of.cells if cell.modality == modality for row in cell.tests)
+    return next((row for row in rows if row.test == test), None)
 
 
 # Sentences
@@ -53,26 +62,24 @@ def state(cell: Cell) -> str:
     return "not begun" if found == "running" and not cell.recorded else found
 
 
-def badge(word: str, more: str = "") -> str:
+def badge(word: str) -> str:
     """A verdict as a coloured word, in HTML.
 
     >>> badge("opposed")
     '<span class="verdict opposed">opposed</span>'
     """
-    told = html.escape(f"{word} {more}".strip())
-    return f'<span class="verdict {html.escape(word.replace(" ", "-"))}">{told}</span>'
+    return f'<span class="verdict {word.replace(" ", "-")}">{word}</span>'
 
 
 def effect(row: Row) -> str:
     """A test's effect with its interval, in the unit of its claim."""
-    if row.test.split()[0] in UNITLESS:
-        return wording.interval(row.effect, decimals=2)
-    return wording.interval(row.effect, " points")
+    places = wording.places(row.test)
+    return wording.interval(row.effect, "" if places > 1 else " points", places)
 
 
 def sentence(cell: Cell) -> str:
     """The answer that a cell gives to its claim's question, in Markdown."""
-    name, said = MODALITIES[cell.modality].capitalize(), texts()["answers"][cell.claim]
+    name, said = NAMES[cell.modality].capitalize(), texts()["answers"][cell.claim]
     head = f"{badge(state(cell))} **{name}.**"
     if cell.word:
         told = "; ".join(
@@ -94,18 +101,15 @@ def sentence(cell: Cell) -> str:
 
 def say(*claims: str, modality: str | None = None) -> None:
     """The questions of some claims, and the answer in each modality."""
-    for of in tables():
+    for of, found in by_table(claims, modality):
+        scale = "" if of.profile == "cpu" else f" (at the scale of `{of.profile}`)"
         for claim in claims:
-            found = [c for t, c in cells([claim], modality) if t is of]
+            asks = f"**{texts()['answers'][claim]['asks']}**{scale}"
+            lines = [f"- {sentence(cell)}" for cell in found if cell.claim == claim]
             if claim == "C6":
-                told = f"**{texts()['answers'][claim]['asks']}** {of.networks} passed."
-                display(Markdown(told))
-            if not found:
-                continue
-            scale = "" if of.profile == "cpu" else f" (at the scale of `{of.profile}`)"
-            lines = [f"**{texts()['answers'][claim]['asks']}**{scale}", ""]
-            lines += [f"- {sentence(cell)}" for cell in found]
-            display(Markdown("\n".join(lines)))
+                display(Markdown(f"{asks} {of.networks} passed."))
+            elif lines:
+                display(Markdown("\n".join([asks, "", *lines])))
 
 
 def scales() -> None:
@@ -113,15 +117,15 @@ def scales() -> None:
     for of in tables():
         for modality, scale in of.scales.items():
             told = scale or "the scale is not fully recorded."
-            display(Markdown(f"*{MODALITIES[modality].capitalize()} at `{of.profile}`.* {told}"))
+            display(Markdown(f"*{NAMES[modality].capitalize()} at `{of.profile}`.* {told}"))
 
 
 def meaning(*claims: str, modality: str | None = None) -> None:
     """What the outcomes mean, what they do not, and what would change them."""
     said, lines, running = texts(), [], []
-    found = [cell for _, cell in cells(claims, modality)]
+    found = [cell for _, part in by_table(claims, modality) for cell in part]
     for cell in found:
-        name = f"{cell.claim}, {MODALITIES[cell.modality]}"
+        name = f"{cell.claim}, {NAMES[cell.modality]}"
         if cell.word:
             lines.append(f"- *{name}.* {_outcome(cell)}")
         elif state(cell) == "running":
@@ -139,18 +143,9 @@ def _outcome(cell: Cell) -> str:
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
     told = texts()["meanings"][cell.word].format(delta=", ±".join(deltas))
-    return " ".join([told, *(note for row in family for note in _undecided(row))])
-
-
-def _undecided(row: Row) -> Iterator[str]:
-    """Of an inconclusive test, what would decide it and what it excludes."""
-    of = "" if row.test in texts()["answers"] else f"{row.test}: "
-    if row.needed and row.needed > row.effect.n:
-        yield f"{of}{row.needed} seeds in a new study would narrow it to ±{row.delta:g}."
-    if row.excluded is not None:
-        what = {"C3a": "τ", "C4": "difference"}.get(row.test.split()[0], "gain")
-        decimals = 2 if row.test.split()[0] in UNITLESS else 1
-        yield f"{of}A {what} above {wording.number(row.excluded, decimals)} is excluded."
+    notes = [(row.test, note) for row in family for note in telling.undecided(row)]
+    named = {test: "" if test == cell.claim else f"{test}: " for test, _ in notes}
+    return " ".join([told, *(f"{named[of]}{note[0].upper()}{note[1:]}." for of, note in notes)])
 
 
 # Figures and tables
@@ -158,13 +153,12 @@ def _undecided(row: Row) -> Iterator[str]:
 
 def figure(*claims: str, modality: str | None = None) -> None:
     """Every interval of the claims' tests against ±δ, a figure for each unit and profile."""
-    for of in tables():
+    for of, found in by_table(claims, modality):
         for claim in claims:
-            found = [cell for t, cell in cells([claim], modality) if t is of]
-            if any(row.interval for cell in found for row in cell.tests):
-                _, ax = figures.figure(figures.height(found))
-                unit = UNITLESS.get(claim, "points")
-                figures.intervals(ax, found, f"{claim} at {of.profile}", unit)
+            of_claim = [cell for cell in found if cell.claim == claim]
+            if any(row.interval for cell in of_claim for row in cell.tests):
+                unit = wording.UNITLESS.get(claim, "points")
+                figures.intervals(of_claim, f"{claim} at {of.profile}", unit)
                 plt.show()
 
 
@@ -183,7 +177,8 @@ def gain_by_depth_of_all() -> None:
 def _judged_depths(modality: str | None = None) -> int:
     """Gains at each target that C3a is judged by, a figure for each cell; how many there are."""
     shown = 0
-    for of, cell in cells(["C3a"], modality):
+    judged = ((of, cell) for of, found in by_table(["C3a"], modality) for cell in found)
+    for of, cell in judged:
         rows = [r for r in cell.tests if r.test.startswith(AT_TARGET) and r.effect and cell.word]
         if not rows:
             continue
@@ -196,7 +191,7 @@ def _judged_depths(modality: str | None = None) -> int:
         _, ax = figures.figure(4.4)
         figures.depth_profile(ax, pd.DataFrame(gains), layers, rows[0].transform)
         of_runs = f"{rows[0].transform}, {rows[0].effect.n} seeds, test"
-        ax.set_title(f"{MODALITIES[cell.modality]} at {of.profile}: {of_runs}")
+        ax.set_title(f"{NAMES[cell.modality]} at {of.profile}: {of_runs}")
         plt.show()
         shown += 1
     return shown
@@ -224,41 +219,38 @@ def same_mask(page: Page) -> None:
 def controls(modality: str) -> None:
     """What the controls say of a modality's primary arm, a line for each that is recorded."""
     said, lines = texts()["controls"], []
-    for of in tables():
+    for of, found in by_table(["C1"], modality):
+        where = "" if of.profile == "cpu" else f" ({of.profile})"
+        judged = any(cell.word for cell in found)
         for test, told in said["tests"].items():
-            found = row(test, modality, of)
-            if waits := _waits(test, modality, of):
-                lines.append(f"- {test.removeprefix('C1 ').capitalize()}: {waits}.")
-            if found and found.interval:
-                low, high = found.effect.low, found.effect.high
+            of_test = row(test, modality, of)
+            if of_test and of_test.interval:
+                low, high = of_test.effect.low, of_test.effect.high
                 sign = "above" if low > 0 else "below" if high < 0 else "zero"
-                where = "" if of.profile == "cpu" else f" ({of.profile})"
-                more = told.get(sign, "")
-                lines.append(f"- {told['says'].format(effect=effect(found))} {more}{where}")
+                says = told["says"].format(effect=effect(of_test))
+                lines.append(f"- {says} {told.get(sign, '')}{where}")
+            elif of_test and not of_test.effect and judged:
+                lines.append(f"- {test.removeprefix('C1 ').capitalize()}: {of_test.verdict}.")
     display(Markdown("\n".join(lines) or said["none"]))
 
 
-def _waits(test: str, modality: str, of: Table) -> str:
-    """How many runs of a test are recorded, while some lack; "" if none is planned or lacks."""
-    for cell in of.cells:
-        if cell.claim == test.split()[0] and cell.modality == modality and cell.word:
-            rows = [r for r in cell.tests if r.test == test and not r.effect]
-            return rows[0].verdict if rows else ""
-    return ""
+def evidence(page: Page, *claims: str, modality: str | None = None) -> None:
+    """All that is recorded of a page's study and of its claims, folded, and what split it is of."""
+    show.progress(page)
+    behind(*claims, modality=modality)
+    show.recorded(page)
+    show.sealed(page)
 
 
 def behind(*claims: str, modality: str | None = None) -> None:
     """The tests in numbers, folded, with their records and the commands that run these."""
-    for of in tables():
-        found = [cell for t, cell in cells(claims, modality) if t is of]
+    for of, found in by_table(claims, modality):
         rows = [row for cell in found for row in _rows(cell)]
         if rows:
             shown = figures.plain(pd.DataFrame(rows), wrap=True).to_html()
             figures.fold(f"All tests in numbers, at {of.profile}", shown)
         keys = dict.fromkeys(key for cell in found for row in cell.tests for key in row.keys)
-        links = " · ".join(
-            f'<a href="../../results/{of.profile}/{k}.json">{k}</a>' for k in keys
-        )
+        links = " · ".join(f'<a href="../../results/{of.profile}/{k}.json">{k}</a>' for k in keys)
         again = dict.fromkeys(command for cell in found for command in cell.again)
         again |= dict.fromkeys(c for cell in found for row in cell.tests for c in row.again)
         commands = html.escape("\n".join(again))
@@ -269,7 +261,7 @@ def behind(*claims: str, modality: str | None = None) -> None:
 def _rows(cell: Cell) -> list[dict[str, Any]]:
     return [
         {
-            "of": MODALITIES[cell.modality],
+            "of": NAMES[cell.modality],
             "test": row.test,
             "effect": told(row),
             "verdict": row.verdict if row.kind != "secondary" else f"{row.verdict} (secondary)",
@@ -288,14 +280,4 @@ def told(row: Row) -> str:
         return f"{row.effect.mean:.2f} [{row.effect.low:.2f}, {row.effect.high:.2f}]"
     if row.interval:
         return f"{effect(row)}, n = {row.effect.n}"
-    decimals = 2 if row.test.split()[0] in UNITLESS else 1
-    return ", ".join(wording.number(value, decimals) for value in row.values)
-
-
-def row(test: str, modality: str, of: Table) -> Row | None:
-    """A test by its name, of the primary arm; None where it has no effect yet."""
-    claim = test.split()[0]
-    for cell in of.cells:
-        if cell.claim == claim and cell.modality == modality:
-            return next((r for r in cell.tests if r.test == test and r.effect), None)
-    return None
+    return ", ".join(wording.number(value, wording.places(row.test)) for value in row.values)

@@ -16,8 +16,8 @@ from deepaug.method.transforms import Transform
 from deepaug.pages import figures
 from deepaug.pages.page import LIVE, Page
 from deepaug.pages.show import finish, titled
-from deepaug.studies import arms
-from deepaug.verdicts import effects, splits
+from deepaug.studies import arms, rulebook
+from deepaug.verdicts import effects, splits, wording
 from deepaug.verdicts.effects import METRICS, Recorded, by_base
 from deepaug.verdicts.statistics import Effect
 
@@ -34,7 +34,7 @@ def copies(page: Page, stage: str = LIVE) -> None:
     """Scores of networks and of their copies, a figure for each base."""
     for title, part, table in _split(page, stage):
         rows = table.groupby(["training", "cut"]).ngroups
-        _, ax = figures.figure(1.6 + figures.ROW * rows)
+        ax = figures.in_rows(rows, legend=2)
         draw_copies(ax, table, METRICS[effects.primary(part)], title)
         finish(part)
 
@@ -79,8 +79,9 @@ def drops(page: Page, stage: str = LIVE) -> None:
 def _told(effect: Effect) -> str:
     if not np.isfinite(effect.mean):
         return "not defined: the network is not above random initialisation"
-    interval = f" [{effect.low:+.2f}, {effect.high:+.2f}]" if effect.n >= 5 else ""
-    return f"{effect.mean:+.2f}{interval} (n = {effect.n})"
+    if effect.n >= rulebook.fewest_seeds():
+        return f"{wording.interval(effect, decimals=2)}, n = {effect.n}"
+    return f"{wording.number(effect.mean, 2)}, n = {effect.n}"
 
 
 def similarity(page: Page, stage: str = LIVE) -> None:

@@ -4,7 +4,6 @@ Runs are paired as everywhere, by `effects.gains`; the page's script filters row
 """
 
 import json
-import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from deepaug.verdicts import effects, opened
 from deepaug.verdicts.effects import METRICS, Recorded
 from deepaug.verdicts.evidence import CONDITIONS
 from deepaug.verdicts.statistics import mean_effect
+from deepaug.verdicts.table import finite
 
 COPIES = {"_free": ", free copy", "_frozen": ", frozen copy"}  # of networks that are split
 COLUMNS = (
@@ -102,7 +102,7 @@ def _unit_rows(part: Recorded, unsealed: Container[str]) -> Iterator[dict[str, A
             measured = table.reindex(columns=[*table.columns.union([metric], sort=False)])
             gained = _gains(kept, measured, metric)
             for (entry, record), run in zip(kept, measured.itertuples(), strict=True):
-                value = _finite(getattr(run, metric))
+                value = finite(getattr(run, metric))
                 if value is not None or run.status == "diverged":
                     measures = {"split": split, "metric": metric, "value": value}
                     primary = metric == effects.primary(kept)
@@ -134,7 +134,7 @@ def _gains(kept: Recorded, table: pd.DataFrame, metric: str) -> dict[Entry, dict
     """Gain and interval of each run, as `effects.gains` pairs it with the baseline."""
     baseline = next((e.arm for e, _ in kept if e.role == "baseline"), "")
     gained = effects.gains(_countable(table, metric), metric, baseline)
-    fewest = rulebook.rules()["interval"]["shown_from"]
+    fewest = rulebook.fewest_seeds()
     of_arm = {
         place: gains.dropna()
         for place, gains in gained.groupby(["objective", "arm"], sort=False)["gain"]
@@ -148,7 +148,7 @@ def _gains(kept: Recorded, table: pd.DataFrame, metric: str) -> dict[Entry, dict
             gain = 0.0
         effect = intervals.get((entry.objective, entry.arm))
         low, high = (effect.low, effect.high) if effect else (None, None)
-        found[entry] = {"gain": _finite(gain), "low": _finite(low), "high": _finite(high)}
+        found[entry] = {"gain": finite(gain), "low": finite(low), "high": finite(high)}
     return found
 
 
@@ -177,10 +177,6 @@ def _of(entry: Entry, record: dict[str, Any]) -> dict[str, Any]:
         "status": "collapsed" if records.collapsed(record) else record["status"],
         "key": trial.key,
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 # The files of the page

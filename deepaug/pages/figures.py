@@ -33,13 +33,12 @@ COLOURS = {
     "noise": "#009E73",
     "noise-centred": "#009E73",
 }
-MODALITIES = {"vision": "images", "text": "text", "nodes": "graphs"}  # as pages call them
+NAMES = {"vision": "images", "text": "text", "nodes": "graphs"}  # of modalities, as pages say
 LINES = ("-", "--", ":", "-.")  # tell apart what has one colour
 # Twins side by side: line, and whether the dots are filled.
 TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
 WIDTH = 5.0  # inches: at the width of a phone, text of 12 points is 11 pixels high
 ROW = 0.52  # inches, of a row with its label above
-INTERVAL_FROM = rulebook.rules()["interval"]["shown_from"]  # seeds
 
 
 def use_style() -> None:
@@ -69,6 +68,15 @@ def use_style() -> None:
 def figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of full width, `height` inches high, and its axes below each other."""
     return plt.subplots(rows, figsize=(WIDTH, height), layout="constrained", **options)
+
+
+def in_rows(number: int, legend: int = 0) -> Axes:
+    """Axes of full width for labelled rows.
+
+    Args:
+        legend: lines of the legend below them.
+    """
+    return figure(1.0 + ROW * number + 0.3 * legend)[1]
 
 
 def fold(summary: str, content: str) -> None:
@@ -158,7 +166,7 @@ def _arm_by_depth(
     ax.plot(at, means, line, color=colour, lw=2, label=label, zorder=3)
     for x, layer in zip(at, shown, strict=True):
         effect = effects[layer]
-        if effect.n >= INTERVAL_FROM:
+        if effect.n >= rulebook.fewest_seeds():
             ax.plot([x, x], [effect.low, effect.high], color=colour, linewidth=1.5, zorder=3)
 
 
@@ -222,7 +230,7 @@ def gradient_norms(ax: Axes, recorded: Recorded, title: str) -> None:
     legend_below(ax)
 
 
-def intervals(ax: Axes, cells: Sequence[Cell], title: str, unit: str) -> None:
+def intervals(cells: Sequence[Cell], title: str, unit: str) -> None:
     """Every interval of a claim's tests against ±δ, the grey band; a row for each.
 
     Tests of the family are filled, all others hollow. A cell without an effect says why.
@@ -233,17 +241,18 @@ def intervals(ax: Axes, cells: Sequence[Cell], title: str, unit: str) -> None:
     rows: list[tuple[str, Row | None]] = []
     for cell in cells:
         shown = _with_interval(cell)
-        of = MODALITIES[cell.modality]
+        of = NAMES[cell.modality]
         rows += [(f"{of}: {row.test}, {row.transform}".rstrip(", "), row) for row in shown]
         if not shown:
             words = textwrap.shorten(cell.verdict, 44, placeholder=" …")
             rows.append((f"{of}: {words}", None))
-    intervals_in_rows(ax, rows)
+    ax = intervals_in_rows(rows)
     ax.set(title=title, xlabel=f"effect, {unit}; grey: ±δ")
 
 
-def intervals_in_rows(ax: Axes, rows: Sequence[tuple[str, Row | None]]) -> None:
+def intervals_in_rows(rows: Sequence[tuple[str, Row | None]]) -> Axes:
     """A labelled row for each test: its mean and interval on the band of what is negligible."""
+    ax = in_rows(len(rows))
     for at, (_, row) in enumerate(rows):
         if row is None:
             continue
@@ -254,11 +263,7 @@ def intervals_in_rows(ax: Axes, rows: Sequence[tuple[str, Row | None]]) -> None:
         ax.plot(effect.mean, at, "o", color=colour, mfc=face, ms=7, zorder=3)
     ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
     label_rows(ax, [label for label, _ in rows])
-
-
-def height(cells: Sequence[Cell]) -> float:
-    """Of a figure of `intervals`, in inches."""
-    return 0.9 + ROW * sum(max(1, len(_with_interval(cell))) for cell in cells)
+    return ax
 
 
 def _with_interval(cell: Cell) -> list[Row]:
@@ -288,7 +293,7 @@ def _arms_in_rows(ax: Axes, table: pd.DataFrame, value: str, intervals: bool) ->
         colour, effect = _colour(runs), mean_effect(runs[value])
         _dots(ax, runs[value], [row] * len(runs), colour)
         ax.plot(effect.mean, row, "|", color=colour, ms=16, mew=2.5, zorder=3)
-        if intervals and effect.n >= INTERVAL_FROM:
+        if intervals and effect.n >= rulebook.fewest_seeds():
             ax.plot([effect.low, effect.high], [row, row], color=colour, linewidth=1.5, zorder=2)
     label_rows(ax, [arm for arm, _ in arms])
 

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 from IPython.display import HTML, Markdown, display
 
 from deepaug.pages import answers, figures
-from deepaug.pages.figures import MODALITIES
+from deepaug.pages.figures import NAMES
 from deepaug.pages.notebooks import SOURCES
 from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
@@ -38,7 +38,7 @@ def answer(found: Table) -> str:
     judged, running = [], []
     for cell in (cell for cell in found.cells if cell.claim == "C1"):
         data = " and ".join(rulebook.rules()["bases"][cell.modality]["data"])
-        name = f"{MODALITIES[cell.modality]} ({data})"
+        name = f"{NAMES[cell.modality]} ({data})"
         if cell.word:
             test = answers.row("C1", cell.modality, found)
             told = said[cell.word]
@@ -62,7 +62,7 @@ def strip(found: Table) -> str:
     """The verdicts as a table in HTML: claims by modality, in colour and word."""
     said = texts()["answers"]
     modalities = [*dict.fromkeys(cell.modality for cell in found.cells)]
-    heads = "".join(f'<th scope="col">{MODALITIES[m]}</th>' for m in modalities)
+    heads = "".join(f'<th scope="col">{NAMES[m]}</th>' for m in modalities)
     lines = []
     for claim, page in PAGES.items():
         label = f"{claim} {said[claim]['short']}"
@@ -111,11 +111,10 @@ def proportion() -> None:
         for modality in found.scales:
             tests = {t: answers.row(t, modality, found) for t in PROPORTION}
             shown = {test: row for test, row in tests.items() if row and row.interval}
-            name = MODALITIES[modality]
+            name = NAMES[modality]
             rows += [(f"{name}: {PROPORTION[test]}", row) for test, row in shown.items()]
             if not shown:
                 rows.append((f"{name}: running", None))
-        _, ax = figures.figure(0.9 + figures.ROW * len(rows))
-        figures.intervals_in_rows(ax, rows)
+        ax = figures.intervals_in_rows(rows)
         ax.set_xlabel("effect, points; grey: negligible")
         plt.show()

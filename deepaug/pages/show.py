@@ -248,8 +248,7 @@ def _title(study: Study, stage: str, of: str) -> str:
 
 def _arms(recorded: Recorded) -> Axes:
     """Axes with a row for each arm."""
-    arms = {entry.arm for entry, _ in recorded}
-    return figures.figure(1.0 + figures.ROW * len(arms))[1]
+    return figures.in_rows(len({entry.arm for entry, _ in recorded}))
 
 
 def _has_arms(part: Recorded) -> bool:

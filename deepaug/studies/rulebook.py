@@ -13,6 +13,11 @@ def rules() -> dict[str, Any]:
     return yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text(encoding="utf-8"))
 
 
+def fewest_seeds() -> int:
+    """From how many seeds on an interval is shown; below, the seeds' values are."""
+    return rules()["interval"]["shown_from"]
+
+
 def seeds(stage: str) -> tuple[int, ...]:
     """The seeds that the rules give a stage. Raises ValueError for one that they do not know."""
     stages = rules()["stages"]

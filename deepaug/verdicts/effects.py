@@ -107,7 +107,7 @@ def summary(table: pd.DataFrame, metric: str, also: Iterable[str] = ()) -> pd.Da
     Args:
         also: further metrics to give the mean of.
     """
-    fewest = rulebook.rules()["interval"]["shown_from"]
+    fewest = rulebook.fewest_seeds()
     place = ["base", "objective", "arm"]
     gained = dict(iter(gains(table, metric).groupby(place)["gain"]))
     over = f"over baseline [{100 * CONFIDENCE:g} % interval] or (seeds)"

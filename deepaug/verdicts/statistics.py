@@ -75,9 +75,7 @@ def mean_effect(values: Values, confidence: float = CONFIDENCE) -> Effect:
     return Effect(mean, mean - reach, mean + reach, n, p_value)
 
 
-def paired_effect(
-    arm: Values, baseline: Values, confidence: float = CONFIDENCE
-) -> Effect:
+def paired_effect(arm: Values, baseline: Values, confidence: float = CONFIDENCE) -> Effect:
     """Student's t interval for the mean of `arm` - `baseline`, paired by position (seed).
 
     >>> str(paired_effect([61.0, 62.0, 63.0], [60.0, 60.0, 60.0]))

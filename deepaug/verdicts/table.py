@@ -47,8 +47,8 @@ class Row:
     @property
     def interval(self) -> bool:
         """Whether its interval may be shown: it is defined, and of seeds enough."""
-        fewest = Limits.of(rulebook.rules()).fewest_seeds
-        return bool(self.effect and self.effect.n >= fewest and math.isfinite(self.effect.high))
+        enough = self.effect and self.effect.n >= rulebook.fewest_seeds()
+        return bool(enough and math.isfinite(self.effect.high))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Table:
     networks: str  # C6, as "24 of 24 networks, 7 of 7 pipelines"
 
     def to_json(self) -> str:
-        return json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
+        return json.dumps(finite(dataclasses.asdict(self)), indent=1, allow_nan=False)
 
 
 def table(profile: str = "cpu", root: Path | None = None) -> Table:
@@ -262,10 +262,10 @@ def networks(path: Path) -> str:
     return ", ".join(of)
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no numbers that are not finite."""
+def finite(value: Any) -> Any:
+    """A value as JSON can have it: None in place of what is no finite number."""
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepaug.studies import rulebook
+from deepaug.verdicts import wording
 from deepaug.verdicts.outcomes import CONTEXT, FAMILY, SECONDARY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
@@ -37,13 +38,21 @@ def lines(table: Table) -> Iterator[str]:
     yield _columns(table.networks, _claim("C6"))
 
 
-def details(row: Row) -> list[str]:
-    """What there is to say of a test beside its word and its effect."""
+def undecided(row: Row) -> list[str]:
+    """Of an inconclusive test, what would decide it and what it excludes."""
     found = []
     if row.needed and row.needed > row.effect.n:
-        found.append(f"{row.needed} seeds would narrow it to ±{row.delta:g}")
+        found.append(f"{row.needed} seeds in a new study would narrow it to ±{row.delta:g}")
     if row.excluded is not None:
-        found.append(f"a gain above {row.excluded:+.2f} is excluded")
+        what = {"C3a": "τ", "C4": "difference"}.get(row.test.split()[0], "gain")
+        limit = wording.number(row.excluded, wording.places(row.test))
+        found.append(f"a {what} above {limit} is excluded")
+    return found
+
+
+def details(row: Row) -> list[str]:
+    """What there is to say of a test beside its word and its effect."""
+    found = undecided(row)
     if row.diverged:
         found.append(f"{100 * row.diverged:.0f} % of an arm's seeds diverged")
     return [*found, *row.notes]

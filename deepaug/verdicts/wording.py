@@ -4,6 +4,17 @@ from collections.abc import Sequence
 
 from deepaug.verdicts.statistics import Effect, mean_effect
 
+UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # all else is in points
+
+
+def places(test: str) -> int:
+    """Decimal places with which an effect of a test is told.
+
+    >>> places("C1"), places("C4 exhibited")
+    (1, 2)
+    """
+    return 2 if test.split()[0] in UNITLESS else 1
+
 
 def number(value: float, decimals: int = 1) -> str:
     """With its sign, a true minus.

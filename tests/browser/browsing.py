@@ -27,7 +27,6 @@ SETTLED = """async () => {
   for (const image of document.images) image.loading = "eager";
   await Promise.allSettled([...document.images].map(image => image.decode()));
   await document.fonts.ready;
-  await window.MathJax?.startup?.promise;
 }"""
 UNFOLDED = """() => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
@@ -76,7 +75,7 @@ def opened(browser, device: dict = DESKTOP, **settings) -> Iterator:
 
 
 def visit(page, url: str, still: bool = True):
-    """Open the URL and wait until images, fonts and equations are there; the page again.
+    """Open the URL and wait until images and fonts are there; the page again.
 
     The log begins anew, the theme is the light one, and nothing moves unless it may.
     """

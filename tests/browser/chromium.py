@@ -1,13 +1,13 @@
 """The browser of the checks: any Chromium of the system's.
 
-As a program, `python tests/browser/chromium.py`, it installs one where it is missing and this user
+As a program, which `make browser` starts, it installs one where it is missing and this user
 may: root on Debian or Ubuntu. Elsewhere it says in one line what to install, and ends with 1.
 """
 
-import os
 import shutil
-import subprocess
 import sys
+
+import debian
 
 PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 WANTED = "no Chromium found; install it or Google Chrome, on Debian: apt-get install chromium"
@@ -20,20 +20,10 @@ def find() -> str | None:
 
 def install() -> str | None:
     """Install Debian's package; what failed in one line, None if it is there now."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not debian.permitted():
         return WANTED
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-        done = subprocess.run(
-            ["apt-get", "--quiet", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            told = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-            return f"{WANTED} (apt-get {words[0]} failed: {told[-1]})"
+    if fault := debian.install("chromium"):
+        return f"{WANTED} ({fault})"
     return None if find() else WANTED
 
 

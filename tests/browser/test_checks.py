@@ -3,6 +3,7 @@
 import browsing
 import checks
 import chromium
+import debian
 import pytest
 import serving
 
@@ -205,6 +206,6 @@ def test_a_search_that_lists_nothing_is_found(shown, tmp_path, listed, faults):
 @pytest.mark.parametrize("user", ["root without apt", "not root"])
 def test_without_chromium_one_line_says_what_to_install(monkeypatch, user):
     monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
-    monkeypatch.setattr(chromium.os, "geteuid", lambda: int(user == "not root"))
+    monkeypatch.setattr(debian.os, "geteuid", lambda: int(user == "not root"))
     assert chromium.find() is None
     assert chromium.install() == chromium.WANTED

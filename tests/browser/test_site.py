@@ -1,6 +1,6 @@
 """Every page of the built book in a real browser: `make browser`.
 
-One page and one check: pytest -m browser -k "vision and overflow" tests/browser
+One page and one check: pytest -m browser -k "vision and links" tests/browser
 """
 
 import warnings
@@ -56,39 +56,26 @@ def handheld(request, hand, site):
     return browsing.visit(hand, f"{site}{request.param}.html")
 
 
-def test_no_error(desktop):
-    faults = checks.errors(desktop)
-    assert not faults, told(faults)
-
-
-def test_no_request_leaves_the_machine(desktop):
-    faults = checks.departures(desktop)
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.errors,
+        checks.departures,
+        checks.figures,
+        checks.links,
+        checks.theme,
+        checks.accessibility,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_page(desktop, check):
+    faults = check(desktop)
     assert not faults, told(faults)
 
 
 def test_budget(desktop, site):
     first = desktop.url == f"{site}{PAGES[0]}.html"
     faults = checks.budget(desktop, FIRST if first else MOST)
-    assert not faults, told(faults)
-
-
-def test_figures(desktop):
-    faults = checks.figures(desktop)
-    assert not faults, told(faults)
-
-
-def test_links(desktop):
-    faults = checks.links(desktop)
-    assert not faults, told(faults)
-
-
-def test_theme_switches(desktop):
-    faults = checks.theme(desktop)
-    assert not faults, told(faults)
-
-
-def test_accessible(desktop):
-    faults = checks.accessibility(desktop)
     assert not faults, told(faults)
 
 
