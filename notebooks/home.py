@@ -78,7 +78,7 @@ home.diagram()
 #
 # ## Cite
 #
-# The paper, and this companion:
+# The paper, and this companion. To cite a state of the book, add the revision that stands at the foot of this page.
 #
 # ```bibtex
 # @misc{deepaugmentation,

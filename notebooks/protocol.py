@@ -171,8 +171,9 @@ protocol.table(protocol.settings("nodes"))
 # %% [markdown]
 # ## Budget
 #
-# Reckoned for two cores, which train two trials side by side, one thread each; from the seconds that recorded
-# trials took, and where none of a kind is recorded from what the profile says of its trials. A trial that
+# Reckoned for two cores that do nothing else, and train two trials side by side, one thread each: from the seconds
+# of the fastest quarter of the recorded trials of a kind, and where none is recorded from what the profile says of its
+# trials. What was spent in fact stands under [Compute](compute.ipynb). A trial that
 # several stages share is counted once, where it comes first. A stage that waits for a choice is counted by one
 # that is assumed.
 

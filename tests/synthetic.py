@@ -112,6 +112,8 @@ def profile(folder: Path, modality: str = "text", **studies) -> str:
         stages = {"pilot": None, "exploratory": None, "confirm": {"bases": parts}}
         of = dict.fromkeys((other for other in others if other != modality), None)
         change[name] = {"of": of, "stages": stages}
+    for name in ("when-it-helps", "robustness"):
+        change[name] = {"of": of}
     path = folder / "made-up.yaml"
     path.write_text(yaml.safe_dump({"extends": "cpu", "studies": change | studies}))
     return str(path)

@@ -168,7 +168,8 @@ def test_confirm_is_ten_seeds_of_what_was_chosen(profile, tmp_path):
     confirm = seeds_by_arm(study.stage_entries("confirm"))
     assert set(confirm) == {"baseline", UNTRAINED, NO_AUGMENTATION, *chosen, *plain}
     assert all(seeds == list(range(100, 110)) for seeds in confirm.values())
-    controls = {f"{n} {c}" for n in chosen for c in ("same-mask", "noise")}
+    both = [arms.name(replace(arm, **WAYS["both"])) for arm in chosen.values()]
+    controls = {f"{n} noise" for n in chosen} | {f"{n} same-mask" for n in both}
     found = seeds_by_arm(study.stage_entries("controls"))
     assert set(found) == {"baseline", UNTRAINED, *chosen, *controls}
     assert all(seeds == list(range(100, 105)) for seeds in found.values())

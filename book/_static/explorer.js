@@ -137,7 +137,7 @@
 
   // What is shown: what was chosen, and of each panel the controls, from elsewhere where need be
 
-  const place = (row) => [row.study, row.stage, row.data, row.objective, row.cut].join(" ");
+  const place = (row) => [row.study, row.stage, row.data, row.objective, row.cut, row.setting].join(" ");
 
   function show() {
     const found = matching(Object.keys(CHOICES)), panels = grouped(found, place);
@@ -163,7 +163,7 @@
   function controlsFromElsewhere(rows) {
     const [{ data: set, objective, study }] = rows;
     const others = matching(["profile", "split", "metric", "seed"]).filter((row) =>
-      row.data === set && row.objective === objective && row.cut === "none");
+      row.data === set && row.objective === objective && row.cut === "none" && row.setting === "");
     return CONTROLS.filter((name) => !rows.some((row) => row.control === name)).flatMap((name) => {
       const having = others.filter((row) => row.control === name);
       const own = having.filter((row) => row.study === study);
@@ -262,11 +262,11 @@
     const x = (field) => ({ field, type: "quantitative", scale: { domain: [low, high], nice: false },
       axis: { title: "gain over the baseline, points", tickCount: 5, orient: "bottom" } });
     const raw = (field) => ({ field, type: "nominal", scale: null });
-    const [{ study, stage, data: set, objective, cut, modality }] = rows;
+    const [{ study, stage, data: set, objective, cut, setting, modality }] = rows;
     const below = { yOffset: 7 }, tooltip = ["arm", "seed", "gain", "value", "status", "stage", "record"];
     return {
       title: { text: `${set} (${modality}), ${objective}`,
-        subtitle: `${study}, ${stage}${cut === "none" ? "" : `, cut after ${cut}`}` +
+        subtitle: [study, stage, cut === "none" ? "" : `cut after ${cut}`, setting].filter(Boolean).join(", ") +
           `${data.stages[stage] ? "" : ": judges nothing"}`,
         subtitleColor: colour("--pst-color-text-base") },
       width, height: { step: 42 }, data: { values: means },

@@ -17,8 +17,8 @@ from deepaug.pages import figures, show
 from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
-from deepaug.verdicts import telling, wording
-from deepaug.verdicts.effects import by_base, frame, metric_of
+from deepaug.verdicts import robustness, telling, wording
+from deepaug.verdicts.effects import METRICS, by_base, frame, metric_of
 from deepaug.verdicts.outcomes import FAMILY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
@@ -54,14 +54,6 @@ def row(test: str, modality: str, of: Table) -> Row | None:
 # Sentences
 
 
-def state(cell: Cell) -> str:
-    """A cell in one word: its verdict, or "running", "secondary", "not judged"."""
-    if cell.word:
-        return cell.word
-    found = cell.verdict.partition(":")[0]
-    return "not begun" if found == "running" and not cell.recorded else found
-
-
 def badge(word: str) -> str:
     """A verdict as a coloured word, in HTML.
 
@@ -80,7 +72,7 @@ def effect(row: Row) -> str:
 def sentence(cell: Cell) -> str:
     """The answer that a cell gives to its claim's question, in Markdown."""
     name, said = NAMES[cell.modality].capitalize(), texts()["answers"][cell.claim]
-    head = f"{badge(state(cell))} **{name}.**"
+    head = f"{badge(cell.state)} **{name}.**"
     if cell.word:
         told = "; ".join(
             f"{said['tests'][row.test]}: {effect(row)}, n = {row.effect.n}"
@@ -90,11 +82,11 @@ def sentence(cell: Cell) -> str:
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
         answer = said[cell.word] + (f" ({suffix})" if suffix else "")
         return f"{head} {answer}. {told[0].upper()}{told[1:]}."
-    if state(cell) == "not begun":
+    if cell.state == "not begun":
         return f"{head} What it runs is chosen by stages that are not finished."
-    if state(cell) == "running":
+    if cell.state == "running":
         return f"{head} {cell.recorded} of {cell.planned} runs are recorded."
-    if state(cell) == "secondary":
+    if cell.state == "secondary":
         return f"{head} {said['secondary']}: below, without a verdict."
     return f"{head} {cell.verdict[0].upper()}{cell.verdict[1:]}."
 
@@ -123,17 +115,17 @@ def scales() -> None:
 def meaning(*claims: str, modality: str | None = None) -> None:
     """What the outcomes mean, what they do not, and what would change them."""
     said, lines, running = texts(), [], []
-    found = [cell for _, part in by_table(claims, modality) for cell in part]
-    for cell in found:
+    found = [(of, cell) for of, part in by_table(claims, modality) for cell in part]
+    for of, cell in found:
         name = f"{cell.claim}, {NAMES[cell.modality]}"
         if cell.word:
-            lines.append(f"- *{name}.* {_outcome(cell)}")
-        elif state(cell) == "running":
+            lines.append(f"- *{name}.* {_outcome(cell)} {_firm(of, cell)}")
+        elif cell.state == "running":
             running.append(name)
     if running:
         lines.append(f"- *{'; '.join(running)}.* {said['meanings']['running']}")
     lines += [f"- *Not meant.* {said['answers'][claim]['not']}" for claim in claims]
-    if any(cell.word for cell in found):
+    if any(cell.word for _, cell in found):
         lines.append(f"- *What would change it.* {said['meanings']['changes']}")
     display(Markdown("\n".join(lines)))
 
@@ -146,6 +138,20 @@ def _outcome(cell: Cell) -> str:
     notes = [(row.test, note) for row in family for note in telling.undecided(row)]
     named = {test: "" if test == cell.claim else f"{test}: " for test, _ in notes}
     return " ".join([told, *(f"{named[of]}{note[0].upper()}{note[1:]}." for of, note in notes)])
+
+
+def _firm(of: Table, cell: Cell) -> str:
+    """Whether a verdict hangs on the metric or on a single seed."""
+    (firm,) = (
+        f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality)
+    )
+    said, metric = texts()["meanings"], METRICS[firm.metric].split()[0]
+    if firm.by_metric == firm.verdict and not firm.turning:
+        return said["firm"].format(metric=metric)
+    told = said["by_metric"].format(metric=metric, word=firm.by_metric)
+    if firm.turning:
+        told += " " + said["turning"].format(turning=firm.turning_told())
+    return told
 
 
 # Figures and tables

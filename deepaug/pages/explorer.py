@@ -42,6 +42,7 @@ COLUMNS = (
     "layer",
     "depth",  # the layer's number from the input on; -1 without a layer
     "cut",
+    "setting",  # what the baseline of these runs changes of the tuned one
     "seed",
     "status",  # "ok", "diverged" or "collapsed"
     "value",  # in per cent or points; None of a diverged run
@@ -175,6 +176,7 @@ def _of(entry: Entry, record: dict[str, Any]) -> dict[str, Any]:
         "way": trial.way if trial.layer != "none" else "none",
         "depth": targets.index(trial.layer) if trial.layer in targets else -1,
         "status": "collapsed" if records.collapsed(record) else record["status"],
+        "setting": entry.setting,
         "key": trial.key,
     }
 

@@ -34,6 +34,7 @@ COLOURS = {
     "noise-centred": "#009E73",
 }
 NAMES = {"vision": "images", "text": "text", "nodes": "graphs"}  # of modalities, as pages say
+OF_MODALITIES = {"images": "#0072B2", "text": "#D55E00", "graphs": "#009E73"}
 LINES = ("-", "--", ":", "-.")  # tell apart what has one colour
 # Twins side by side: line, and whether the dots are filled.
 TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
@@ -244,8 +245,8 @@ def intervals(cells: Sequence[Cell], title: str, unit: str) -> None:
         of = NAMES[cell.modality]
         rows += [(f"{of}: {row.test}, {row.transform}".rstrip(", "), row) for row in shown]
         if not shown:
-            words = textwrap.shorten(cell.verdict, 44, placeholder=" …")
-            rows.append((f"{of}: {words}", None))
+            why = cell.state if cell.state == "not begun" else cell.verdict
+            rows.append((f"{of}: {textwrap.shorten(why, 44, placeholder=' …')}", None))
     ax = intervals_in_rows(rows)
     ax.set(title=title, xlabel=f"effect, {unit}; grey: ±δ")
 

@@ -80,13 +80,12 @@ def strip(found: Table) -> str:
 
 
 def _told(cell: Cell) -> str:
-    state = answers.state(cell)
-    if state == "secondary":
+    if cell.state == "secondary":
         ways = [f"{cell.claim} {way}" for way, of in WAYS.items() if of["stop_gradient"] != "none"]
         words = [row.word for row in cell.tests if row.word and row.test in ways]
         named = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
         return f'<span class="ways">{html.escape(", ".join(named))}</span>'
-    return answers.badge(state)
+    return answers.badge(cell.state)
 
 
 def verdicts() -> None:
@@ -108,13 +107,14 @@ def proportion() -> None:
     figures.use_style()
     for found in answers.tables():
         rows = []
+        states = {cell.modality: cell.state for cell in found.cells if cell.claim == "C1"}
         for modality in found.scales:
             tests = {t: answers.row(t, modality, found) for t in PROPORTION}
             shown = {test: row for test, row in tests.items() if row and row.interval}
             name = NAMES[modality]
             rows += [(f"{name}: {PROPORTION[test]}", row) for test, row in shown.items()]
             if not shown:
-                rows.append((f"{name}: running", None))
+                rows.append((f"{name}: {states[modality]}", None))
         ax = figures.intervals_in_rows(rows)
         ax.set_xlabel("effect, points; grey: negligible")
         plt.show()

@@ -100,5 +100,9 @@ def controls(arm: Trial, names: Iterable[str]) -> Iterator[tuple[str, Trial]]:
 
 
 def control_name(arm: Trial, control: str, changed: Trial) -> str:
-    """What a control of an arm is called: the arm, at the control's target, and the kind."""
-    return f"{name(replace(arm, layer=changed.layer))} {control}"
+    """What a control of an arm is called: the arm, at the control's target, and the kind.
+
+    The arm's own way is left out where the control has another.
+    """
+    way = arm.way if changed.way == arm.way else "both"
+    return f"{name(replace(arm, layer=changed.layer, **WAYS[way]))} {control}"

@@ -52,6 +52,7 @@ Modality = _names("modality", registry.NAMES)
 Objective = _names("objective", (name for name in CHOICES["objective"] if name != "untrained"))
 Setting = _names("trial setting", (f.name for f in fields(Trial) if f.name not in FIXED))
 StageName = _names("stage", STAGES)
+Share = Annotated[float, functools.partial(share, "share of the augmentation")]
 Strength = Annotated[float, functools.partial(share, "p")]
 Transform = _names("transform", TRANSFORMS)
 Value = Annotated[Any, _single]
@@ -94,6 +95,10 @@ class Stage(Grid):
     chosen_from: str = ""  # the stage whose records settle the baseline and the arms
     arms: ChosenArms = "both"
     everywhere: bool = False  # the chosen arms at all other targets, too
+    # Baseline and arms again: with these shares of the baseline's input augmentation; and with the
+    # settings that no stage has tuned. Each is paired with a baseline of its own.
+    augmentation: tuple[Share, ...] = ()
+    untuned: bool = False
     arm_controls: tuple[ArmControl, ...] = ()  # of each arm that has a transform
     # Networks of baselines and arms are split after these layers, and copies retrained; supervised
     # twins have no arms then.
@@ -102,12 +107,13 @@ class Stage(Grid):
     def __post_init__(self):
         super().__post_init__()
         grid = [n for n in ("layers", "transforms", "strengths") if getattr(self, n)]
-        if len(grid) in (1, 2):
+        of_chosen = self.chosen_from and grid == ["strengths"]
+        if len(grid) in (1, 2) and not of_chosen:
             raise ValueError(f"layers, transforms and strengths need each other; given: {grid}")
         _check_alone(self.cuts)
         if self.cuts and self.arm_controls:
             raise ValueError("networks of arm_controls are not split; leave out these or cuts")
-        if self.ways and not grid:
+        if self.ways and not self.transforms:
             raise ValueError("ways are of layers, transforms and strengths; give these too")
         for where, settings in {"trial": self.settings, "tune": self.tune, **self.variants}.items():
             if "objective" in settings:
@@ -127,6 +133,18 @@ class Stage(Grid):
     def cuts_of(self, base: Trial) -> tuple[str, ...]:
         """The layers of the encoder of `base` after which networks are split."""
         return _named(self.cuts, base, CUTS)
+
+    def baselines(self, base: Trial, tuned: Settings, objective: str = "") -> dict[str, Trial]:
+        """The baselines of this stage; what each changes of the tuned one -> it, "" for itself."""
+        plain = self.applied(replace(base, **tuned), objective)
+        found = {"": plain}
+        for part in self.augmentation:
+            weaker = replace(plain, view_strength=part * plain.view_strength)
+            found[f"{part:g} of the input augmentation"] = weaker
+        untuned = self.applied(base, objective)
+        if self.untuned and untuned != plain:  # tuning may have kept it
+            found["untuned"] = untuned
+        return found
 
     def applied(self, base: Trial, objective: str = "") -> Trial:
         """The base with the settings of this stage."""

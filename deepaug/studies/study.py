@@ -37,12 +37,18 @@ class Entry:
     role: str = ""
     control: str = ""  # of an arm's control, which of `arms.ARM_CONTROLS` it is
     of: tuple[str, ...] = ()  # and the arms that are held against it
+    setting: str = ""  # what its baseline changes of the tuned one, as `Stage.baselines` names it
 
     @property
     def name(self) -> str:
         """The arm, told apart from those of the study's other bases and objectives."""
         twin = "supervised" if self.objective == "supervised" else ""
-        return " ".join(filter(None, (self.base, twin, self.arm)))
+        return " ".join(filter(None, (self.unit, twin, self.arm)))
+
+    @property
+    def unit(self) -> str:
+        """Base and setting: runs are held against the baseline of their own."""
+        return ", ".join(filter(None, (self.base, self.setting)))
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,12 @@ class Study:
             if chosen is None:
                 continue
             for objective in stage.objectives or (base.trial.objective,):
-                plain = stage.applied(replace(base.trial, **chosen.baseline), objective)
-                place = (name, base.label, objective, "baseline")
-                listed = _arms(stage, Entry(*place, plain, self.profile, "baseline"), chosen)
-                entries += _split(stage, base, listed) if stage.cuts else listed
+                plains = stage.baselines(base.trial, chosen.baseline, objective)
+                for setting, plain in plains.items():
+                    place = name, base.label, objective, "baseline", plain, self.profile, "baseline"
+                    baseline = Entry(*place, setting=setting)
+                    listed = _arms(stage, baseline, chosen, plains[""])
+                    entries += _split(stage, base, listed) if stage.cuts else listed
         return [
             replace(entry, trial=replace(entry.trial, seed=seed))
             for seed in stage.seeds
@@ -194,11 +202,12 @@ def progress(study: Study, stage: str) -> str:
 # The arms
 
 
-def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
+def _arms(stage: Stage, baseline: Entry, chosen: Choice, tuned: Trial) -> Iterator[Entry]:
     """Each arm of a base and objective, without its seeds.
 
     Args:
-        baseline: the tuned one where the stage is chosen from another.
+        baseline: the tuned one where the stage is chosen from another, or a change of it.
+        tuned: that one itself. Controls are its own whatever has changed: most train nothing.
     """
     plain = baseline.trial
     yield baseline
@@ -207,7 +216,7 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
         if is_reference and control not in registry.MODALITIES[plain.modality].encoders:
             continue  # it is of another modality
         role = "reference" if is_reference else "control"
-        trial = replace(plain, **arms.CONTROLS[control])
+        trial = replace(tuned, **arms.CONTROLS[control])
         yield replace(baseline, role=role, arm=control, trial=trial)
     for name, change in stage.variants.items():
         yield replace(baseline, role="variant", arm=name, trial=replace(plain, **change))
@@ -218,7 +227,7 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice) -> Iterator[Entry]:
             yield replace(baseline, role="tune", arm=f"tune {settings}", trial=trial)
     own, elsewhere = _transformed(stage, plain, chosen)
     yield from _with_controls(own, stage, baseline)
-    for arm in elsewhere:
+    for arm in () if baseline.setting else elsewhere:
         yield replace(baseline, role="arm", arm=arms.name(arm), trial=arm)
 
 
@@ -256,10 +265,7 @@ def _transformed(stage: Stage, plain: Trial, chosen: Choice) -> tuple[list[Trial
     if stage.arms != "both":
         changes = {f: change for f, change in changes.items() if f == chosen.primary}
     own = [replace(plain, **change) for change in changes.values()]
-    elsewhere = [
-        replace(arm, layer=layer)
-        for arm in own
-        for layer in arms.targets(plain)
-        if stage.everywhere and layer != arm.layer
-    ]
-    return own, elsewhere
+    layers = arms.targets(plain) if stage.everywhere else ()
+    others = [replace(arm, layer=layer) for arm in own for layer in layers]
+    others += [replace(arm, strength=p) for arm in own for p in stage.strengths]
+    return own, [arm for arm in others if arm not in own]

@@ -54,7 +54,7 @@ def frame(
     settings = ("data", "layer", "transform", "strength", "seed")
     rows = [
         {
-            "base": entry.base,
+            "base": entry.unit,
             "objective": entry.objective,
             "arm": entry.arm,
             **{name: getattr(entry.trial, name) for name in settings},
@@ -131,10 +131,10 @@ def summary(table: pd.DataFrame, metric: str, also: Iterable[str] = ()) -> pd.Da
 
 
 def by_base(recorded: Recorded) -> dict[str, Recorded]:
-    """Records by the modality or data set they are of, in the study's order."""
+    """Records by the modality or data set, and setting, they are of, in the study's order."""
     parts: dict[str, Recorded] = {}
     for entry, record in recorded:
-        parts.setdefault(entry.base, []).append((entry, record))
+        parts.setdefault(entry.unit, []).append((entry, record))
     return parts
 
 

@@ -1,5 +1,6 @@
 """The records of one modality at one profile: arms by their roles, and scores that pair."""
 
+import copy as copies
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,12 +37,14 @@ class Arm:
         read: Callable[[Entry], Record | None],
         copy: str = "",
         split: str = "test",
+        metric: str = "",
     ) -> "Arm | None":
         """The arm of entries that differ in data set and seed; None if there are none.
 
         Args:
             read: the record of an entry, None if there is none.
             copy: "free" or "frozen": the score is that of the network's copy.
+            metric: by default the primary one.
 
         Raises ValueError for two trials of one data set and seed.
         """
@@ -56,7 +59,7 @@ class Arm:
         if not found:
             return None
         records = {run: read(entry) for run, entry in found.items()}
-        metric = registry.primary(next(iter(found.values())).trial)
+        metric = metric or registry.primary(next(iter(found.values())).trial)
         return cls(
             found,
             {run: record for run, record in records.items() if record is not None},
@@ -167,6 +170,8 @@ class Evidence:
 
     def __init__(self, modality: str, profile: str, studies: Mapping[str, Study]):
         self.modality, self.profile = modality, profile
+        self.metric = ""  # in the place of the primary one
+        self.left_out: int | None = None  # a seed
         self.studies: dict[str, Study] = {}
         for name, study in studies.items():
             if name == modality:
@@ -176,6 +181,13 @@ class Evidence:
             if bases:
                 self.studies[name] = study.part(tuple(bases))
         self._found: dict[str, list[Entry]] = {}
+        self._keys: dict[str, dict[str, bool]] = {}
+
+    def otherwise(self, metric: str = "", left_out: int | None = None) -> "Evidence":
+        """The same records read otherwise: by another metric, or without one seed."""
+        other = copies.copy(self)
+        other.metric, other.left_out = metric, left_out
+        return other
 
     @cached_property
     def choice(self) -> Choice | None:
@@ -222,10 +234,13 @@ class Evidence:
 
     def keys(self, place: str) -> dict[str, bool]:
         """Keys of a stage, and whether each is recorded; by an assumed choice if none is made."""
-        study, stage = place.split()
-        of = self.studies[study]
-        entries = of.planned(stage) if of.waits_for(stage) else self.entries(place)
-        return {e.trial.key: of.store.read(e.trial) is not None for e in entries}
+        if place not in self._keys:
+            study, stage = place.split()
+            of = self.studies[study]
+            entries = of.planned(stage) if of.waits_for(stage) else self.entries(place)
+            found = {e.trial.key: of.store.read(e.trial) is not None for e in entries}
+            self._keys[place] = found
+        return self._keys[place]
 
     @cached_property
     def used_seeds(self) -> frozenset[int]:
@@ -253,8 +268,9 @@ class Evidence:
         Args:
             copy: "free" or "frozen": the score is that of the network's copy.
         """
-        matching = [e for e in self.entries(place) if e.objective == objective and matches(e)]
+        entries = (e for e in self.entries(place) if e.objective == objective and matches(e))
+        matching = [entry for entry in entries if entry.trial.seed != self.left_out]
         if not matching:  # the profile may lack the study
             return None
         store = self.studies[place.split()[0]].store
-        return Arm.of(matching, lambda entry: store.read(entry.trial), copy)
+        return Arm.of(matching, lambda entry: store.read(entry.trial), copy, metric=self.metric)

@@ -129,6 +129,7 @@ class Comparison:
         found = replace(found, recorded=sum(runs.values()), planned=len(runs))
         if found.recorded == found.planned:
             stage = place.split()[1]
+            planned = rulebook.seeds(stage)[: seeds or None]
 
             def absent(run: Run) -> str:
                 return self.not_fresh(run, stage) or lacking(run)
@@ -140,7 +141,7 @@ class Comparison:
                 outcome = Outcome(
                     measured.effect,
                     self.rules["vocabulary"]["delta"][unit or self.evidence.modality],
-                    seeds or len(rulebook.seeds(place.split()[1])),
+                    sum(seed != self.evidence.left_out for seed in planned),
                     scores.diverged,
                     measured.depth_p,
                 )

@@ -65,12 +65,20 @@ class Cell:
     tests: tuple[Row, ...] = ()
 
     @property
+    def state(self) -> str:
+        """In a word or two: its verdict, or "not begun", "running", "secondary", "not judged"."""
+        if self.word:
+            return self.word
+        found = self.verdict.partition(":")[0]
+        return "not begun" if found == "running" and not self.recorded else found
+
+    @property
     def judged(self) -> bool:
         """Whether all that the rules ask is told of it: a word, or of C7 its secondary tests."""
         return self.word is not None or self.verdict == SECONDARY
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity, so that what follows from it can be kept
 class Table:
     """All verdicts at one profile, each "at this scale"."""
 
@@ -105,20 +113,23 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
             f"is never evidence; give --profile cpu, gpu-small or gpu"
         )
     evidences = [Evidence(name, profile, studies) for name in modalities]
-    scales = {e.modality: _scale(e) for e in evidences}
-    cells = [cell for e in evidences for cell in _cells(e, scales[e.modality])]
+    scales = {e.modality: scale_of(e) for e in evidences}
+    cells = [cell for e in evidences for cell in cells_of(e, scales[e.modality])]
     return Table(profile, scales, tuple(cells), networks(NETWORKS))
 
 
-def _scale(evidence: Evidence) -> Scale | None:
-    """None where it is not fully recorded, or where fewer seeds pair than the rules ask for."""
+def scale_of(evidence: Evidence) -> Scale | None:
+    """How the baseline stands to the rules' scale.
+
+    None where it is not fully recorded, or where fewer seeds pair than the rules ask for."""
     if not evidence.has("own scale") or (own := evidence.studies["own"]).missing("scale"):
         return None
     found = effects.scale(own.recorded("scale"))
     return found if found and found.seeds >= FEWEST_OF_SCALE else None
 
 
-def _cells(evidence: Evidence, scale: Scale | None) -> list[Cell]:
+def cells_of(evidence: Evidence, scale: Scale | None) -> list[Cell]:
+    """The verdicts on all claims in one modality, but C6's."""
     rules = rulebook.rules()
     limits, found = Limits.of(rules), outcomes.found(evidence)
     family: dict[str, tuple[str, ...]] = {name: () for name in rules["claims"]}

@@ -1,0 +1,139 @@
+"""What the exploratory pages show: when the arm gains, and what the verdicts hang on."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.axes import Axes
+
+from deepaug.pages import answers, figures
+from deepaug.pages.figures import NAMES
+from deepaug.pages.page import Page
+from deepaug.pages.show import finish
+from deepaug.studies import rulebook
+from deepaug.verdicts import effects, exploratory, robustness, wording
+from deepaug.verdicts.exploratory import AUGMENTATION, ROBUSTNESS, Gain
+from deepaug.verdicts.robustness import Firmness
+from deepaug.verdicts.statistics import mean_effect
+from deepaug.verdicts.table import Table
+
+Points = Sequence[tuple[float, Sequence[float]]]  # what is varied, and the gains of the seeds
+SHARES = {0.0: "no", 0.25: "a quarter of the", 0.5: "half of the", 1.0: "all of the"}
+
+
+def gains_by_augmentation() -> None:
+    """In each judged modality the gain of the primary arm where the input is augmented less."""
+    for table, found in _judged(AUGMENTATION):
+        for name, gains in found.items():
+            told = "; ".join(f"with {_share(g.augmentation)} {_told(g)}" for g in gains)
+            display(Markdown(f"**{name.capitalize()}.** Gain {told}."))
+        lines = {
+            name: [(gain.augmentation, gain.values) for gain in gains if gain.effect]
+            for name, gains in found.items()
+        }
+        _show(lines, "input augmentation, as a share of what was tuned", table.profile)
+        waiting = [NAMES[m] for m in table.scales if NAMES[m] not in found]
+        if waiting:
+            told = f"Of {' and '.join(waiting)} the verdict on C1 comes first."
+            display(Markdown(told))
+
+
+def gains_by_strength() -> None:
+    """The gain of the primary arm at other strengths, and with settings that nobody tuned."""
+    for table, found in _judged(ROBUSTNESS):
+        lines = {}
+        for name, gains in found.items():
+            tuned = [gain for gain in gains if not gain.setting]
+            told = "; ".join(
+                f"at p = {g.strength:g}{', the judged one,' if g.judged else ''} {_told(g)}"
+                for g in tuned
+            )
+            untuned = [f" With settings that nobody tuned {_told(g)}." for g in gains if g.setting]
+            display(Markdown(f"**{name.capitalize()}.** Gain {told}.{''.join(untuned)}"))
+            lines[name] = [(gain.strength, gain.values) for gain in tuned if gain.effect]
+        _show(lines, "strength p of the transform", table.profile)
+
+
+def live_by_augmentation(page: Page) -> None:
+    """The gains of the live run, by validation, where the input is augmented less."""
+    lines: dict[str, list[tuple[float, Sequence[float]]]] = {}
+    for part in effects.by_base(page.live).values():
+        gained = effects.gains(effects.frame(part), effects.metric_of(page.study, part))
+        values = tuple(gained.loc[gained["transform"] != "none", "gain"])
+        trial = part[0][0].trial
+        lines.setdefault(NAMES[trial.modality], []).append((trial.view_strength, values))
+    ax = by_value({name: sorted(points) for name, points in lines.items()})
+    ax.set(xlabel="input augmentation, as a share of the recipe's", ylabel="gain, points")
+    finish(page.live)
+
+
+def _judged(place: str) -> Iterator[tuple[Table, dict[str, list[Gain]]]]:
+    """Each table of verdicts, and the gains of a stage by the names of judged modalities."""
+    for table in answers.tables():
+        found: dict[str, list[Gain]] = {}
+        for gain in exploratory.of_judged(table, place):
+            found.setdefault(NAMES[gain.modality], []).append(gain)
+        yield table, found
+
+
+def _share(augmentation: float) -> str:
+    return f"{SHARES.get(augmentation, f'{augmentation:g} of the')} input augmentation"
+
+
+def _told(gain: Gain) -> str:
+    if gain.effect is None:
+        return f"is not known yet ({gain.recorded} of {gain.planned} runs)"
+    return f"{wording.interval(gain.effect, ' points')}, n = {gain.effect.n}"
+
+
+def _show(lines: dict[str, Points], what: str, profile: str) -> None:
+    """The figure of some lines, if there is anything to draw."""
+    if any(lines.values()):
+        ax = by_value(lines)
+        ax.set(xlabel=what, ylabel="gain over its own baseline, points")
+        ax.set_title(f"Test, {profile}, exploratory")
+        plt.show()
+
+
+def by_value(lines: Mapping[str, Points]) -> Axes:
+    """A line for each modality: seeds as dots, means joined, bars for 95 % intervals."""
+    _, ax = figures.figure(4.4)
+    places = sorted({x for points in lines.values() for x, _ in points})
+    step = min((b - a for a, b in itertools.pairwise(places)), default=1.0)
+    for number, (name, points) in enumerate(lines.items()):
+        colour, shift = figures.OF_MODALITIES[name], (number - 1) * 0.08 * step
+        for x, values in points:
+            effect = mean_effect(values)
+            ax.plot([x + shift] * len(values), values, "o", color=colour, alpha=0.45, ms=5)
+            if effect.n >= rulebook.fewest_seeds():
+                ax.plot([x + shift] * 2, [effect.low, effect.high], color=colour, lw=1.5)
+        means = [mean_effect(values).mean for _, values in points]
+        ax.plot([x + shift for x, _ in points], means, "-", color=colour, lw=2, label=name)
+    ax.axhline(0, color=figures.COLOURS["baseline"], linewidth=1.5, zorder=1)
+    ax.set_xticks(places, [f"{x:g}" for x in places])
+    figures.legend_below(ax)
+    return ax
+
+
+# What the verdicts hang on
+
+
+def firmness() -> None:
+    """Each verdict beside what it would be by another metric, or without a seed: a table."""
+    rows = [_row(of) for table in answers.tables() for of in robustness.of(table)]
+    if rows:
+        display(figures.plain(pd.DataFrame(rows), wrap=True))
+    else:
+        display(Markdown("No verdict is in yet."))
+
+
+def _row(of: Firmness) -> dict[str, str]:
+    return {
+        "claim": of.claim,
+        "of": NAMES[of.modality],
+        "verdict": of.verdict,
+        "by the other metric": f"{of.by_metric} ({effects.METRICS[of.metric].split()[0]})",
+        "without one seed": of.turning_told() or "the same, whichever is left out",
+    }

@@ -1,0 +1,88 @@
+"""What the primary arm gains under other settings than the judged ones: exploratory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepaug.studies import catalogue, rulebook
+from deepaug.studies.study import Entry
+from deepaug.verdicts.evidence import Arm, Evidence, paired
+from deepaug.verdicts.measures import difference
+from deepaug.verdicts.outcomes import untrained
+from deepaug.verdicts.statistics import Effect, Limits
+from deepaug.verdicts.table import Table
+
+AUGMENTATION = "when-it-helps exploratory"
+ROBUSTNESS = "robustness exploratory"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What an arm gains over the baseline of its own setting, by test metrics."""
+
+    modality: str
+    setting: str  # what the baseline changes of the tuned one, "" for that itself
+    augmentation: float  # as a share of the tuned baseline's
+    transform: str
+    strength: float
+    judged: bool  # whether it is the arm of the verdicts
+    recorded: int
+    planned: int
+    effect: Effect | None = None  # None while runs lack
+    values: tuple[float, ...] = ()  # of the seeds
+    baseline: float = 0.0  # the mean score
+
+
+def of_judged(table: Table, place: str, root: Path | None = None) -> Iterator[Gain]:
+    """The gains of all modalities whose verdict on C1 is in: nobody looks at tests before.
+
+    Args:
+        table: the profile's verdicts.
+        place: `AUGMENTATION` or `ROBUSTNESS`.
+        root: as `catalogue.load` takes it.
+    """
+    studies = catalogue.every(table.profile, root)
+    for cell in table.cells:
+        if cell.claim == "C1" and cell.word:
+            yield from gains(Evidence(cell.modality, table.profile, studies), place)
+
+
+def gains(evidence: Evidence, place: str) -> list[Gain]:
+    """The gain of each arm of an exploratory stage, the weakest augmentation and transform first.
+
+    Args:
+        place: `AUGMENTATION` or `ROBUSTNESS`.
+    """
+    entries = evidence.entries(place)
+    tuned = {e.trial.data: e.trial for e in entries if e.role == "baseline" and not e.setting}
+    found: dict[tuple[str, str], Gain] = {}
+    for entry in entries:
+        unit = entry.setting, entry.arm
+        if entry.role == "arm" and unit not in found:
+            full = tuned[entry.trial.data].view_strength
+            found[unit] = _gain(evidence, place, entry, entry.trial.view_strength / (full or 1))
+    return sorted(found.values(), key=lambda gain: (gain.augmentation, gain.strength))
+
+
+def _gain(evidence: Evidence, place: str, of: Entry, augmentation: float) -> Gain:
+    def same_setting(arm: str) -> Callable[[Entry], bool]:
+        return lambda entry: (entry.setting, entry.arm) == (of.setting, arm)
+
+    arm, plain = (evidence.arm(place, same_setting(name)) for name in (of.arm, "baseline"))
+    chosen = evidence.choice
+    gain = Gain(
+        evidence.modality,
+        of.setting,
+        augmentation,
+        of.trial.transform,
+        of.trial.strength,
+        bool(chosen) and of.trial.strength == chosen.arms[chosen.primary]["strength"],
+        recorded=sum(len(a.records) for a in (arm, plain)),
+        planned=sum(len(a.entries) for a in (arm, plain)),
+    )
+    initial = evidence.arm(place, untrained) or Arm({}, {}, "")
+    if gain.recorded < gain.planned or not (scores := paired([arm, plain], initial)).runs:
+        return gain
+    measured = difference(scores, Limits.of(rulebook.rules()).confidence)
+    level = float(scores.means[1].mean())
+    return replace(gain, effect=measured.effect, values=measured.values, baseline=level)
