@@ -66,7 +66,7 @@ coadaptation.drops(records, "exploratory")
 # plain training samples, up to a thousand. Neighbouring layers are alike in any network; what matters is how far
 # the likeness reaches.
 
-# %% mystnb={"image": {"alt": "Heat maps of centred kernel alignment between all layers in the recorded exploratory runs, one for each training."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Centred kernel alignment of any two layers in the recorded exploratory runs, a row for each two layers, a mark for each training."}} tags=["hide-input"]
 coadaptation.similarity(records, "exploratory")
 
 # %% [markdown]
@@ -104,7 +104,7 @@ coadaptation.drops(page)
 # With so few seeds and so short a training the copies often end above the network they are of: they have
 # trained on top of it. Only the difference between the two copies is about co-adaptation.
 
-# %% mystnb={"image": {"alt": "The live run: heat maps of centred kernel alignment between all layers after the input, one for each training: near one beside the diagonal, less between layers that lie far apart."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "The live run: centred kernel alignment of any two layers after the input, a row for each two layers, a mark for each training: near one for neighbours, less for layers that lie far apart."}} tags=["hide-input"]
 coadaptation.similarity(page)
 
 # %% [markdown]

@@ -142,9 +142,7 @@ def _outcome(cell: Cell) -> str:
 
 def _firm(of: Table, cell: Cell) -> str:
     """Whether a verdict hangs on the metric or on a single seed."""
-    (firm,) = (
-        f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality)
-    )
+    (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
     said, metric = texts()["meanings"], METRICS[firm.metric].split()[0]
     if firm.by_metric == firm.verdict and not firm.turning:
         return said["firm"].format(metric=metric)

@@ -1,5 +1,6 @@
 """What the pages on co-adaptation and on choosing a layer show."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -28,6 +29,12 @@ NETWORKS = {
     "free": (figures.COLOURS["dropout"], "^", True),
     "whole": (figures.COLOURS["baseline"], "o", True),
 }
+# Marks of trainings, in the order in which records have them.
+TRAININGS = (
+    ("o", figures.COLOURS["baseline"]),
+    ("D", figures.COLOURS["dropout"]),
+    ("s", figures.COLOURS["pca"]),
+)
 
 
 def copies(page: Page, stage: str = LIVE) -> None:
@@ -85,27 +92,28 @@ def _told(effect: Effect) -> str:
 
 
 def similarity(page: Page, stage: str = LIVE) -> None:
-    """CKA between all layers after the input, a heat map for each training."""
+    """CKA of any two layers after the input, for all trainings; a figure for each base."""
     for title, part in titled(page, stage):
-        found = splits.similarities(part)
-        if found:
-            figure, axes = figures.figure(0.5 + 4.6 * len(found), len(found), squeeze=False)
-            for ax, (training, (layers, cka)) in zip(axes.flat, found.items(), strict=True):
-                draw_similarity(ax, layers, cka, training)
-            figure.suptitle(title)
+        if found := splits.similarities(part):
+            draw_similarity(found, title)
             finish(part)
 
 
-def draw_similarity(ax: Axes, layers: list[str], cka: np.ndarray, title: str) -> None:
-    """A heat map of CKA, (k, k), with its values."""
-    ax.imshow(cka, cmap="viridis", vmin=0, vmax=1)
-    ax.grid(False)
-    for (row, column), value in np.ndenumerate(cka):
-        colour = "white" if value < 0.6 else "black"
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, size=11)
-    ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
-    ax.set_yticks(range(len(layers)), layers)
-    ax.set_title(title)
+def draw_similarity(found: Mapping[str, tuple[list[str], np.ndarray]], title: str) -> None:
+    """A row for each two layers, neighbours first, with a mark for each training.
+
+    Args:
+        found: training -> its layers, and their CKA, (k, k).
+    """
+    layers, _ = next(iter(found.values()))
+    pairs = sorted(itertools.combinations(range(len(layers)), 2), key=lambda p: (p[1] - p[0], p))
+    ax = figures.in_rows(len(pairs), legend=3)
+    for (training, (_, cka)), (marker, colour) in zip(found.items(), TRAININGS, strict=False):
+        values = [cka[pair] for pair in pairs]
+        ax.plot(values, range(len(pairs)), marker, color=colour, alpha=0.8, label=training)
+    figures.label_rows(ax, [f"{layers[first]} and {layers[second]}" for first, second in pairs])
+    ax.set(title=title, xlabel="linear CKA, unbiased")
+    figures.legend_below(ax)
 
 
 def dose_by_depth(

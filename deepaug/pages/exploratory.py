@@ -103,7 +103,7 @@ def by_value(lines: Mapping[str, Points]) -> Axes:
     places = sorted({x for points in lines.values() for x, _ in points})
     step = min((b - a for a, b in itertools.pairwise(places)), default=1.0)
     for number, (name, points) in enumerate(lines.items()):
-        colour, shift = figures.OF_MODALITIES[name], (number - 1) * 0.08 * step
+        colour, shift = figures.OF_MODALITIES[name], (number - (len(lines) - 1) / 2) * 0.08 * step
         for x, values in points:
             effect = mean_effect(values)
             ax.plot([x + shift] * len(values), values, "o", color=colour, alpha=0.45, ms=5)

@@ -1,6 +1,7 @@
 """One figure grammar for the book: the same colours, axes and order on every page."""
 
 import html
+import itertools
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -213,20 +214,25 @@ def learning_curves(axes: tuple[Axes, Axes], recorded: Recorded, metric: str) ->
 
 
 def gradient_norms(ax: Axes, recorded: Recorded, title: str) -> None:
-    """Norm of the gradient below the target against epochs: a line for each arm, over its seeds."""
+    """Norm of the gradient below the target against epochs: a line for each arm, over its seeds.
+
+    Lines of one arm and its controls are named by what these change, since all else is the arm's.
+    """
     recorded = [(entry, record) for entry, record in recorded if entry.trial.layer != "none"]
     table = _points(recorded).reindex(columns=["arm", "epoch", "gradient_below"]).dropna()
-    # An arm has its colour whether or not the arms before it were recorded with their gradients.
-    arms = list(dict.fromkeys(entry.arm for entry, _ in recorded))
-    colours = dict(zip(arms, sns.color_palette("viridis", len(arms)), strict=True))
+    lone = len({entry.arm for entry, _ in recorded if entry.role == "arm"}) == 1
+    names = {e.arm: (e.control or e.trial.way) if lone else e.arm for e, _ in recorded}
+    # An arm has its look whether or not the arms before it were recorded with their gradients.
+    looks = itertools.product(LINES, sns.color_palette("colorblind", 6))
+    looks = dict(zip(names, looks, strict=False))
     for arm, runs in table.groupby("arm", sort=False):
-        means = runs.groupby("epoch")["gradient_below"].mean()
-        ax.plot(means.index, means, "-o", color=colours[arm], label=arm, ms=4)
+        means, (line, colour) = runs.groupby("epoch")["gradient_below"].mean(), looks[arm]
+        ax.plot(means.index, means, line, marker="o", color=colour, label=names[arm], ms=4)
     # Linear below the smallest norm that is not zero, so that zero has a place.
     positive = table.loc[table["gradient_below"] > 0, "gradient_below"]
     ax.set_yscale("symlog", linthresh=positive.min() if len(positive) else 1.0)
     ax.set_ylim(bottom=0)
-    _over_epochs(ax, "gradient norm below the target")
+    _over_epochs(ax, "gradient norm")
     ax.set_title(title)
     legend_below(ax)
 

@@ -228,7 +228,7 @@ def learning_curves(page: Page, stage: str = LIVE) -> None:
 def gradient_norms(page: Page, stage: str = LIVE) -> None:
     """The gradient norm below the target by epoch."""
     for title, part in titled(page, stage):
-        _, ax = figures.figure(4.4)
+        _, ax = figures.figure(4.8)
         figures.gradient_norms(ax, part, title)
         finish(part)
 
