@@ -1,5 +1,7 @@
 """Figures and pages: how arms are paired, what is drawn, what is not read."""
 
+from dataclasses import replace
+
 import matplotlib
 import pytest
 import tiny
@@ -145,6 +147,21 @@ def test_gradient_norms_show_zero():
     _, ax = plt.subplots()
     figures.gradient_norms(ax, [(entry, record)], "")
     assert ax.lines[0].get_ydata().tolist() == [0, 3] and ax.get_ylim()[0] == 0
+
+
+def test_gradient_norms_of_one_arm_are_named_by_what_its_controls_change():
+    own, record = arm(50.0)
+    record["curve"] = [{"epoch": 1, "loss": 1.0, "gradient_below": 2.0}]
+    other = replace(own, role="arm control", arm="stem dropout 0.5 noise", control="noise")
+    second = replace(own, arm="pooled dropout 0.5", trial=replace(own.trial, layer="pooled"))
+
+    def names(*entries):
+        _, ax = plt.subplots()
+        figures.gradient_norms(ax, [(entry, record) for entry in entries], "")
+        return [line.get_label() for line in ax.lines]
+
+    assert names(own, other) == ["both", "noise"]
+    assert names(own, second) == ["stem dropout 0.5", "pooled dropout 0.5"]
 
 
 def test_parts_of_a_study_come_apart_in_order():

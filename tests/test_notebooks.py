@@ -261,10 +261,54 @@ def test_page_carries_no_outputs(page):
     assert all(not cell.get("outputs") for cell in cells(page))
 
 
+# Numbers: those of results come from the records, and are never typed
+
+BOOK = Path(__file__).parents[1] / "book"
+RESULT = re.compile(r"\d+\.\d+|\d+ ?%")
+CODE = re.compile(r"^```.*?^```|`[^`\n]+`|<[^>]*>|\]\([^)]*\)|\$[^$]+\$", re.MULTILINE | re.DOTALL)
+# Settings, and names of things.
+ALLOWED = {
+    "": {"95 %"},  # of the intervals
+    "README.md": {"3.11", "3.13", "2303.14537"},
+    "rerun.md": {"3.11", "3.13"},
+    "glossary.md": {"71 %", "72 %"},
+    "many-trials.md": {"5 %"},
+    "deviations.md": {"0.2", "0.5", "0.1"},
+    "method.py": {"0.5"},
+    "performance.py": {"0.1", "0.2", "0.5"},
+    "protocol.py": {"0.08", "0.4", "0.1", "80 %", "20 %", "0.9"},
+    "supervised.py": {"5.3"},
+    "text.py": {"0.5"},
+    "vision.py": {"0.8"},
+}
+
+
+def numbers(path):
+    """Decimals and percentages in a page's prose."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        text = "\n\n".join(c.source for c in cells(path) if c.cell_type == "markdown")
+    return {*RESULT.findall(CODE.sub("", text))}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*PAGES, *sorted(BOOK.glob("*.md")), BOOK.parent / "README.md", PAGES[0].parent / "pages.yaml"],
+    ids=lambda path: path.name,
+)
+def test_no_number_of_a_result_is_typed(path):
+    assert numbers(path) <= ALLOWED[""] | ALLOWED.get(path.name, set())
+
+
+def test_a_typed_result_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("It gains 0.3 points, or 12 %, at `p = 0.5`.\n\n```python\nPCA(0.2)\n```\n")
+    assert numbers(page) == {"0.3", "12 %"}
+
+
 # Links
 
 
-BOOK = Path(__file__).parents[1] / "book"
 TOC = BOOK.parent / "_toc.yml"
 LINK = re.compile(r"\]\(([\w./-]+\.(?:md|ipynb))(?:#[\w-]+)?\)")
 

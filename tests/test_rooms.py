@@ -55,6 +55,15 @@ def imports(path: Path, known: dict[str, Path], eager: bool) -> set[str]:
     return found
 
 
+def test_files_and_classes_are_small_enough_to_hold_in_the_head():
+    for path in modules(PACKAGE).values():
+        source = path.read_text()
+        assert len(source.splitlines()) <= 330, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                assert node.end_lineno - node.lineno < 130, f"{path}: {node.name}"
+
+
 def upwards(package: Path) -> list[str]:
     """Imports that go up, wherever in a file they stand."""
     known = modules(package)

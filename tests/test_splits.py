@@ -112,11 +112,16 @@ def test_marks_stand_at_the_scores():
     plt.close("all")
 
 
-def test_the_heat_map_has_its_values():
-    _, ax = plt.subplots()
-    coadaptation.draw_similarity(ax, ["a", "b", "c"], np.array(CKA), "title")
-    assert [text.get_text() for text in ax.texts[:3]] == ["1.00", "0.80", "0.20"]
-    assert ax.images[0].get_array().tolist() == CKA
+def test_likeness_is_a_row_for_each_two_layers_and_a_mark_for_each_training():
+    found = {
+        "contrastive": (["a", "b", "c"], np.array(CKA)),
+        "supervised": (["a", "b", "c"], np.array(CKA) / 2),
+    }
+    coadaptation.draw_similarity(found, "title")
+    ax = plt.gca()
+    assert [text.get_text() for text in ax.texts] == ["a and b", "b and c", "a and c"]
+    values = {line.get_label(): list(line.get_xdata()) for line in ax.lines}
+    assert values == {"contrastive": [0.8, 0.6, 0.2], "supervised": [0.4, 0.3, 0.1]}
     plt.close("all")
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from deepaug.studies import arms, catalogue, rulebook
 from deepaug.studies.records import with_checksum
+from deepaug.studies.study import obstacles
 from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
 
@@ -351,8 +352,8 @@ def test_a_screen_without_a_baseline_that_trains_is_told(study):
         study.choice("screen")
     # What waits for it is listed, and waits.
     assert study.waits_for("confirm") == ["screen"] and study.planned("confirm")
-    (reason,) = study.obstacles("confirm")
-    assert "every baseline of vision screen" in reason and not [*study.obstacles("screen")]
+    (reason,) = obstacles(study, "confirm")
+    assert "every baseline of vision screen" in reason and not [*obstacles(study, "screen")]
 
 
 def test_controls_are_not_the_tuned_baseline(study):

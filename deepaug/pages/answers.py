@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
-from deepaug.pages import figures, show
+from deepaug.pages import figures, intervals, show
 from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
@@ -162,7 +162,7 @@ def figure(*claims: str, modality: str | None = None) -> None:
             of_claim = [cell for cell in found if cell.claim == claim]
             if any(row.interval for cell in of_claim for row in cell.tests):
                 unit = wording.UNITLESS.get(claim, "points")
-                figures.intervals(of_claim, f"{claim} at {of.profile}", unit)
+                intervals.of_cells(of_claim, f"{claim} at {of.profile}", unit)
                 plt.show()
 
 

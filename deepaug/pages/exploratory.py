@@ -88,7 +88,7 @@ def _told(gain: Gain) -> str:
     return f"{wording.interval(gain.effect, ' points')}, n = {gain.effect.n}"
 
 
-def _show(lines: dict[str, Points], what: str, profile: str) -> None:
+def _show(lines: Mapping[str, Points], what: str, profile: str) -> None:
     """The figure of some lines, if there is anything to draw."""
     if any(lines.values()):
         ax = by_value(lines)

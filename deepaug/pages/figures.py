@@ -2,7 +2,6 @@
 
 import html
 import itertools
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,7 +19,6 @@ from pandas.io.formats.style import Styler
 from deepaug.studies import rulebook
 from deepaug.verdicts.effects import METRICS, Recorded, gains
 from deepaug.verdicts.statistics import mean_effect
-from deepaug.verdicts.table import Cell, Row
 
 # Wong's colour-blind-safe palette; a transform has its colour on every page.
 COLOURS = {
@@ -235,46 +233,6 @@ def gradient_norms(ax: Axes, recorded: Recorded, title: str) -> None:
     _over_epochs(ax, "gradient norm")
     ax.set_title(title)
     legend_below(ax)
-
-
-def intervals(cells: Sequence[Cell], title: str, unit: str) -> None:
-    """Every interval of a claim's tests against ±δ, the grey band; a row for each.
-
-    Tests of the family are filled, all others hollow. A cell without an effect says why.
-
-    Args:
-        unit: of the effects: points, τ or shares.
-    """
-    rows: list[tuple[str, Row | None]] = []
-    for cell in cells:
-        shown = _with_interval(cell)
-        of = NAMES[cell.modality]
-        rows += [(f"{of}: {row.test}, {row.transform}".rstrip(", "), row) for row in shown]
-        if not shown:
-            why = cell.state if cell.state == "not begun" else cell.verdict
-            rows.append((f"{of}: {textwrap.shorten(why, 44, placeholder=' …')}", None))
-    ax = intervals_in_rows(rows)
-    ax.set(title=title, xlabel=f"effect, {unit}; grey: ±δ")
-
-
-def intervals_in_rows(rows: Sequence[tuple[str, Row | None]]) -> Axes:
-    """A labelled row for each test: its mean and interval on the band of what is negligible."""
-    ax = in_rows(len(rows))
-    for at, (_, row) in enumerate(rows):
-        if row is None:
-            continue
-        effect, colour = row.effect, COLOURS.get(row.transform, COLOURS["baseline"])
-        face = colour if row.kind == "family" else "white"
-        ax.barh(at, 2 * row.delta, left=-row.delta, height=0.4, color="#dddddd", zorder=0)
-        ax.plot([effect.low, effect.high], [at, at], color=colour, lw=2, zorder=2)
-        ax.plot(effect.mean, at, "o", color=colour, mfc=face, ms=7, zorder=3)
-    ax.axvline(0, color=COLOURS["baseline"], linewidth=1.5, zorder=1)
-    label_rows(ax, [label for label, _ in rows])
-    return ax
-
-
-def _with_interval(cell: Cell) -> list[Row]:
-    return [row for row in cell.tests if row.interval and row.kind != "context"]
 
 
 def _points(recorded: Recorded, metric: str = "") -> pd.DataFrame:

@@ -5,7 +5,7 @@ import html
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Markdown, display
 
-from deepaug.pages import answers, figures
+from deepaug.pages import answers, figures, intervals
 from deepaug.pages.figures import NAMES
 from deepaug.pages.notebooks import SOURCES
 from deepaug.pages.texts import texts
@@ -115,6 +115,6 @@ def proportion() -> None:
             rows += [(f"{name}: {PROPORTION[test]}", row) for test, row in shown.items()]
             if not shown:
                 rows.append((f"{name}: {states[modality]}", None))
-        ax = figures.intervals_in_rows(rows)
+        ax = intervals.in_rows(rows)
         ax.set_xlabel("effect, points; grey: negligible")
         plt.show()

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from deepaug.studies import sweep
 from deepaug.studies.backlog import Backlog, Item
-from deepaug.studies.study import Entry, Study, progress
+from deepaug.studies.study import Entry, Study, obstacles, progress
 from deepaug.studies.sweep import Limit, Resources
 from deepaug.training import devices
 from deepaug.training.trial import Trial
@@ -43,8 +43,8 @@ def one(
     items = [Item(study, stage, study.store) for stage in stages or study.stages]
     work = Backlog(items, lambda entry: not only or entry.trial.key in only, report)
     _run(work, resources, None)
-    if obstacles := _obstacles(work):
-        raise ValueError(obstacles[0])
+    if never := _never_settled(work):
+        raise ValueError(never[0])
 
 
 def everything(
@@ -90,10 +90,10 @@ def everything(
     _run(work, resources, pass_over)
     if pass_over.count:
         _complain(f"{pass_over.count} trials were passed over for what is named above")
-    obstacles = _obstacles(work)
-    for obstacle in obstacles:
-        _complain(f"passed over what waits for a choice: {obstacle}")
-    if pass_over.count or obstacles:
+    never = _never_settled(work)
+    for why in never:
+        _complain(f"passed over what waits for a choice: {why}")
+    if pass_over.count or never:
         sys.exit(2)
 
 
@@ -119,10 +119,10 @@ class _PassOver:
             _complain(f"{', '.join(names[:3])}{more} passed over: {why}")
 
 
-def _obstacles(work: Backlog) -> list[str]:
+def _never_settled(work: Backlog) -> list[str]:
     """Why stages that still wait for a choice will wait for ever, each reason once."""
     waiting = ((item.study, item.stage) for item in work.items if not item.settled)
-    reasons = (reason for study, stage in waiting if study for reason in study.obstacles(stage))
+    reasons = (reason for study, stage in waiting if study for reason in obstacles(study, stage))
     return list(dict.fromkeys(reasons))
 
 

@@ -178,13 +178,15 @@ class Study:
         for entry in self.entries() if stage is None else self.stage_entries(stage):
             yield entry, self.store.read(entry.trial)
 
-    def obstacles(self, name: str) -> Iterator[str]:
-        """Why a stage will never be settled, if its choosers have chosen nothing."""
-        for base in self.bases_of(self.stages[name]) if self.stages[name].chosen_from else ():
-            try:
-                (base.origin or self).choice(self.stages[name].chosen_from)
-            except choosing.NothingChosen as error:
-                yield str(error)
+
+def obstacles(study: Study, name: str) -> Iterator[str]:
+    """Why a stage will never be settled, if its choosers have chosen nothing."""
+    stage = study.stages[name]
+    for base in study.bases_of(stage) if stage.chosen_from else ():
+        try:
+            (base.origin or study).choice(stage.chosen_from)
+        except choosing.NothingChosen as error:
+            yield str(error)
 
 
 def progress(study: Study, stage: str) -> str:

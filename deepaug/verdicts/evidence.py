@@ -12,7 +12,7 @@ import numpy as np
 
 from deepaug.studies import choosing, rulebook
 from deepaug.studies.choice import Choice
-from deepaug.studies.study import Entry, Study
+from deepaug.studies.study import Entry, Study, obstacles
 from deepaug.training import registry
 from deepaug.verdicts.claims import counted
 
@@ -254,7 +254,7 @@ class Evidence:
     def obstacle(self) -> str:
         """Why the stages after one of the modality's own will never be settled, "" if they may."""
         own = self.studies["own"]
-        return next((said for stage in own.stages for said in own.obstacles(stage)), "")
+        return next((said for stage in own.stages for said in obstacles(own, stage)), "")
 
     def arm(
         self,
