@@ -103,8 +103,12 @@ class Memory:
         return self.found[trial.key]
 
 
-def profile(folder: Path, modality: str = "text", **studies) -> str:
-    """`cpu` with the studies of one modality, whose targets are four, and others changed."""
+def profile(folder: Path, modality: str = "text", exploratory: bool = False, **studies) -> str:
+    """`cpu` with the studies of one modality, whose targets are four, and others changed.
+
+    Args:
+        exploratory: with the studies that judge nothing.
+    """
     parts = {"text": ["text"], "nodes": ["nodes Cora", "nodes CiteSeer"]}[modality]
     others = ("nodes", "text", "vision", "sentences", "graphs")
     change = {name: None for name in others if name != modality}
@@ -113,16 +117,16 @@ def profile(folder: Path, modality: str = "text", **studies) -> str:
         of = dict.fromkeys((other for other in others if other != modality), None)
         change[name] = {"of": of, "stages": stages}
     for name in ("when-it-helps", "robustness"):
-        change[name] = {"of": of}
+        change[name] = {"of": of} if exploratory else None
     path = folder / "made-up.yaml"
     path.write_text(yaml.safe_dump({"extends": "cpu", "studies": change | studies}))
     return str(path)
 
 
-def judged(monkeypatch, folder: Path, world: World, modality: str = "text", **studies) -> Table:
-    """The table of a profile whose every record is made up."""
+def judged(monkeypatch, folder: Path, world: World, modality: str = "text", **changes) -> Table:
+    """The table of a profile whose every record is made up; `changes` as `profile` takes them."""
     monkeypatch.setattr(catalogue, "store", lambda *_: Memory(world, "made-up"))
-    return table(profile(folder, modality, **studies))
+    return table(profile(folder, modality, **changes))
 
 
 def world(**changes) -> World:

@@ -166,11 +166,8 @@ def test_once_all_is_judged_test_gains_are_there(made_up):
 
 def test_what_serves_no_claim_stays_sealed_for_ever(made_up):
     rows, _ = made_up()
-    opened = of(rows, split="test")
-    judging = {row["key"] for row in opened if row["stage"] in ("confirm", "controls", "longer")}
-    # An exploratory stage shares some runs with those that judge.
-    assert {row["stage"] for row in opened if row["key"] not in judging} == set()
-    assert {row["stage"] for row in opened} == {"confirm", "controls", "longer", "exploratory"}
+    shown = {row["stage"] for row in of(rows, split="test")}
+    assert shown == {"confirm", "controls", "longer"}
 
 
 def test_while_a_claim_runs_its_records_are_sealed_whatever_else_they_serve(made_up):

@@ -69,7 +69,7 @@ def test_gains_by_augmentation_by_hand(monkeypatch, tmp_path, modality):
         weak = trial.view_strength < 0.5 and trial.objective == "contrastive"
         return 4.0 if weak else World.gain(self, trial)
 
-    table = judged(monkeypatch, tmp_path, world(gain=gain), modality)
+    table = judged(monkeypatch, tmp_path, world(gain=gain), modality, exploratory=True)
     found = list(exploratory.of_judged(table, AUGMENTATION))
     assert [g.augmentation for g in found] == [0.0, 0.25, 0.5, 1.0]
     per_run = 2 if modality == "nodes" else 1
@@ -96,7 +96,7 @@ def test_gains_by_strength_and_of_what_nobody_tuned(monkeypatch, tmp_path):
         made["metrics"]["validation"]["knn"] += trial.temperature == 0.05  # which tuning prefers
         return made
 
-    table = judged(monkeypatch, tmp_path, world(gain=gain, record=record))
+    table = judged(monkeypatch, tmp_path, world(gain=gain, record=record), exploratory=True)
     found = list(exploratory.of_judged(table, ROBUSTNESS))
     tuned = [of for of in found if not of.setting]
     assert [of.strength for of in tuned] == [0.1, 0.2, 0.35, 0.5, 0.65]
@@ -108,13 +108,13 @@ def test_gains_by_strength_and_of_what_nobody_tuned(monkeypatch, tmp_path):
 
 
 def test_where_tuning_kept_the_settings_there_is_nothing_untuned(monkeypatch, tmp_path):
-    table = judged(monkeypatch, tmp_path, World())
+    table = judged(monkeypatch, tmp_path, World(), exploratory=True)
     assert all(of.setting == "" for of in exploratory.of_judged(table, ROBUSTNESS))
 
 
 def test_nobody_looks_at_test_scores_before_the_verdict(monkeypatch, tmp_path):
     made = world(test=lambda self, trial: None if trial.seed == 109 else World().test(trial))
-    table = judged(monkeypatch, tmp_path, made)
+    table = judged(monkeypatch, tmp_path, made, exploratory=True)
     assert list(exploratory.of_judged(table, AUGMENTATION)) == []
     assert robustness.of(table) == ()
 
@@ -124,7 +124,7 @@ def test_while_runs_lack_there_is_no_gain(monkeypatch, tmp_path):
         lacks = 0 < trial.view_strength < 0.3 and trial.seed == 104
         return None if lacks else World.test(self, trial)
 
-    table = judged(monkeypatch, tmp_path, world(test=test))
+    table = judged(monkeypatch, tmp_path, world(test=test), exploratory=True)
     by_share = {of.augmentation: of for of in exploratory.of_judged(table, AUGMENTATION)}
     assert by_share[0.25].effect is None and by_share[0.25].recorded == 8
     assert by_share[0.5].effect is not None
@@ -132,7 +132,7 @@ def test_while_runs_lack_there_is_no_gain(monkeypatch, tmp_path):
 
 def test_each_setting_has_a_baseline_and_controls_are_shared(monkeypatch, tmp_path):
     monkeypatch.setattr(catalogue, "store", lambda *_: Memory(World(), "made-up"))
-    study = catalogue.load("when-it-helps", profile(tmp_path))
+    study = catalogue.load("when-it-helps", profile(tmp_path, exploratory=True))
     entries = [e for e in study.stage_entries("exploratory") if e.trial.seed == 100]
     full = next(e.trial for e in entries if e.role == "baseline" and not e.setting)
     shares = {
