@@ -8,9 +8,17 @@ choice of node dropping, feature masking and edge removal for the other, InfoNCE
 encoder passes the plain graphs a third time, for the evaluation's sake. Its random walk needs a
 package that is no longer to be installed and is left out. Both sides train GraphCL's GIN 3×32 on
 the same set with the same batch. Counted: data, views, forward, backward, step.
+
+Operations on graphs are small: with two threads these wait for each other in every one, and the
+longer, the busier the cores. So both sides are timed with all cores, with one thread, and with one
+thread while another process keeps each core busy.
 """
 
-from collections.abc import Callable
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import measure
 import torch
@@ -40,8 +48,21 @@ SETTINGS = {
 }
 
 
-def trial(seed: int = 0) -> Trial:
-    return Trial(**SETTINGS, threads=measure.CORES, seed=seed)
+def trial(seed: int = 0, threads: int = measure.CORES) -> Trial:
+    return Trial(**SETTINGS, threads=threads, seed=seed)
+
+
+@contextlib.contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Other processes that take what they get of the cores, as this one does."""
+    command = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 class PyGCL:
@@ -111,22 +132,24 @@ class PyGCL:
         return total / len(self.loader)
 
 
-def time_ours(warm_up: int, blocks: int):
-    run = loop.prepare(trial())
+def time_ours(threads: int, others: int, warm_up: int, blocks: int):
+    run = loop.prepare(trial(threads=threads))
     epochs = iter(range(10**6))
-    return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
+    with busy(others):
+        return measure.timed(lambda: run.epoch(next(epochs)), warm_up, blocks), run.samples
 
 
-def time_theirs(warm_up: int, blocks: int):
-    torch.set_num_threads(measure.CORES)
+def time_theirs(threads: int, others: int, warm_up: int, blocks: int):
+    torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    peer = PyGCL(trial(), device)
-    return measure.timed(peer.epoch, warm_up, blocks), peer.graphs
+    peer = PyGCL(trial(threads=threads), device)
+    with busy(others):
+        return measure.timed(peer.epoch, warm_up, blocks), peer.graphs
 
 
-def time_ceiling(warm_up: int, blocks: int):
+def time_ceiling(threads: int, others: int, warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on views that lie ready."""
-    run = loop.prepare(trial())
+    run = loop.prepare(trial(threads=threads))
     views = run.task.views(0)
     ready = [views(index) for index in run.task.batches(torch.Generator())]
     run.network.train()
@@ -138,7 +161,17 @@ def time_ceiling(warm_up: int, blocks: int):
                 features.backward(torch.ones_like(features))
             run.optimizer.zero_grad(set_to_none=True)
 
-    return measure.timed(block, warm_up, blocks), run.samples
+    with busy(others):
+        return measure.timed(block, warm_up, blocks), run.samples
+
+
+SIDES = {"deepaug": time_ours, "PyGCL": time_theirs, "ceiling": time_ceiling}
+# Threads of each side, and other processes.
+CONDITIONS = {
+    "": (measure.CORES, 0),
+    " with one thread": (1, 0),
+    " with one thread, cores busy": (1, measure.CORES),
+}
 
 
 def agree(seeds: int) -> dict:
@@ -174,7 +207,11 @@ if __name__ == "__main__":
     measure.main(
         __file__,
         ["torch-geometric", "PyGCL"],
-        {"deepaug": time_ours, "PyGCL": time_theirs, "ceiling": time_ceiling},
+        {
+            f"{side}{name}": partial(timer, *condition)
+            for name, condition in CONDITIONS.items()
+            for side, timer in SIDES.items()
+        },
         {"": (5, 30)},  # an epoch is a fraction of a second
         agree,
         trial().to_dict(),

@@ -71,6 +71,8 @@ def show_comparisons(comparisons: Iterable[Comparison]) -> None:
     rows = []
     for c in comparisons:
         for record in recorded(c.benchmark):
+            if not {c.ours, c.theirs} <= record["turns"].keys():
+                continue  # of an earlier day, or another device
             rates = [
                 spread([turn["samples_per_second"] for turn in record["turns"][arm]], 0)
                 for arm in (c.ours, c.theirs)
