@@ -12,6 +12,7 @@ import yaml
 
 from deepaug.studies import arms, catalogue, rulebook
 from deepaug.studies.records import with_checksum
+from deepaug.studies.standings import standings
 from deepaug.studies.study import obstacles
 from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
@@ -155,6 +156,32 @@ def settle(study):
     for stage in ("tuning", "screen", "targets"):
         fill(study, stage, scattered)
     return study.choice("targets")
+
+
+def test_standings_name_what_is_chosen_and_the_next_best(tmp_path):
+    study = catalogue.load("vision", "cpu", tmp_path)
+    assert [*standings(study)] == []
+    choice = settle(study)
+    found = {(s.stage, s.of): s for s in standings(study)}
+    assert [of for stage, of in found if stage == "targets"] == [
+        "dropout arm",
+        "pca arm",
+        "primary arm",
+    ]
+    tuned = replace(study.base, **choice.baseline)
+    primary = arms.name(replace(tuned, **choice.arms[choice.primary]))
+    assert found["targets", "primary arm"].chosen == primary
+    for (stage, _), standing in found.items():
+        means = {}
+        for entry, record in study.recorded(stage):
+            score = record["metrics"]["validation"]["knn"]
+            means.setdefault(entry.arm, []).append(score)
+        means = {arm: sum(scores) / len(scores) for arm, scores in means.items()}
+        assert standing.score == pytest.approx(means[standing.chosen])
+        assert standing.behind == pytest.approx(means[standing.chosen] - means[standing.second])
+        assert standing.behind >= 0
+    assert found["tuning", "baseline"].candidates == 24
+    assert found["screen", "dropout arm"].candidates == 12
 
 
 @pytest.mark.parametrize("profile", JUDGED)

@@ -241,6 +241,7 @@ def controls(modality: str) -> None:
 def evidence(page: Page, *claims: str, modality: str | None = None) -> None:
     """All that is recorded of a page's study and of its claims, folded, and what split it is of."""
     show.progress(page)
+    show.choices(page)
     behind(*claims, modality=modality)
     show.recorded(page)
     show.sealed(page)

@@ -18,6 +18,7 @@ from deepaug.pages import figures, notebooks
 from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
 from deepaug.pages.texts import texts
 from deepaug.studies import arms, catalogue, rulebook
+from deepaug.studies.standings import standings
 from deepaug.studies.study import Study
 from deepaug.studies.study import progress as progress_of
 from deepaug.training.trial import current_protocol
@@ -171,6 +172,26 @@ def progress(page: Page) -> None:
         if old:
             counts = {"old": old, "again": again, "protocol": current_protocol("pca")}
             _say(f"**{study.profile}.** {said['superseded'].format(**counts)}")
+
+
+def choices(page: Page) -> None:
+    """What validation has chosen at the larger profiles, and how close the runner-up came."""
+    for study in page.larger:
+        rows = [
+            {
+                "stage": s.stage,
+                "of": f"{s.of}, {s.candidates} candidates",
+                "chosen": s.chosen,
+                "mean": f"{s.score:.1f}",
+                "runner-up": s.second,
+                "behind by": f"{s.behind:.1f}" if s.second else "",
+            }
+            for s in standings(study)
+        ]
+        if rows:
+            told = "validation, mean over seeds and data sets, points"
+            table = figures.plain(pd.DataFrame(rows), wrap=True).to_html()
+            figures.fold(f"What was chosen at {study.profile}: {told}", table)
 
 
 def published(page: Page, arm: str = "baseline") -> None:

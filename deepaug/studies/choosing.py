@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 Recorded = list[tuple["Entry", dict[str, Any]]]
+BASELINES = ("baseline", "tune", "variant")  # roles of what tuning chooses from
 
 
 class NothingChosen(ValueError):
@@ -31,7 +32,7 @@ def assumed(base: Trial) -> Choice:
 
 def chosen(study: "Study", stage: str, found: Recorded, settled: Choice) -> Choice:
     """What a stage chooses, given its entries with their records and what was settled before."""
-    entries, scores = _by_arm(found)
+    entries, scores = by_arm(found)
 
     def scores_of(*roles: str) -> dict[str, list[float]]:
         return {name: scores[name] for name, own in entries.items() if own[0].role in roles}
@@ -39,7 +40,7 @@ def chosen(study: "Study", stage: str, found: Recorded, settled: Choice) -> Choi
     def changes(arm: str) -> dict[str, Any]:
         return _changes(study, stage, entries[arm], settled)
 
-    baseline = choice.best(scores_of("baseline", "tune", "variant"))
+    baseline = choice.best(scores_of(*BASELINES))
     if baseline is None:
         raise NothingChosen(
             f"every baseline of {study.name} {stage} at {study.profile} diverged, so that it "
@@ -59,7 +60,7 @@ def chosen(study: "Study", stage: str, found: Recorded, settled: Choice) -> Choi
     )
 
 
-def _by_arm(found: Recorded) -> tuple[dict[str, list["Entry"]], dict[str, list[float]]]:
+def by_arm(found: Recorded) -> tuple[dict[str, list["Entry"]], dict[str, list[float]]]:
     """The entries of each arm, and its scores over seeds and bases."""
     entries: dict[str, list[Entry]] = {}
     scores: dict[str, list[float]] = {}
