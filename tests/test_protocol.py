@@ -93,6 +93,7 @@ def test_targets_are_chosen_by_other_seeds_than_the_transform():
 def test_controls_of_the_rules_are_those_of_the_studies():
     controls = {*RULES["controls"], *RULES["references"], *RULES["ways"]}
     controls |= {"alone", "at-input"}  # C3b's
+    controls |= {"plain-statistics"}  # exploratory
     assert controls == {*arms.CONTROLS, *arms.ARM_CONTROLS}
 
 

@@ -508,11 +508,13 @@ LEFT_OUT = ("both", "no-transform")  # of an arm in both views, undetached
 )
 def test_controls_of_an_arm_of_the_grid_change_one_ingredient(tmp_path, trial, first):
     controls = {**CONTROLS, "at-input": {"layer": first}}
-    assert {*controls, *LEFT_OUT} == set(arms_of.ARM_CONTROLS)
     modality = trial.get("modality", "vision")
+    if modality != "text":  # whose encoders have no BatchNorm
+        controls["plain-statistics"] = {"statistics": "plain"}
+    assert {*controls, *LEFT_OUT, "plain-statistics"} == set(arms_of.ARM_CONTROLS)
     layer = registry.layers(modality, trial["encoder"])[2]
     grid = {"layers": [layer], "transforms": ["dropout"], "strengths": [0.2]}
-    stage = {"seeds": [0], **grid, "arm_controls": [*controls, *LEFT_OUT]}
+    stage = {"seeds": [0], **grid, "arm_controls": list(arms_of.ARM_CONTROLS)}
     study = load(tmp_path, "mine", mine={"trial": trial, "stages": {"pilot": stage}})
     arms = trials(study.entries())
     arm = arms[f"{layer} dropout 0.2"]

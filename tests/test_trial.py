@@ -48,6 +48,7 @@ OTHER = {
     "strength": 0.2,
     "stop_gradient": "one",
     "transformed": "same",
+    "statistics": "plain",
     "cut": "stage2",
     "seed": 1,
     "precision": "bfloat16",

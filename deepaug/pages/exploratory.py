@@ -20,6 +20,10 @@ from deepaug.verdicts.statistics import mean_effect
 from deepaug.verdicts.table import Table
 
 Points = Sequence[tuple[float, Sequence[float]]]  # what is varied, and the gains of the seeds
+SETTINGS = {
+    "untuned": "With settings that nobody tuned",
+    "plain-statistics": "With BatchNorm's statistics from passes without the transform",
+}
 SHARES = {0.0: "no", 0.25: "a quarter of the", 0.5: "half of the", 1.0: "all of the"}
 
 
@@ -45,13 +49,17 @@ def gains_by_strength() -> None:
     for table, found in _judged(ROBUSTNESS):
         lines = {}
         for name, gains in found.items():
-            tuned = [gain for gain in gains if not gain.setting]
+            tuned = [gain for gain in gains if not gain.setting and not gain.control]
             told = "; ".join(
                 f"at p = {g.strength:g}{', the judged one,' if g.judged else ''} {_told(g)}"
                 for g in tuned
             )
-            untuned = [f" With settings that nobody tuned {_told(g)}." for g in gains if g.setting]
-            display(Markdown(f"**{name.capitalize()}.** Gain {told}.{''.join(untuned)}"))
+            other = [
+                f" {SETTINGS[g.setting or g.control]} {_told(g)}."
+                for g in gains
+                if g.setting or g.control
+            ]
+            display(Markdown(f"**{name.capitalize()}.** Gain {told}.{''.join(other)}"))
             lines[name] = [(gain.strength, gain.values) for gain in tuned if gain.effect]
         _show(lines, "strength p of the transform", table.profile)
 

@@ -80,12 +80,20 @@ def _no_transform(arm: Trial) -> Trial | None:
     return replace(arm, transform="dropout", strength=0.0)
 
 
+def _plain_statistics(arm: Trial) -> Trial | None:
+    """A transform shifts BatchNorm's statistics in training, and is absent in evaluation."""
+    if not registry.MODALITIES[arm.modality].batchnorm:
+        return None
+    return replace(arm, statistics="plain")
+
+
 # What an arm is held against: each isolates one ingredient of it. None where there is nothing to.
 ARM_CONTROLS: dict[str, Callable[[Trial], Trial | None]] = {
     # Of the way "both": a mask that is met again in a detached or a plain view is another matter.
     "same-mask": lambda arm: replace(arm, transformed="same", stop_gradient="none"),
     "noise": _noise,
     "no-transform": _no_transform,
+    "plain-statistics": _plain_statistics,
     "alone": lambda arm: replace(arm, view_strength=0.0),
     "at-input": lambda arm: replace(arm, layer=targets(arm)[0]),
 } | {way: (lambda arm, fields=fields: replace(arm, **fields)) for way, fields in WAYS.items()}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
+from deepaug.training import batchnorm, devices, split
 from deepaug.training import checkpoint as checkpoints
-from deepaug.training import devices, split
 from deepaug.training.checkpoint import Progress
 from deepaug.training.steps import NotFinite, Training, prepare
 from deepaug.training.trial import Trial
@@ -79,6 +79,8 @@ class Job:
             self.save(training)  # and with it what the network itself has come to
         try:
             self._fit(training)
+            if training.trial.statistics == "plain":
+                batchnorm.reestimate(training)
             metrics = training.task.evaluate(training.embed, final=True)
         except NotFinite:
             pass

@@ -31,6 +31,7 @@ class Modality:
     primary: str  # the metric the verdicts are about; see `primary`
     packages: tuple[str, ...]  # whose versions a result may depend on
     others: str = ""  # what else data may be, in the words of a message
+    batchnorm: bool = False  # in its encoders
 
 
 def bert_layers(blocks: int) -> tuple[str, ...]:
@@ -54,6 +55,7 @@ MODALITIES = {
         primary="knn",
         packages=("torchvision",),
         others="or a folder of images, as path/to/folder",
+        batchnorm=True,
     ),
     "text": Modality(
         data=("20newsgroups", "lee", "lee-documents", "wordnet-brown", "wordnet", "brown"),
@@ -85,6 +87,7 @@ MODALITIES = {
         primary="svc",
         packages=("torch-geometric",),
         others="or another TU set by its own name",
+        batchnorm=True,
     ),
 }
 # Blocks of models of the hub that profiles name: listing their trials takes no network.

@@ -44,6 +44,7 @@ CHOICES = {
     "transform": ("none", *TRANSFORMS),
     "stop_gradient": ("none", "one", "both"),
     "transformed": ("both", "one", "same"),
+    "statistics": ("training", "plain"),
     "precision": ("float32", "bfloat16"),
 }
 # The ways of applying a transform: how a trial's two fields stand in each.
@@ -93,6 +94,9 @@ class Trial:
     strength: float = _field(0.0, "The transform's p.")
     stop_gradient: str = _field("none", "Detach the target in no view, the first, or both.")
     transformed: str = _field("both", "Transform both views, the first, or both by the same mask.")
+    statistics: str = _field(
+        "training", "BatchNorm's when it is evaluated: those, or of passes without the transform."
+    )
     cut: str = _field("none", "Split the trained network above this layer, and retrain copies.")
     seed: int = 0
     precision: str = _field("float32", "Of the encoder; loss, normalisation and PCA are float32.")
@@ -232,7 +236,12 @@ def _check_target(trial: Trial) -> None:
             "stop_gradient 'both' needs both views transformed; "
             "where transformed is 'one', give 'one'"
         )
-    for name in ("strength", "stop_gradient", "transformed"):
+    if trial.statistics == "plain" and not registry.MODALITIES[trial.modality].batchnorm:
+        raise ValueError(
+            f"statistics 'plain' are those of BatchNorm, which encoders of {trial.modality} lack; "
+            f"leave it out"
+        )
+    for name in ("strength", "stop_gradient", "transformed", "statistics"):
         value = getattr(trial, name)
         if trial.layer == "none" and value != Trial.__dataclass_fields__[name].default:
             raise ValueError(f"{name} {value!r} needs a layer and a transform")

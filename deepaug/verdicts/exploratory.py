@@ -25,6 +25,7 @@ class Gain:
     augmentation: float  # as a share of the tuned baseline's
     transform: str
     strength: float
+    control: str  # of the arm, which of `arms.ARM_CONTROLS` it is; "" of an arm itself
     judged: bool  # whether it is the arm of the verdicts
     recorded: int
     planned: int
@@ -48,7 +49,7 @@ def of_judged(table: Table, place: str, root: Path | None = None) -> Iterator[Ga
 
 
 def gains(evidence: Evidence, place: str) -> list[Gain]:
-    """The gain of each arm of an exploratory stage, the weakest augmentation and transform first.
+    """The gain of each arm, and its controls, of an exploratory stage, the weakest augmentation and transform first.
 
     Args:
         place: `AUGMENTATION` or `ROBUSTNESS`.
@@ -58,7 +59,7 @@ def gains(evidence: Evidence, place: str) -> list[Gain]:
     found: dict[tuple[str, str], Gain] = {}
     for entry in entries:
         unit = entry.setting, entry.arm
-        if entry.role == "arm" and unit not in found:
+        if entry.role in ("arm", "arm control") and unit not in found:
             full = tuned[entry.trial.data].view_strength
             found[unit] = _gain(evidence, place, entry, entry.trial.view_strength / (full or 1))
     return sorted(found.values(), key=lambda gain: (gain.augmentation, gain.strength))
@@ -76,7 +77,10 @@ def _gain(evidence: Evidence, place: str, of: Entry, augmentation: float) -> Gai
         augmentation,
         of.trial.transform,
         of.trial.strength,
-        bool(chosen) and of.trial.strength == chosen.arms[chosen.primary]["strength"],
+        of.control,
+        chosen is not None
+        and not of.control
+        and of.trial.strength == chosen.arms[chosen.primary]["strength"],
         recorded=sum(len(a.records) for a in (arm, plain)),
         planned=sum(len(a.entries) for a in (arm, plain)),
     )

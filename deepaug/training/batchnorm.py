@@ -1,0 +1,33 @@
+"""BatchNorm's statistics, taken anew once a network is trained."""
+
+from contextlib import nullcontext
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from deepaug.training.steps import Training
+from deepaug.training.trial import derive
+
+
+@torch.no_grad()
+def reestimate(training: Training) -> None:
+    """Let the encoder's BatchNorm be evaluated by statistics of passes without the transform.
+
+    In training every pass with the transform shifts them, and in evaluation there is none. They
+    become the mean over the batches of one more epoch, both views; all else stays as it is.
+    """
+    trial, task = training.trial, training.task
+    norms = [module for module in training.encoder.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all that comes
+    order = torch.Generator().manual_seed(derive(trial.seed, "order", trial.epochs))
+    views = task.views(trial.epochs)
+    training.network.train()
+    with training.handle.paused() if training.handle else nullcontext():
+        for index in task.batches(order):
+            for view in views(index):
+                training.network(view)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
