@@ -49,7 +49,7 @@ def of_judged(table: Table, place: str, root: Path | None = None) -> Iterator[Ga
 
 
 def gains(evidence: Evidence, place: str) -> list[Gain]:
-    """The gain of each arm, and its controls, of an exploratory stage, the weakest augmentation and transform first.
+    """The gain of each arm and control of an exploratory stage, by augmentation and strength.
 
     Args:
         place: `AUGMENTATION` or `ROBUSTNESS`.
