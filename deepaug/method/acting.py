@@ -1,6 +1,7 @@
 """The hooks of an attached transform: which forward passes it acts in, and how."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,19 +24,9 @@ class Acting:
     wrapped takes this along, and DistributedDataParallel cannot be made before it holds a model.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: str,
-        transform: Transform,
-        dim: int | None,
-        state: State,
-        mask: Callable[..., Tensor] | None,
-        groups: Callable[..., Tensor] | None,
-    ):
-        self.state = state
-        self.plain, self.layer = _unwrapped(uncompiled(model), layer)
-        self.applied = Applied(self.plain, self.layer, transform, dim, mask, groups)
+    def __init__(self, layer: str, applied: "Applied", state: State):
+        self.applied, self.state = applied, state
+        self.plain, self.layer = applied.model, applied.layer
         self.target = self.plain if layer == "input" else self.plain.get_submodule(self.layer)
         self.passes = Passes()
         self.watch = Watch(f"the target {layer!r} ({type(self.target).__name__})")
@@ -119,22 +110,21 @@ class Acting:
         return None if state.paused else on(change)
 
 
+@dataclass(eq=False)
 class Applied:
-    """A transform at one layer of a model: along which axes, and of which rows and samples."""
+    """A transform at one layer of a model: along which axes, and of which rows and samples.
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: str,
-        transform: Transform,
-        dim: int | None,
-        mask: Callable[..., Tensor] | None,
-        groups: Callable[..., Tensor] | None,
-    ):
-        self.plain, self.layer, self.transform, self.dim = model, layer, transform, dim
-        self.mask, self.groups = mask, groups
-        self.calls = 0
-        self.axes: dict[int, axes.Axes] = {}  # by the number of axes of the activation
+    Fields are as given to `attach`, but for what wraps the model.
+    """
+
+    model: nn.Module
+    layer: str
+    transform: Transform
+    dim: int | None
+    mask: Callable[..., Tensor] | None
+    groups: Callable[..., Tensor] | None
+    calls: int = 0
+    found: dict[int, axes.Axes] = field(default_factory=dict)  # by the activation's number of axes
 
     def alone(self, state: State) -> State:
         """The state for a layer that runs outside the model's own forward pass."""
@@ -171,10 +161,10 @@ class Applied:
             for name, of in (("mask", self.mask), ("groups", self.groups))
         )
         groups = samples if groups is None else groups
-        transform, found = self.transform, self.axes.get(x.ndim)
+        transform, found = self.transform, self.found.get(x.ndim)
         if found is None:
             options = self.dim, transform.elementwise, groups is not None
-            found = self.axes[x.ndim] = axes.find(self.plain, self.layer, x, *options)
+            found = self.found[x.ndim] = axes.find(self.model, self.layer, x, *options)
         self.calls += 1
         with state.drawing(x.device):
             if found.samples == 0 or groups is not None:
@@ -190,8 +180,9 @@ def _rows(name: str, rows: Any) -> Tensor | None:
     raise ValueError(f"{name} must return a tensor, not a {type(rows).__name__}")
 
 
-def _unwrapped(model: nn.Module, layer: str) -> tuple[nn.Module, str]:
-    """What DistributedDataParallel or DataParallel wraps, and the name a layer has in it."""
+def unwrapped(model: nn.Module, layer: str) -> tuple[nn.Module, str]:
+    """What DistributedDataParallel, DataParallel or torch.compile wraps, and its layer's name."""
+    model = uncompiled(model)
     if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
         return model.module, "" if layer == "module" else layer.removeprefix("module.")
     return model, layer

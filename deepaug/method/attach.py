@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepaug.method.acting import Acting, uncompiled
+from deepaug.method.acting import Acting, Applied, uncompiled, unwrapped
 from deepaug.method.hooks import tidy
 from deepaug.method.passes import State
 from deepaug.method.transforms import Transform
@@ -32,19 +32,10 @@ class Handle:
         calls: how often the transform has acted; zero after training means that it never did.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        layer: str,
-        transform: Transform,
-        stop_gradient: bool,
-        dim: int | None,
-        mask: Callable[..., Tensor] | None,
-        groups: Callable[..., Tensor] | None,
-    ):
+    def __init__(self, model: nn.Module, layer: str, applied: Applied, stop_gradient: bool):
         self.model, self.layer = model, layer
         self._state = State(stop_gradient)
-        self._acting = Acting(model, layer, transform, dim, self._state, mask, groups)
+        self._acting = Acting(layer, applied, self._state)
         self._registrations = self._acting.register(model)
         _forget_compiled_code()
 
@@ -53,7 +44,7 @@ class Handle:
     calls: int = _applied("calls")
 
     def __repr__(self) -> str:
-        found = [str(axes) for _, axes in sorted(self._acting.applied.axes.items())]
+        found = [str(axes) for _, axes in sorted(self._acting.applied.found.items())]
         known = "; ".join(found) or "axes known once it has acted"
         return f"<{self.transform!r} at {self.layer!r}: {known}; acted {self.calls} times>"
 
@@ -191,7 +182,8 @@ def attach(
                 f"{name} must be a function of the model's arguments, such as lambda x, {name}: "
                 f"{name}, not a {type(of).__name__}"
             )
-    return Handle(model, layer, transform, stop_gradient, dim, mask, groups)
+    applied = Applied(*unwrapped(model, layer), transform, dim, mask, groups)
+    return Handle(model, layer, applied, stop_gradient)
 
 
 def _check_target(model: nn.Module, layer: str) -> None:
