@@ -13,6 +13,7 @@ Timings of the code at hand are not taken again.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -27,7 +28,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PRINTED = ROOT / "build" / "gpu"
 PEERS = ("vision", "text", "crops", "nodes", "graphs")  # benchmarks beside a peer
-STEPS = ("tests", "speed", "workers", "sweep")
 TESTS, SPEED, TRIED = 90, 180, 60  # seconds: of the tests, of all benchmarks, of each --try
 LEFT = 20  # seconds kept for packing
 
@@ -45,7 +45,7 @@ class Kit:
     mib: float
     profile: str
     peers: Path | None
-    began: float = field(default_factory=time.time)
+    began: float = field(default_factory=lambda: time.time() - 1)  # clocks of files lag a little
 
     @property
     def left(self) -> float:
@@ -113,14 +113,12 @@ class Kit:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ask a command and its workers to end, then make them."""
+    """Ask a command and its workers to end; kill them all if it does not."""
     for sign, seconds in ((signal.SIGTERM, 8), (signal.SIGKILL, 8)):
         if process.poll() is None:
             os.killpg(process.pid, sign)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                continue
 
 
 def _groups(paths: list[Path], most: float) -> Iterator[list[Path]]:
@@ -195,6 +193,9 @@ def _sweep(kit: Kit, number: int, minutes: float) -> list[str]:
     return [*command, "--workers", str(number), "--minutes", f"{minutes:.2f}"]
 
 
+STEPS = {"tests": tests, "speed": speed, "workers": workers, "sweep": sweep}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, required=True, help="until all has ended")
@@ -227,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if kit.left <= 0:
                 print(f"{step}: no time left")
                 continue
-            print(f"{step}: {globals()[step](kit, options)}", flush=True)
+            print(f"{step}: {STEPS[step](kit, options)}", flush=True)
     except (Cut, KeyboardInterrupt):
         print("cut short", flush=True)
     finally:

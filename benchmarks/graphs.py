@@ -9,8 +9,8 @@ encoder passes the plain graphs a third time, for the evaluation's sake. Its ran
 package that is no longer to be installed and is left out. Both sides train GraphCL's GIN 3×32 on
 the same set with the same batch. Counted: data, views, forward, backward, step.
 
-Operations on graphs are small: with two threads these wait for each other in every one, and the
-longer, the busier the cores. So both sides are timed with all cores, with one thread, and with one
+Operations on graphs are small: with two threads each waits for the other in every operation, and
+longer when the cores are busy. So all sides are timed with all cores, with one thread, and with one
 thread while another process keeps each core busy.
 """
 
@@ -54,7 +54,7 @@ def trial(seed: int = 0, threads: int = measure.CORES) -> Trial:
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Other processes that take what they get of the cores, as this one does."""
+    """Keep the cores busy with so many spinning processes."""
     command = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(command) for _ in range(processes)]
     try:

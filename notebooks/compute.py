@@ -22,7 +22,7 @@ show.header("compute")
 # What the recorded runs cost, diverged ones included, is told by the records themselves: each holds its seconds,
 # device and versions. The budget that was set beforehand stands under [Protocol](protocol.ipynb). A trial that was
 # cut off and resumed counts the seconds since it was resumed; its training seconds are whole. These are seconds by the
-# clock, also of hours in which the machine did other things as well. The budget is reckoned from the fastest quarter
+# clock, also of hours in which the machine was busy with other work. The budget is reckoned from the fastest quarter
 # of the trials of a kind, as if nothing else had run, and is therefore smaller.
 #
 # ## What was run

@@ -35,9 +35,9 @@ exploratory.firmness()
 #
 # The screen knew two strengths of each transform, on validation data. Here the primary arm stands at strengths beside the
 # chosen one, at the same target and in the same way, on five of the seeds that judge. The last gain of each line is that
-# over a baseline that nobody tuned, with the arm on the same settings. Of images one more is added: in training the
-# transform shifts the statistics that BatchNorm keeps for evaluation, where no transform acts, so that they are taken
-# anew there from passes without it.
+# over an untuned baseline, with the arm on the same settings; it is missing where tuning changed nothing. Images have one
+# more: in training the transform shifts the statistics that BatchNorm keeps for evaluation, where no transform acts. There
+# they are estimated again without it.
 
 # %% mystnb={"image": {"alt": "Gain of the primary arm over its baseline in points against the strength of its transform, a line for each modality that is judged: seeds as dots, means joined, bars for 95 % intervals."}} tags=["hide-input"]
 exploratory.gains_by_strength()

@@ -14,9 +14,9 @@ jupytext = pytest.importorskip("jupytext", reason="the book's tools are not inst
 papermill = pytest.importorskip("papermill", reason="the book's tools are not installed")
 
 PAGES = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
-WITHOUT_PARAMETERS = {
-    *("claims", "compute", "home", "method", "networks", "performance", "protocol", "robustness")
-}
+WITHOUT_PARAMETERS = set(
+    ["claims", "compute", "home", "method", "networks", "performance", "protocol", "robustness"]
+)
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bshow\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
     r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\("

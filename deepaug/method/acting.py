@@ -57,11 +57,11 @@ class Acting:
     # is one graph; what acts is eager, as its state would be frozen at compilation.
 
     def begin(self, module: nn.Module, args: Arguments, kwargs: Options) -> None:
-        if self.always or self.plain.training:
+        if not self.rests:
             self._begin(args, kwargs)
 
     def end(self, module: nn.Module, args: Arguments, output: Any) -> None:
-        if self.always or self.plain.training:
+        if not self.rests:
             self._end(output)
 
     def rest(self, module: nn.Module, args: Arguments) -> None:
@@ -71,14 +71,14 @@ class Acting:
     def before(
         self, module: nn.Module, args: Arguments, kwargs: Options
     ) -> tuple[Arguments, Options] | None:
-        if not (self.always or self.plain.training):
+        if self.rests:
             return None
         changed: tuple[Arguments, Options] | None
         changed = self._act(lambda change: change_input(module, args, kwargs, change), None)
         return changed
 
     def after(self, module: nn.Module, args: Arguments, output: Any) -> Any:
-        if not (self.always or self.plain.training):
+        if self.rests:
             return None
         return self._act(partial(change_first, output, where=type(module).__name__), output)
 
@@ -124,7 +124,7 @@ class Applied:
     mask: Callable[..., Tensor] | None
     groups: Callable[..., Tensor] | None
     calls: int = 0
-    found: dict[int, axes.Axes] = field(default_factory=dict)  # by the activation's number of axes
+    known_axes: dict[int, axes.Axes] = field(default_factory=dict)  # by how many there are
 
     def alone(self, state: State) -> State:
         """The state for a layer that runs outside the model's own forward pass."""
@@ -161,10 +161,10 @@ class Applied:
             for name, of in (("mask", self.mask), ("groups", self.groups))
         )
         groups = samples if groups is None else groups
-        transform, found = self.transform, self.found.get(x.ndim)
+        transform, found = self.transform, self.known_axes.get(x.ndim)
         if found is None:
             options = self.dim, transform.elementwise, groups is not None
-            found = self.found[x.ndim] = axes.find(self.model, self.layer, x, *options)
+            found = self.known_axes[x.ndim] = axes.find(self.model, self.layer, x, *options)
         self.calls += 1
         with state.drawing(x.device):
             if found.samples == 0 or groups is not None:
@@ -178,16 +178,3 @@ def _rows(name: str, rows: Any) -> Tensor | None:
     if rows is None or isinstance(rows, Tensor):
         return rows
     raise ValueError(f"{name} must return a tensor, not a {type(rows).__name__}")
-
-
-def unwrapped(model: nn.Module, layer: str) -> tuple[nn.Module, str]:
-    """What DistributedDataParallel, DataParallel or torch.compile wraps, and its layer's name."""
-    model = uncompiled(model)
-    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        return model.module, "" if layer == "module" else layer.removeprefix("module.")
-    return model, layer
-
-
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The model that torch.compile wrapped, whose flag it shares, or the model itself."""
-    return getattr(model, "_orig_mod", model)

@@ -10,14 +10,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepaug.method.acting import Acting, Applied, uncompiled, unwrapped
+from deepaug.method.acting import Acting, Applied
 from deepaug.method.hooks import tidy
 from deepaug.method.passes import State
 from deepaug.method.transforms import Transform
 from deepaug.validation import one_of
 
 
-def _applied(name: str) -> Any:
+def _of_applied(name: str) -> Any:
+    """A property of the handle that is the field of what is applied."""
     return property(
         lambda handle: getattr(handle._acting.applied, name),
         lambda handle, value: setattr(handle._acting.applied, name, value),
@@ -39,12 +40,12 @@ class Handle:
         self._registrations = self._acting.register(model)
         _forget_compiled_code()
 
-    transform: Transform = _applied("transform")
-    dim: int | None = _applied("dim")
-    calls: int = _applied("calls")
+    transform: Transform = _of_applied("transform")
+    dim: int | None = _of_applied("dim")
+    calls: int = _of_applied("calls")
 
     def __repr__(self) -> str:
-        found = [str(axes) for _, axes in sorted(self._acting.applied.found.items())]
+        found = [str(axes) for _, axes in sorted(self._acting.applied.known_axes.items())]
         known = "; ".join(found) or "axes known once it has acted"
         return f"<{self.transform!r} at {self.layer!r}: {known}; acted {self.calls} times>"
 
@@ -171,7 +172,7 @@ def attach(
             f"layer must be a name, as model.named_modules() has it, not the {type(layer).__name__}"
         )
     if layer != "input":
-        _check_target(uncompiled(model), layer)
+        _check_target(_uncompiled(model), layer)
     if not isinstance(transform, Transform):
         raise ValueError(f"transform must be a Dropout, PCA or other Transform, not {transform!r}")
     if dim is not None and type(dim) is not int:
@@ -182,8 +183,21 @@ def attach(
                 f"{name} must be a function of the model's arguments, such as lambda x, {name}: "
                 f"{name}, not a {type(of).__name__}"
             )
-    applied = Applied(*unwrapped(model, layer), transform, dim, mask, groups)
+    applied = Applied(*_unwrapped(model, layer), transform, dim, mask, groups)
     return Handle(model, layer, applied, stop_gradient)
+
+
+def _unwrapped(model: nn.Module, layer: str) -> tuple[nn.Module, str]:
+    """What DistributedDataParallel, DataParallel or torch.compile wraps, and its layer's name."""
+    model = _uncompiled(model)
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        return model.module, "" if layer == "module" else layer.removeprefix("module.")
+    return model, layer
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """The model that torch.compile wrapped, whose flag it shares, or the model itself."""
+    return getattr(model, "_orig_mod", model)
 
 
 def _check_target(model: nn.Module, layer: str) -> None:

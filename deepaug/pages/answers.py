@@ -65,8 +65,7 @@ def badge(word: str) -> str:
 
 def effect(row: Row) -> str:
     """A test's effect with its interval, in the unit of its claim."""
-    places = wording.places(row.test)
-    return wording.interval(row.effect, "" if places > 1 else " points", places)
+    return wording.interval(row.effect, wording.unit(row.test), wording.places(row.test))
 
 
 def sentence(cell: Cell) -> str:
@@ -81,14 +80,14 @@ def sentence(cell: Cell) -> str:
         )
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
         answer = said[cell.word] + (f" ({suffix})" if suffix else "")
-        return f"{head} {answer}. {told[0].upper()}{told[1:]}."
+        return f"{head} {answer}. {wording.capital(told)}."
     if cell.state == "not begun":
         return f"{head} What it runs is chosen by stages that are not finished."
     if cell.state == "running":
         return f"{head} {cell.recorded} of {cell.planned} runs are recorded."
     if cell.state == "secondary":
         return f"{head} {said['secondary']}: below, without a verdict."
-    return f"{head} {cell.verdict[0].upper()}{cell.verdict[1:]}."
+    return f"{head} {wording.capital(cell.verdict)}."
 
 
 def say(*claims: str, modality: str | None = None) -> None:
@@ -135,9 +134,12 @@ def _outcome(cell: Cell) -> str:
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
     told = texts()["meanings"][cell.word].format(delta=", ±".join(deltas))
-    notes = [(row.test, note) for row in family for note in telling.undecided(row)]
-    named = {test: "" if test == cell.claim else f"{test}: " for test, _ in notes}
-    return " ".join([told, *(f"{named[of]}{note[0].upper()}{note[1:]}." for of, note in notes)])
+    notes = (
+        f"{'' if row.test == cell.claim else f'{row.test}: '}{wording.capital(note)}."
+        for row in family
+        for note in telling.undecided(row)
+    )
+    return " ".join([told, *notes])
 
 
 def _firm(of: Table, cell: Cell) -> str:

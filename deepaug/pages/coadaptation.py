@@ -41,7 +41,7 @@ def copies(page: Page, stage: str = LIVE) -> None:
     """Scores of networks and of their copies, a figure for each base."""
     for title, part, table in _split(page, stage):
         rows = table.groupby(["training", "cut"]).ngroups
-        ax = figures.in_rows(rows, legend=2)
+        ax = figures.row_axes(rows, legend=2)
         draw_copies(ax, table, METRICS[effects.primary(part)], title)
         finish(part)
 
@@ -87,7 +87,7 @@ def _told(effect: Effect) -> str:
     if not np.isfinite(effect.mean):
         return "not defined: the network is not above random initialisation"
     if effect.n >= rulebook.fewest_seeds():
-        return f"{wording.interval(effect, decimals=2)}, n = {effect.n}"
+        return wording.with_n(effect, decimals=2)
     return f"{wording.number(effect.mean, 2)}, n = {effect.n}"
 
 
@@ -107,8 +107,10 @@ def draw_similarity(found: Mapping[str, tuple[list[str], np.ndarray]], title: st
     """
     layers, _ = next(iter(found.values()))
     pairs = sorted(itertools.combinations(range(len(layers)), 2), key=lambda p: (p[1] - p[0], p))
-    ax = figures.in_rows(len(pairs), legend=3)
-    for (training, (_, cka)), (marker, colour) in zip(found.items(), TRAININGS, strict=False):
+    ax = figures.row_axes(len(pairs), legend=3)
+    for (training, (_, cka)), (marker, colour) in zip(
+        found.items(), itertools.cycle(TRAININGS), strict=False
+    ):
         values = [cka[pair] for pair in pairs]
         ax.plot(values, range(len(pairs)), marker, color=colour, alpha=0.8, label=training)
     figures.label_rows(ax, [f"{layers[first]} and {layers[second]}" for first, second in pairs])

@@ -81,7 +81,7 @@ def hours(table: pd.DataFrame) -> None:
         return
     by_study = table.pivot_table("core-hours", "study", "modality", "sum", sort=False)
     named = by_study.rename(index={ELSEWHERE: "in no study"})
-    ax = figures.in_rows(len(named), legend=1)
+    ax = figures.row_axes(len(named), legend=1)
     named.plot.barh(stacked=True, ax=ax, colormap="viridis", width=0.3)
     ax.get_legend().remove()
     figures.label_rows(ax, [*named.index])

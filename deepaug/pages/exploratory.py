@@ -31,7 +31,7 @@ def gains_by_augmentation() -> None:
     """In each judged modality the gain of the primary arm where the input is augmented less."""
     for table, found in _judged(AUGMENTATION):
         for name, gains in found.items():
-            told = "; ".join(f"with {_share(g.augmentation)} {_told(g)}" for g in gains)
+            told = "; ".join(f"with {_share(g.augmentation)}: {_told(g)}" for g in gains)
             display(Markdown(f"**{name.capitalize()}.** Gain {told}."))
         lines = {
             name: [(gain.augmentation, gain.values) for gain in gains if gain.effect]
@@ -40,7 +40,7 @@ def gains_by_augmentation() -> None:
         _show(lines, "input augmentation, as a share of what was tuned", table.profile)
         waiting = [NAMES[m] for m in table.scales if NAMES[m] not in found]
         if waiting:
-            told = f"Of {' and '.join(waiting)} the verdict on C1 comes first."
+            told = f"{' and '.join(waiting).capitalize()}: shown once the verdict on C1 is in."
             display(Markdown(told))
 
 
@@ -51,11 +51,11 @@ def gains_by_strength() -> None:
         for name, gains in found.items():
             tuned = [gain for gain in gains if not gain.setting and not gain.control]
             told = "; ".join(
-                f"at p = {g.strength:g}{', the judged one,' if g.judged else ''} {_told(g)}"
+                f"at p = {g.strength:g}{' (the judged one)' if g.judged else ''}: {_told(g)}"
                 for g in tuned
             )
             other = [
-                f" {SETTINGS[g.setting or g.control]} {_told(g)}."
+                f" {SETTINGS[g.setting or g.control]}: {_told(g)}."
                 for g in gains
                 if g.setting or g.control
             ]
@@ -65,11 +65,12 @@ def gains_by_strength() -> None:
 
 
 def live_by_augmentation(page: Page) -> None:
-    """The gains of the live run, by validation, where the input is augmented less."""
+    """The gains of the live run, by validation; of each seed the mean over the arms."""
     lines: dict[str, list[tuple[float, Sequence[float]]]] = {}
     for part in effects.by_base(page.live).values():
         gained = effects.gains(effects.frame(part), effects.metric_of(page.study, part))
-        values = tuple(gained.loc[gained["transform"] != "none", "gain"])
+        by_seed = gained[gained["transform"] != "none"].groupby("seed")["gain"]
+        values = tuple(by_seed.mean())
         trial = part[0][0].trial
         lines.setdefault(NAMES[trial.modality], []).append((trial.view_strength, values))
     ax = by_value({name: sorted(points) for name, points in lines.items()})
@@ -92,8 +93,8 @@ def _share(augmentation: float) -> str:
 
 def _told(gain: Gain) -> str:
     if gain.effect is None:
-        return f"is not known yet ({gain.recorded} of {gain.planned} runs)"
-    return f"{wording.interval(gain.effect, ' points')}, n = {gain.effect.n}"
+        return f"not known yet ({gain.recorded} of {gain.planned} runs)"
+    return wording.with_n(gain.effect, " points")
 
 
 def _show(lines: Mapping[str, Points], what: str, profile: str) -> None:

@@ -70,13 +70,13 @@ def figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
     return plt.subplots(rows, figsize=(WIDTH, height), layout="constrained", **options)
 
 
-def in_rows(number: int, legend: int = 0) -> Axes:
-    """Axes of full width for labelled rows.
+def row_axes(rows: int, legend: int = 0) -> Axes:
+    """Axes of full width for so many labelled rows.
 
     Args:
         legend: lines of the legend below them.
     """
-    return figure(1.0 + ROW * number + 0.3 * legend)[1]
+    return figure(1.0 + ROW * rows + 0.3 * legend)[1]
 
 
 def fold(summary: str, content: str) -> None:

@@ -115,6 +115,6 @@ def proportion() -> None:
             rows += [(f"{name}: {PROPORTION[test]}", row) for test, row in shown.items()]
             if not shown:
                 rows.append((f"{name}: {states[modality]}", None))
-        ax = intervals.in_rows(rows)
+        ax = intervals.draw(rows)
         ax.set_xlabel("effect, points; grey: negligible")
         plt.show()

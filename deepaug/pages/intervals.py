@@ -25,13 +25,13 @@ def of_cells(cells: Sequence[Cell], title: str, unit: str) -> None:
         if not shown:
             why = cell.state if cell.state == "not begun" else cell.verdict
             rows.append((f"{of}: {textwrap.shorten(why, 44, placeholder=' …')}", None))
-    ax = in_rows(rows)
+    ax = draw(rows)
     ax.set(title=title, xlabel=f"effect, {unit}; grey: ±δ")
 
 
-def in_rows(rows: Sequence[tuple[str, Row | None]]) -> Axes:
+def draw(rows: Sequence[tuple[str, Row | None]]) -> Axes:
     """A labelled row for each test: its mean and interval on the band of what is negligible."""
-    ax = figures.in_rows(len(rows))
+    ax = figures.row_axes(len(rows))
     for at, (_, row) in enumerate(rows):
         if row is None:
             continue

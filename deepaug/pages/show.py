@@ -269,7 +269,7 @@ def _title(study: Study, stage: str, of: str) -> str:
 
 def _arms(recorded: Recorded) -> Axes:
     """Axes with a row for each arm."""
-    return figures.in_rows(len({entry.arm for entry, _ in recorded}))
+    return figures.row_axes(len({entry.arm for entry, _ in recorded}))
 
 
 def _has_arms(part: Recorded) -> bool:

@@ -73,7 +73,7 @@ class Grid:
 
     layers: Annotated[Layers | dict[Modality, Layers], some] = ()  # of all bases, or by modality
     transforms: tuple[Transform, ...] = ()
-    strengths: tuple[Strength, ...] = ()
+    strengths: tuple[Strength, ...] = ()  # of the grid; or, alone, further ones of chosen arms
     seeds: tuple[int, ...] = ()  # none: those of the rules
 
     def __post_init__(self):
@@ -109,7 +109,10 @@ class Stage(Grid):
         grid = [n for n in ("layers", "transforms", "strengths") if getattr(self, n)]
         of_chosen = self.chosen_from and grid == ["strengths"]
         if len(grid) in (1, 2) and not of_chosen:
-            raise ValueError(f"layers, transforms and strengths need each other; given: {grid}")
+            raise ValueError(
+                f"layers, transforms and strengths need each other (where arms are chosen from "
+                f"another stage, strengths may stand alone); given: {grid}"
+            )
         _check_alone(self.cuts)
         if self.cuts and self.arm_controls:
             raise ValueError("networks of arm_controls are not split; leave out these or cuts")

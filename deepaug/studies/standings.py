@@ -36,7 +36,8 @@ def standings(study: Study) -> Iterator[Standing]:
         roles = {name: own[0].role for name, own in entries.items()}
         if study.stages[stage].tune:
             tuned = [name for name, role in roles.items() if role in choosing.BASELINES]
-            yield _standing(stage, "baseline", _means({name: scores[name] for name in tuned}))
+            if means := _means({name: scores[name] for name in tuned}):
+                yield _standing(stage, "baseline", means)
         own = {name: scores[name] for name, role in roles.items() if role == "arm"}
         transforms = {name: entries[name][0].trial.transform for name in own}
         best = {}

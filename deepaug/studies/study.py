@@ -227,9 +227,11 @@ def _arms(stage: Stage, baseline: Entry, chosen: Choice, tuned: Trial) -> Iterat
         if (trial := replace(plain, **change)) != plain:
             settings = " ".join(f"{n}={arms.short(value)}" for n, value in change.items())
             yield replace(baseline, role="tune", arm=f"tune {settings}", trial=trial)
-    own, elsewhere = _transformed(stage, plain, chosen)
+    own, others = _transformed(stage, plain, chosen)
+    if baseline.setting:  # its arms are held against it alone
+        stage, others = replace(stage, arm_controls=()), []
     yield from _with_controls(own, stage, baseline)
-    for arm in () if baseline.setting else elsewhere:
+    for arm in others:
         yield replace(baseline, role="arm", arm=arms.name(arm), trial=arm)
 
 
@@ -259,7 +261,7 @@ def _with_controls(own: list[Trial], stage: Stage, baseline: Entry) -> list[Entr
 
 
 def _transformed(stage: Stage, plain: Trial, chosen: Choice) -> tuple[list[Trial], list[Trial]]:
-    """The arms of a stage, which have controls; and those at all other targets."""
+    """The arms of a stage, which have controls; and these at other targets and strengths."""
     if stage.transforms:  # a grid
         layers = stage.layers_of(plain)
         return arms.grid(plain, layers, stage.transforms, stage.strengths, stage.ways), []

@@ -14,7 +14,8 @@ def reestimate(training: Training) -> None:
     """Let the encoder's BatchNorm be evaluated by statistics of passes without the transform.
 
     In training every pass with the transform shifts them, and in evaluation there is none. They
-    become the mean over the batches of one more epoch, both views; all else stays as it is.
+    become the mean over both views of the batches of one more epoch. Nothing else that evaluation
+    uses changes.
     """
     trial, task = training.trial, training.task
     norms = [module for module in training.encoder.modules() if isinstance(module, _BatchNorm)]

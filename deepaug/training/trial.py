@@ -95,7 +95,7 @@ class Trial:
     stop_gradient: str = _field("none", "Detach the target in no view, the first, or both.")
     transformed: str = _field("both", "Transform both views, the first, or both by the same mask.")
     statistics: str = _field(
-        "training", "BatchNorm's when it is evaluated: those, or of passes without the transform."
+        "training", "BatchNorm's in evaluation: as training left them, or of untransformed passes."
     )
     cut: str = _field("none", "Split the trained network above this layer, and retrain copies.")
     seed: int = 0

@@ -23,15 +23,13 @@ class Gain:
     modality: str
     setting: str  # what the baseline changes of the tuned one, "" for that itself
     augmentation: float  # as a share of the tuned baseline's
-    transform: str
     strength: float
     control: str  # of the arm, which of `arms.ARM_CONTROLS` it is; "" of an arm itself
-    judged: bool  # whether it is the arm of the verdicts
+    judged: bool  # whether it has the strength of the verdicts' arm
     recorded: int
     planned: int
     effect: Effect | None = None  # None while runs lack
     values: tuple[float, ...] = ()  # of the seeds
-    baseline: float = 0.0  # the mean score
 
 
 def of_judged(table: Table, place: str, root: Path | None = None) -> Iterator[Gain]:
@@ -75,10 +73,9 @@ def _gain(evidence: Evidence, place: str, of: Entry, augmentation: float) -> Gai
         evidence.modality,
         of.setting,
         augmentation,
-        of.trial.transform,
         of.trial.strength,
         of.control,
-        chosen is not None
+        judged=chosen is not None
         and not of.control
         and of.trial.strength == chosen.arms[chosen.primary]["strength"],
         recorded=sum(len(a.records) for a in (arm, plain)),
@@ -88,5 +85,4 @@ def _gain(evidence: Evidence, place: str, of: Entry, augmentation: float) -> Gai
     if gain.recorded < gain.planned or not (scores := paired([arm, plain], initial)).runs:
         return gain
     measured = difference(scores, Limits.of(rulebook.rules()).confidence)
-    level = float(scores.means[1].mean())
-    return replace(gain, effect=measured.effect, values=measured.values, baseline=level)
+    return replace(gain, effect=measured.effect, values=measured.values)

@@ -34,7 +34,8 @@ class Firmness:
 
 
 def _either(words: list[str]) -> str:
-    """
+    """Words as a choice between them.
+
     >>> _either(["100", "101", "104"])
     '100, 101 or 104'
     """

@@ -78,7 +78,7 @@ class Cell:
         return self.word is not None or self.verdict == SECONDARY
 
 
-@dataclass(frozen=True, eq=False)  # by identity, so that what follows from it can be kept
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that robustness.of can cache by it
 class Table:
     """All verdicts at one profile, each "at this scale"."""
 
@@ -121,7 +121,8 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
 def scale_of(evidence: Evidence) -> Scale | None:
     """How the baseline stands to the rules' scale.
 
-    None where it is not fully recorded, or where fewer seeds pair than the rules ask for."""
+    None where it is not fully recorded, or where fewer seeds pair than the rules ask for.
+    """
     if not evidence.has("own scale") or (own := evidence.studies["own"]).missing("scale"):
         return None
     found = effects.scale(own.recorded("scale"))

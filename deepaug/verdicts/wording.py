@@ -16,6 +16,11 @@ def places(test: str) -> int:
     return 2 if test.split()[0] in UNITLESS else 1
 
 
+def unit(test: str) -> str:
+    """What follows an effect of a test: " points", or nothing where it has no unit."""
+    return "" if test.split()[0] in UNITLESS else " points"
+
+
 def number(value: float, decimals: int = 1) -> str:
     """With its sign, a true minus.
 
@@ -33,6 +38,16 @@ def interval(effect: Effect, unit: str = "", decimals: int = 1) -> str:
     """
     low, high = (number(value, decimals) for value in (effect.low, effect.high))
     return f"{number(effect.mean, decimals)}{unit} [{low}, {high}]"
+
+
+def with_n(effect: Effect, unit: str = "", decimals: int = 1) -> str:
+    """An effect with its interval and its number of seeds."""
+    return f"{interval(effect, unit, decimals)}, n = {effect.n}"
+
+
+def capital(sentence: str) -> str:
+    """A sentence that begins with a capital letter; the rest stays, names among it."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def seeds(values: Sequence[float], fewest: int) -> str:
