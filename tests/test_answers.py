@@ -1,6 +1,7 @@
 """What the book answers to each claim: sentences, strip and figures, all by the verdicts."""
 
 import re
+from dataclasses import replace
 
 import matplotlib
 import pytest
@@ -8,7 +9,7 @@ from synthetic import World, judged, world
 
 matplotlib.use("agg")
 
-from deepaug.pages import answers, figures, home, show
+from deepaug.pages import answers, figures, home, intervals, show
 from deepaug.pages.page import Page
 from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
@@ -129,6 +130,12 @@ def test_figures_are_drawn_of_what_is_judged(monkeypatch, tmp_path, told):
     plt.close("all")
     rows = [text.get_text() for text in drawn[3].axes[0].texts]
     assert rows == [f"text: {label}" for label in home.PROPORTION.values()]
+
+
+def test_context_alone_makes_no_figure(monkeypatch, tmp_path):
+    c4 = cell(verdicts(monkeypatch, tmp_path, World()), "C4")
+    context = replace(c4, tests=tuple(row for row in c4.tests if row.kind == "context"))
+    assert context.tests and intervals.drawn(c4) and not intervals.drawn(context)
 
 
 def test_while_a_cell_runs_the_gains_it_is_judged_by_stay_unseen(monkeypatch, tmp_path, told):

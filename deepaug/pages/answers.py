@@ -162,7 +162,7 @@ def figure(*claims: str, modality: str | None = None) -> None:
     for of, found in by_table(claims, modality):
         for claim in claims:
             of_claim = [cell for cell in found if cell.claim == claim]
-            if any(row.interval for cell in of_claim for row in cell.tests):
+            if any(map(intervals.drawn, of_claim)):
                 unit = wording.UNITLESS.get(claim, "points")
                 intervals.of_cells(of_claim, f"{claim} at {of.profile}", unit)
                 plt.show()

@@ -19,7 +19,7 @@ def of_cells(cells: Sequence[Cell], title: str, unit: str) -> None:
     """
     rows: list[tuple[str, Row | None]] = []
     for cell in cells:
-        shown = _with_interval(cell)
+        shown = drawn(cell)
         of = figures.NAMES[cell.modality]
         rows += [(f"{of}: {row.test}, {row.transform}".rstrip(", "), row) for row in shown]
         if not shown:
@@ -45,5 +45,6 @@ def draw(rows: Sequence[tuple[str, Row | None]]) -> Axes:
     return ax
 
 
-def _with_interval(cell: Cell) -> list[Row]:
+def drawn(cell: Cell) -> list[Row]:
+    """The tests of a cell that a figure shows: those with an interval, but for context."""
     return [row for row in cell.tests if row.interval and row.kind != "context"]

@@ -40,7 +40,8 @@ def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -
     figures.use_style()
     page = load(name, notebooks.parameters(history, namespace))
     _say(texts()["live"])
-    for label, part in by_base(page.live).items():
+    tuned = [(entry, record) for entry, record in page.live if not entry.setting]
+    for label, part in by_base(tuned).items():
         _say(f"**{label}.** {conditions(part)}" if label else conditions(part))
     if _kind(page.study) == "bases":
         found = runs.learnt(page.live)
