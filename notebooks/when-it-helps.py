@@ -66,14 +66,14 @@ show.effects(page)
 # %% [markdown]
 # ### Two exercises
 #
-# 1. Set `strengths = [0.2]`. Where does a weaker transform lose least: with much augmentation or with little?
+# 1. Set `strengths = [0.2]`. Where do the digits gain most from the lighter dropout: with much input augmentation or with none?
 #
 #    ```{dropdown} What to expect
-#    With much. Whatever the views already differ by needs no transform; where they hardly differ, a weak one leaves them alike.
+#    With none: the two views are then alike, and the transform is all that tells them apart. On top of all the augmentation it still costs something.
 #    ```
 #
-# 2. Set `parts = ["nodes"]` and `transforms = ["pca"]`. Does PCA stand in for the augmentation as dropout does?
+# 2. Set `parts = ["nodes"]` and `transforms = ["pca"]`. Do both seeds agree on where PCA gains most?
 #
 #    ```{dropdown} What to expect
-#    Both take something away from the features of all nodes. With two seeds on a small graph the order of the two is chance.
+#    No. On so small a graph one seed's gain may lie more than ten points from the other's, and a mean of two says little.
 #    ```
