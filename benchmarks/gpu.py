@@ -28,11 +28,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PRINTED = ROOT / "build" / "gpu"
 PEERS = ("vision", "text", "crops", "nodes", "graphs")  # benchmarks beside a peer
-TESTS, SPEED, TRIED = 90, 180, 60  # seconds: of the tests, of all benchmarks, of each --try
+TESTS, TRIED = 90, 60  # seconds: of the tests, of each --try
 LEFT = 20  # seconds kept for packing
 
 
-class Cut(Exception):
+class Cut(BaseException):
     """Somebody ends this run before its time."""
 
 
@@ -78,12 +78,19 @@ class Kit:
                 _end(process)
 
     def environment(self) -> dict[str, str]:
+        """That of the commands, which run in the checkout, wherever this one does."""
         path = [str(ROOT), *([str(self.peers)] if self.peers else ())]
         path += filter(None, [os.environ.get("PYTHONPATH")])
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+        folders = {
+            name: str(Path(os.environ[name]).resolve())
+            for name in ("DEEPAUG_DATA", "DEEPAUG_RESULTS")
+            if os.environ.get(name)
+        }
+        own = {"PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
+        return {**os.environ, **folders, **own}
 
     def store(self) -> Path:
-        results = Path(os.environ.get("DEEPAUG_RESULTS") or ROOT / "results")
+        results = Path(os.environ.get("DEEPAUG_RESULTS") or ROOT / "results").resolve()
         return results / Path(self.profile).stem
 
     def records(self) -> int:
@@ -94,7 +101,8 @@ class Kit:
         self.pack.mkdir(parents=True, exist_ok=True)
         archives = []
         for number, files in enumerate(_groups(self._new(), self.mib * 2**20)):
-            archive = self.pack / f"gpu-{number}.tar.gz"
+            # Named by when this began: an earlier call's archives stay.
+            archive = self.pack / f"gpu-{self.began:.0f}-{number}.tar.gz"
             partial = archive.with_suffix(".part")
             with tarfile.open(partial, "w:gz") as tar:
                 for path in files:
@@ -113,12 +121,14 @@ class Kit:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ask a command and its workers to end; kill them all if it does not."""
+    """Ask a command and its workers to end, then make them."""
     for sign, seconds in ((signal.SIGTERM, 8), (signal.SIGKILL, 8)):
         if process.poll() is None:
             os.killpg(process.pid, sign)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds)
+    with contextlib.suppress(ProcessLookupError):  # workers that outlived it
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _groups(paths: list[Path], most: float) -> Iterator[list[Path]]:
@@ -145,9 +155,12 @@ def tests(kit: Kit, options: argparse.Namespace) -> str:
 
 
 def speed(kit: Kit, options: argparse.Namespace) -> str:
-    """Every benchmark beside its peer that was not yet timed with the code at hand."""
-    ends, told = time.monotonic() + SPEED, []
-    for name in PEERS:
+    """Every benchmark beside its peer that was not yet timed with the code at hand.
+
+    One that ran out of time comes last in the next call, so that none holds up all others.
+    """
+    ends, told = time.monotonic() + options.speed, []
+    for name in sorted(PEERS, key=lambda name: (PRINTED / f"speed-{name}.txt").exists()):
         if _timed(name):
             told.append(f"{name} was timed before")
             continue
@@ -167,25 +180,33 @@ def _timed(name: str) -> bool:
 
 
 def workers(kit: Kit, options: argparse.Namespace) -> str:
-    """Trials a minute with several numbers of workers; what they record counts as any other."""
+    """Trials a minute with several numbers of workers; what they record counts as any other.
+
+    Each number goes on where the last one stopped, so that rates of trials of unlike length
+    compare roughly.
+    """
     import measure
 
     turns = {}
     for number in options.tried:
+        if kit.left < TRIED + 30:
+            break
         before, start = kit.records(), time.monotonic()
-        kit.run(f"workers-{number}", _sweep(kit, number, TRIED / 60), TRIED + 30)
-        minutes = (time.monotonic() - start) / 60
-        turns[f"{number} workers"] = [{"trials_a_minute": (kit.records() - before) / minutes}]
+        if kit.run(f"workers-{number}", _sweep(kit, number, TRIED / 60), TRIED + 30) == 0:
+            minutes = (time.monotonic() - start) / 60
+            turns[f"{number} workers"] = [{"trials_a_minute": (kit.records() - before) / minutes}]
+    if not turns:
+        return "no time, or no sweep that ended well; see build/gpu/workers-*.txt"
     measure.write("workers", [], {"settings": {"profile": kit.profile}, "turns": turns})
     rates = (f"{name}: {turn['trials_a_minute']:.1f}" for name, (turn,) in turns.items())
     return f"trials a minute, {', '.join(rates)}"
 
 
 def sweep(kit: Kit, options: argparse.Namespace) -> str:
-    before = kit.records()
-    minutes = kit.left / 60
-    kit.run("sweep", _sweep(kit, options.workers, max(minutes, 0.1)), kit.left)
-    return f"{kit.records() - before} records in {minutes:.1f} minutes"
+    before, start = kit.records(), time.monotonic()
+    status = kit.run("sweep", _sweep(kit, options.workers, max(kit.left / 60, 0.1)), kit.left)
+    told = f"{kit.records() - before} records in {(time.monotonic() - start) / 60:.1f} minutes"
+    return told if status in (0, None) else f"{told}, ended with {status}; see build/gpu/sweep.txt"
 
 
 def _sweep(kit: Kit, number: int, minutes: float) -> list[str]:
@@ -206,17 +227,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="of the sweep")
     parser.add_argument("--try", dest="tried", type=int, nargs="*", default=[1, 4, 12])
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each benchmark")
+    parser.add_argument("--speed", type=float, default=180, metavar="S", help="of all benchmarks")
     parser.add_argument("--peers", type=Path, metavar="FOLDER", help="unpacked wheels")
     options = parser.parse_args(arguments)
     steps = options.steps.split(",")
     if unknown := [step for step in steps if step not in STEPS]:
         parser.error(f"unknown step {unknown[0]!r}; allowed: {', '.join(STEPS)}")
-    if not options.minutes > 0:
-        parser.error(f"--minutes must be above 0, not {options.minutes:g}")
+    for name in ("minutes", "mib", "workers", "rounds", "speed"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} must be above 0, not {getattr(options, name):g}")
     if options.peers and not options.peers.is_dir():
         parser.error(f"--peers {options.peers} is no folder")
+    if Path(options.profile).suffix in (".yaml", ".yml"):
+        options.profile = str(Path(options.profile).resolve())
+    try:
+        from deepaug.studies import profile
+
+        profile.load(options.profile)
+        options.pack.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
 
     def cut(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is left is to end and to pack
         raise Cut
 
     signal.signal(signal.SIGTERM, cut)
@@ -228,7 +261,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if kit.left <= 0:
                 print(f"{step}: no time left")
                 continue
-            print(f"{step}: {STEPS[step](kit, options)}", flush=True)
+            try:
+                told = STEPS[step](kit, options)
+            except Exception as error:  # the steps after it are worth as much
+                told = f"failed: {type(error).__name__}: {error}"
+            print(f"{step}: {told}", flush=True)
     except (Cut, KeyboardInterrupt):
         print("cut short", flush=True)
     finally:

@@ -331,12 +331,16 @@ PROCESSOR = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu sse2 avx5
 
 
 @pytest.mark.parametrize(
-    ("precision", "more", "lines"),
-    [("bfloat16", "", 1), ("bfloat16", " avx512_bf16", 0), ("float32", "", 0)],
+    ("precision", "more", "workers", "lines"),
+    [
+        ("bfloat16", "", 1, 1),
+        ("bfloat16", "", 2, 1),
+        ("bfloat16", " avx512_bf16", 1, 0),
+        ("float32", "", 1, 0),
+    ],
 )
-@pytest.mark.parametrize("workers", [1, 2])
 def test_run_says_once_that_bfloat16_is_slow_here(
-    call, monkeypatch, precision, more, lines, workers
+    call, monkeypatch, precision, more, workers, lines
 ):
     monkeypatch.setattr(devices, "cpuinfo", lambda: PROCESSOR.format(more=more))
     profile(seeds=[0], trial={"precision": precision})

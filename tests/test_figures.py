@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from deepaug.pages import figures
-from deepaug.pages.page import conditions
+from deepaug.pages import exploratory, figures
+from deepaug.pages.page import Page, conditions
 from deepaug.studies import catalogue
 from deepaug.studies.study import Entry
 from deepaug.training import registry
@@ -162,6 +162,27 @@ def test_gradient_norms_of_one_arm_are_named_by_what_its_controls_change():
 
     assert names(own, other) == ["both", "noise"]
     assert names(own, second) == ["stem dropout 0.5", "pooled dropout 0.5"]
+
+
+def test_arms_are_no_seeds_where_gains_are_drawn_by_augmentation(monkeypatch):
+    """Two arms of three seeds are three points, and too few for an interval."""
+    found = [recorded(seed=seed, knn=50.0) for seed in range(3)] + [
+        arm(50.0 + gain, seed, layer=layer)
+        for seed in range(3)
+        for layer, gain in (("stem", 2.0), ("pooled", 4.0 + seed))
+    ]
+    found = [
+        (replace(e, arm=f"{e.trial.layer} 0.5" if e.trial.layer != "none" else e.arm), r)
+        for e, r in found
+    ]
+    study = catalogue.load("vision", "quick")
+    monkeypatch.setattr(exploratory, "finish", lambda part: None)
+    exploratory.live_by_augmentation(Page(study, found, []))
+    lines = plt.gca().lines
+    dots = [line for line in lines if line.get_marker() == "o"]
+    means = [line for line in lines if line.get_label() == "images"]
+    assert [list(line.get_ydata()) for line in dots] == [[3.0, 3.5, 4.0]]
+    assert [list(line.get_ydata()) for line in means] == [[3.5]] and len(lines) == 3  # and nought
 
 
 def test_parts_of_a_study_come_apart_in_order():

@@ -1,5 +1,6 @@
 """The kit for a GPU's quarter of an hour: what it packs, and that it ends in time; on the CPU."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -66,6 +67,34 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(store, tmp_
     assert not late.exists()
 
 
+def test_a_second_call_leaves_the_archives_of_the_first(store, tmp_path):
+    first = kit(tmp_path)
+    (store / "a.json").write_text("{}")
+    (archive,) = first.packed()
+    second = kit(tmp_path, began=first.began + 2)
+    (store / "b.json").write_text("{}")
+    second.packed()
+    assert names(archive) == ["results/toy/a.json"]
+
+
+def test_a_step_that_fails_takes_no_other_with_it(store, tmp_path, monkeypatch, capsys):
+    def broken(kit, options):
+        raise ValueError("a record cut short")
+
+    monkeypatch.setattr(gpu, "STEPS", {"speed": broken, "sweep": lambda kit, options: "done"})
+    monkeypatch.setattr(gpu.signal, "signal", lambda *_: None)
+    steps = ["--steps", "speed,sweep", "--profile", "quick"]
+    assert gpu.main(["--pack", str(tmp_path / "out"), "--minutes", "1", *steps]) == 0
+    printed = capsys.readouterr().out
+    assert "speed: failed: ValueError: a record cut short" in printed and "sweep: done" in printed
+
+
+def test_no_rate_is_told_that_was_not_measured(store, tmp_path):
+    own = kit(tmp_path, ends=time.monotonic() + gpu.LEFT + 10)
+    told = gpu.workers(own, argparse.Namespace(tried=[1, 4]))
+    assert told.startswith("no time")
+
+
 def test_after_the_end_nothing_is_begun(store, tmp_path):
     own = kit(tmp_path, ends=time.monotonic() + gpu.LEFT)
     assert own.run("late", ["-c", "print(1)"], 60) is None
@@ -121,7 +150,8 @@ def test_a_rehearsal_brings_its_records_home(tmp_path):
     process = start(tmp_path, toy(tmp_path), "--minutes", "3", "--steps", "sweep")
     printed, _ = process.communicate(timeout=150)
     assert process.returncode == 0, printed
-    found = names(tmp_path / "out" / "gpu-0.tar.gz")
+    (archive,) = (tmp_path / "out").glob("*.tar.gz")
+    found = names(archive)
     records = {str(path.relative_to(tmp_path)) for path in tmp_path.glob("results/tiny/*.json")}
     assert records and records <= set(found)
     assert f"sweep: {len(records)} records in " in printed
@@ -142,11 +172,16 @@ def test_cut_short_it_packs_what_there_is(tmp_path):
     ("options", "said"),
     [
         (["--minutes", "0"], "--minutes must be above 0"),
+        (["--minutes", "1", "--mib", "0"], "--mib must be above 0"),
+        (["--minutes", "1", "--profile", "gpu-smal"], "nearest: 'gpu-small'"),
+        (["--minutes", "1", "--pack", __file__], "File exists"),
         (["--minutes", "1", "--steps", "test"], "unknown step 'test'; allowed: tests, speed"),
         (["--minutes", "1", "--peers", "/nowhere"], "--peers /nowhere is no folder"),
     ],
 )
 def test_wrong_options_are_refused(tmp_path, capsys, options, said):
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as ended:
         gpu.main(["--pack", str(tmp_path), *options])
+    assert signal.getsignal(signal.SIGTERM) == handler
     assert ended.value.code == 2 and said in capsys.readouterr().err

@@ -119,6 +119,18 @@ def test_nobody_looks_at_test_scores_before_the_verdict(monkeypatch, tmp_path):
     assert robustness.of(table) == ()
 
 
+def test_nor_while_another_claim_that_these_runs_judge_is_running(monkeypatch, tmp_path):
+    def test(self, trial):
+        """C3b lacks arms without augmentation, and C1 lacks nothing."""
+        lacks = trial.view_strength == 0 and trial.layer != "none" and trial.seed >= 105
+        return None if lacks else World.test(self, trial)
+
+    table = judged(monkeypatch, tmp_path, world(test=test), exploratory=True)
+    words = {cell.claim: cell.word for cell in table.cells}
+    assert words["C1"] == "supported" and words["C3b"] is None
+    assert list(exploratory.of_judged(table, AUGMENTATION)) == []
+
+
 def test_while_runs_lack_there_is_no_gain(monkeypatch, tmp_path):
     def test(self, trial):
         lacks = 0 < trial.view_strength < 0.3 and trial.seed == 104

@@ -107,8 +107,18 @@ def test_marks_stand_at_the_scores():
     coadaptation.draw_copies(ax, table, "kNN", "title")
     marks = {line.get_label(): line.get_xdata()[0] for line in ax.lines}
     assert {name: marks[name] for name in coadaptation.NETWORKS} == {
-        "untrained": 40.0, "frozen": 57.0, "free": 64.0, "whole": 61.0,
+        "untrained": 40.0,
+        "frozen": 57.0,
+        "free": 64.0,
+        "whole": 61.0,
     }
+    plt.close("all")
+
+
+def test_no_training_goes_without_a_mark():
+    trainings = [f"training {number}" for number in range(7)]
+    coadaptation.draw_similarity(dict.fromkeys(trainings, (["a", "b", "c"], np.array(CKA))), "")
+    assert [line.get_label() for line in plt.gca().lines] == trainings
     plt.close("all")
 
 

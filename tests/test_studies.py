@@ -540,6 +540,30 @@ def test_bad_steps_are_named_in_one_line(tmp_path, change, named):
     assert named in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("beside", [{"augmentation": [0.0]}, {"untuned": True}])
+def test_a_stage_that_chooses_has_one_baseline(tmp_path, beside):
+    tuning = {"seeds": [0], "tune": {"temperature": [0.2, 0.5]}}
+    screen = {"seeds": [0], "chosen_from": "tuning", **beside}
+    confirm = {"chosen_from": "screen", "seeds": [1]}
+    profile = tiny.profile(tmp_path, tuning=tuning, screen=screen, confirm=confirm)
+    with pytest.raises(ValueError) as caught:
+        catalogue.load("vision", str(profile), tmp_path / "results")
+    assert "screen, which confirm is chosen from, has baselines beside" in str(caught.value)
+
+
+def test_untuned_wants_a_stage_that_tunes(tmp_path):
+    profile = tiny.profile(tmp_path, pilot={"seeds": [0], "untuned": True})
+    with pytest.raises(ValueError, match="give chosen_from too"):
+        catalogue.load("vision", str(profile), tmp_path / "results")
+
+
+def test_standings_of_baselines_that_all_diverged_are_none(tmp_path):
+    study = catalogue.load("vision", "cpu", tmp_path)
+    for entry in study.stage_entries("tuning"):
+        study.store.write(tiny.record(entry.trial, status="diverged", metrics={}))
+    assert [*standings(study)] == []
+
+
 def test_ways_go_with_a_grid(tmp_path):
     stages = {"pilot": {"seeds": [0], "ways": ["both"]}}
     with pytest.raises(ValueError, match="ways are of layers, transforms and strengths"):

@@ -155,6 +155,7 @@ def attach(
     Warns once of a target that did not run when a training forward pass has ended, and of one
         whose transformed tensor gets no gradient while others that it returns do.
 
+    >>> import torch
     >>> from deepaug.method.transforms import PCA
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
     >>> handle = attach(model, "1", PCA(0.5))

@@ -29,11 +29,13 @@ NETWORKS = {
     "free": (figures.COLOURS["dropout"], "^", True),
     "whole": (figures.COLOURS["baseline"], "o", True),
 }
-# Marks of trainings, in the order in which records have them.
-TRAININGS = (
+# Marks of trainings, in the order in which records have them; further ones begin anew.
+MARKS = (
     ("o", figures.COLOURS["baseline"]),
     ("D", figures.COLOURS["dropout"]),
     ("s", figures.COLOURS["pca"]),
+    ("^", figures.COLOURS["noise"]),
+    ("v", figures.COLOURS["no-augmentation"]),
 )
 
 
@@ -107,9 +109,9 @@ def draw_similarity(found: Mapping[str, tuple[list[str], np.ndarray]], title: st
     """
     layers, _ = next(iter(found.values()))
     pairs = sorted(itertools.combinations(range(len(layers)), 2), key=lambda p: (p[1] - p[0], p))
-    ax = figures.row_axes(len(pairs), legend=3)
+    ax = figures.row_axes(len(pairs), legend=len(found))
     for (training, (_, cka)), (marker, colour) in zip(
-        found.items(), itertools.cycle(TRAININGS), strict=False
+        found.items(), itertools.cycle(MARKS), strict=False
     ):
         values = [cka[pair] for pair in pairs]
         ax.plot(values, range(len(pairs)), marker, color=colour, alpha=0.8, label=training)

@@ -14,7 +14,7 @@ from deepaug.pages.page import Page
 from deepaug.pages.show import finish
 from deepaug.studies import rulebook
 from deepaug.verdicts import effects, exploratory, robustness, wording
-from deepaug.verdicts.exploratory import AUGMENTATION, ROBUSTNESS, Gain
+from deepaug.verdicts.exploratory import AUGMENTATION, BEFORE, ROBUSTNESS, Gain
 from deepaug.verdicts.robustness import Firmness
 from deepaug.verdicts.statistics import mean_effect
 from deepaug.verdicts.table import Table
@@ -40,7 +40,8 @@ def gains_by_augmentation() -> None:
         _show(lines, "input augmentation, as a share of what was tuned", table.profile)
         waiting = [NAMES[m] for m in table.scales if NAMES[m] not in found]
         if waiting:
-            told = f"{' and '.join(waiting).capitalize()}: shown once the verdict on C1 is in."
+            names, claims = (" and ".join(of) for of in (waiting, BEFORE))
+            told = f"{names.capitalize()}: shown once the verdicts on {claims} are in."
             display(Markdown(told))
 
 
@@ -65,15 +66,21 @@ def gains_by_strength() -> None:
 
 
 def live_by_augmentation(page: Page) -> None:
-    """The gains of the live run, by validation; of each seed the mean over the arms."""
-    lines: dict[str, list[tuple[float, Sequence[float]]]] = {}
+    """The gains of the live run, by validation; of each seed the mean over its arms and data."""
+    found: dict[str, dict[float, list[pd.DataFrame]]] = {}
     for part in effects.by_base(page.live).values():
         gained = effects.gains(effects.frame(part), effects.metric_of(page.study, part))
-        by_seed = gained[gained["transform"] != "none"].groupby("seed")["gain"]
-        values = tuple(by_seed.mean())
         trial = part[0][0].trial
-        lines.setdefault(NAMES[trial.modality], []).append((trial.view_strength, values))
-    ax = by_value({name: sorted(points) for name, points in lines.items()})
+        of = found.setdefault(NAMES[trial.modality], {})
+        of.setdefault(trial.view_strength, []).append(gained[gained["transform"] != "none"])
+    lines = {
+        name: [
+            (x, tuple(pd.concat(of).groupby("seed")["gain"].mean()))
+            for x, of in sorted(by_strength.items())
+        ]
+        for name, by_strength in found.items()
+    }
+    ax = by_value(lines)
     ax.set(xlabel="input augmentation, as a share of the recipe's", ylabel="gain, points")
     finish(page.live)
 
@@ -94,7 +101,8 @@ def _share(augmentation: float) -> str:
 def _told(gain: Gain) -> str:
     if gain.effect is None:
         return f"not known yet ({gain.recorded} of {gain.planned} runs)"
-    return wording.with_n(gain.effect, " points")
+    told = wording.seeds(gain.values, rulebook.fewest_seeds(), " points")
+    return f"{told}, n = {gain.effect.n}"
 
 
 def _show(lines: Mapping[str, Points], what: str, profile: str) -> None:

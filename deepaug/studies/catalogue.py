@@ -145,6 +145,12 @@ def _check(study: Study, name: str) -> None:
             before = [n for n in STAGES[: STAGES.index(name)] if n in study.stages]
             choosers = base.origin.stages if base.origin else before
             one_of(f"stage for {name} to be chosen from", stage.chosen_from, choosers)
+            chooser = (base.origin or study).stages[stage.chosen_from]
+            if chooser.augmentation or chooser.untuned:
+                raise ValueError(
+                    f"{stage.chosen_from}, which {name} is chosen from, has baselines beside the "
+                    f"tuned one; leave out its augmentation and untuned"
+                )
     study.planned(name)  # every trial is valid before any of them runs
 
 

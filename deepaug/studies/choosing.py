@@ -21,7 +21,10 @@ class NothingChosen(ValueError):
 
 
 def assumed(base: Trial) -> Choice:
-    """A choice that asks for most trials: arms at the middle target, in a detached way."""
+    """A choice that asks for most trials: arms at the middle target, in a detached way.
+
+    The baseline stays as it is, so that what a stage has of the untuned one is not counted.
+    """
     layer = arms.middle(base)
     changes = {
         family: {"layer": layer, "transform": family, "strength": 0.5, **WAYS["one-view-detached"]}

@@ -116,6 +116,8 @@ class Stage(Grid):
         _check_alone(self.cuts)
         if self.cuts and self.arm_controls:
             raise ValueError("networks of arm_controls are not split; leave out these or cuts")
+        if self.untuned and not self.chosen_from:
+            raise ValueError("untuned is the baseline before tuning; give chosen_from too")
         if self.ways and not self.transforms:
             raise ValueError("ways are of layers, transforms and strengths; give these too")
         for where, settings in {"trial": self.settings, "tune": self.tune, **self.variants}.items():

@@ -14,6 +14,7 @@ from deepaug.verdicts.table import Table
 
 AUGMENTATION = "when-it-helps exploratory"
 ROBUSTNESS = "robustness exploratory"
+BEFORE = ("C1", "C3b")  # they are judged by the same runs, with all augmentation and without any
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Gain:
 
 
 def of_judged(table: Table, place: str, root: Path | None = None) -> Iterator[Gain]:
-    """The gains of all modalities whose verdict on C1 is in: nobody looks at tests before.
+    """The gains of all modalities whose verdicts on `BEFORE` are in: nobody looks at tests earlier.
 
     Args:
         table: the profile's verdicts.
@@ -41,9 +42,10 @@ def of_judged(table: Table, place: str, root: Path | None = None) -> Iterator[Ga
         root: as `catalogue.load` takes it.
     """
     studies = catalogue.every(table.profile, root)
-    for cell in table.cells:
-        if cell.claim == "C1" and cell.word:
-            yield from gains(Evidence(cell.modality, table.profile, studies), place)
+    asked = [cell for cell in table.cells if cell.claim in BEFORE]
+    for modality in dict.fromkeys(cell.modality for cell in asked):
+        if all(cell.word for cell in asked if cell.modality == modality):
+            yield from gains(Evidence(modality, table.profile, studies), place)
 
 
 def gains(evidence: Evidence, place: str) -> list[Gain]:
@@ -57,7 +59,8 @@ def gains(evidence: Evidence, place: str) -> list[Gain]:
     found: dict[tuple[str, str], Gain] = {}
     for entry in entries:
         unit = entry.setting, entry.arm
-        if entry.role in ("arm", "arm control") and unit not in found:
+        is_arm = entry.role in ("arm", "arm control") and entry.objective == "contrastive"
+        if is_arm and unit not in found:
             full = tuned[entry.trial.data].view_strength
             found[unit] = _gain(evidence, place, entry, entry.trial.view_strength / (full or 1))
     return sorted(found.values(), key=lambda gain: (gain.augmentation, gain.strength))

@@ -50,7 +50,7 @@ def capital(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def seeds(values: Sequence[float], fewest: int) -> str:
+def seeds(values: Sequence[float], fewest: int, unit: str = "") -> str:
     """The mean of paired differences with its interval, or with them where these are too few.
 
     >>> seeds([1.0, 2.04], fewest=5)
@@ -58,5 +58,5 @@ def seeds(values: Sequence[float], fewest: int) -> str:
     """
     effect = mean_effect(values)
     if effect.n >= fewest:
-        return interval(effect)
-    return f"{number(effect.mean)} ({', '.join(map(number, values))})"
+        return interval(effect, unit)
+    return f"{number(effect.mean)}{unit} ({', '.join(map(number, values))})"
