@@ -13,6 +13,7 @@ from deepaug.pages import answers, figures, home, intervals, show
 from deepaug.pages.page import Page
 from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
+from deepaug.verdicts.table import table
 
 EFFECT = re.compile(r"[+−]\d+\.\d+( points)? \[[+−]\d+\.\d+, [+−]\d+\.\d+\]")
 
@@ -79,6 +80,24 @@ def test_every_claim_has_a_question_and_an_answer_to_each_word():
         words = {"supported", "opposed", "negligible", "inconclusive"}
         assert words | ({"mixed"} if len(tests) > 1 else set()) <= set(said[claim])
         assert list(said[claim]["tests"]) == tests and {"asks", "short", "not"} <= set(said[claim])
+
+
+def test_findings_are_of_verdicts_that_stand():
+    words = {(cell.claim, cell.modality): cell for cell in table("cpu").cells}
+    for claim, by_modality in texts()["findings"].items():
+        for modality, by_word in by_modality.items():
+            (word,) = by_word
+            cell = words[claim, modality]
+            assert cell.state == word, f"{claim} of {modality} is {cell.verdict}: write anew"
+            assert answers.finding(cell) == by_word[word]
+
+
+def test_a_finding_is_gone_with_its_verdict(monkeypatch, tmp_path, told):
+    verdicts(monkeypatch, tmp_path, World())
+    found = {"C1": {"text": {"supported": "A gain.", "opposed": "A loss."}}}
+    monkeypatch.setattr(answers, "texts", lambda: texts() | {"findings": found})
+    answers.meaning("C1")
+    assert "A gain." in told[0] and "A loss." not in told[0]
 
 
 def test_the_strip_has_a_word_in_every_cell_and_the_answer_counts_them(monkeypatch, tmp_path):

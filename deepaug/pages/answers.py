@@ -118,15 +118,23 @@ def meaning(*claims: str, modality: str | None = None) -> None:
     for of, cell in found:
         name = f"{cell.claim}, {NAMES[cell.modality]}"
         if cell.word:
-            lines.append(f"- *{name}.* {_outcome(cell)} {_firm(of, cell)}")
+            parts = (_outcome(cell), finding(cell), _firm(of, cell))
+            lines.append(f"- *{name}.* {' '.join(filter(None, parts))}")
         elif cell.state == "running":
             running.append(name)
+        elif told := finding(cell):  # of what is secondary
+            lines.append(f"- *{name}.* {told}")
     if running:
         lines.append(f"- *{'; '.join(running)}.* {said['meanings']['running']}")
     lines += [f"- *Not meant.* {said['answers'][claim]['not']}" for claim in claims]
     if any(cell.word for _, cell in found):
         lines.append(f"- *What would change it.* {said['meanings']['changes']}")
     display(Markdown("\n".join(lines)))
+
+
+def finding(cell: Cell) -> str:
+    """What was written by hand on a verdict; "" once the verdict is another."""
+    return texts()["findings"].get(cell.claim, {}).get(cell.modality, {}).get(cell.state, "")
 
 
 def _outcome(cell: Cell) -> str:
