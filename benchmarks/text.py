@@ -71,6 +71,11 @@ def sentence_transformers(
         task.tokenizer.save_pretrained(folder)
         model = SentenceTransformer(folder)
     model.max_seq_length = trial.view_size
+    # A saved BERT has the dropout of its configuration, not what the views ask for.
+    theirs = dict(model[0].auto_model.named_modules())
+    for name, module in run.encoder.bert.named_modules():
+        if isinstance(module, torch.nn.Dropout):
+            theirs[name].p = module.p
     if pairs is None:
         sentences = [task.corpus.sentences[i] for i in task.subset.tolist()]
         pairs = list(zip(sentences, sentences, strict=True))
