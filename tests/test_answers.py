@@ -109,7 +109,7 @@ def test_the_strip_has_a_word_in_every_cell_and_the_answer_counts_them(monkeypat
     supported = [c.word for c in judged_cells].count("supported")
     assert strip.count(answers.badge("supported")) == supported
     assert f"{supported} supported" in home.answer(found)
-    assert "On text (20newsgroups) it does (+3.0 points [" in home.answer(found)
+    assert "On text (20 Newsgroups) it does (+3.0 points [" in home.answer(found)
 
 
 def test_meaning_says_what_is_excluded_and_what_would_decide(monkeypatch, tmp_path, told):

@@ -24,6 +24,7 @@ PAGES = {
     "C6": "networks",
     "C7": "stop-gradient",
 }
+DATA = {"20newsgroups": "20 Newsgroups", "cifar10-jpeg": "CIFAR-10"}  # as people call them
 # What input augmentation brings, and what Deep Augmentation does beside it and in its place.
 PROPORTION = {
     "C1 baseline over no-augmentation": "input augmentation, against none",
@@ -37,7 +38,8 @@ def answer(found: Table) -> str:
     said = texts()["answers"]["C1"]
     judged, running = [], []
     for cell in (cell for cell in found.cells if cell.claim == "C1"):
-        data = " and ".join(rulebook.rules()["bases"][cell.modality]["data"])
+        data = rulebook.rules()["bases"][cell.modality]["data"]
+        data = " and ".join(DATA.get(one, one) for one in data)
         name = f"{NAMES[cell.modality]} ({data})"
         if cell.word:
             test = answers.row("C1", cell.modality, found)
