@@ -18,7 +18,7 @@ from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
 from deepaug.verdicts import robustness, telling, wording
-from deepaug.verdicts.effects import METRICS, by_base, frame, metric_of
+from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
 from deepaug.verdicts.outcomes import FAMILY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
@@ -68,15 +68,17 @@ def effect(row: Row) -> str:
     return wording.interval(row.effect, wording.unit(row.test), wording.places(row.test))
 
 
+def _with_n(row: Row) -> str:
+    return wording.with_n(row.effect, wording.unit(row.test), wording.places(row.test))
+
+
 def sentence(cell: Cell) -> str:
     """The answer that a cell gives to its claim's question, in Markdown."""
     name, said = NAMES[cell.modality].capitalize(), texts()["answers"][cell.claim]
     head = f"{badge(cell.state)} **{name}.**"
     if cell.word:
         told = "; ".join(
-            f"{said['tests'][row.test]}: {effect(row)}, n = {row.effect.n}"
-            for row in cell.tests
-            if row.kind == FAMILY
+            f"{said['tests'][row.test]}: {_with_n(row)}" for row in cell.tests if row.kind == FAMILY
         )
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
         answer = said[cell.word] + (f" ({suffix})" if suffix else "")
@@ -153,7 +155,7 @@ def _outcome(cell: Cell) -> str:
 def _firm(of: Table, cell: Cell) -> str:
     """Whether a verdict hangs on the metric or on a single seed."""
     (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
-    said, metric = texts()["meanings"], METRICS[firm.metric].split()[0]
+    said, metric = texts()["meanings"], READ_BY[firm.metric]
     if firm.by_metric == firm.verdict and not firm.turning:
         return said["firm"].format(metric=metric)
     told = said["by_metric"].format(metric=metric, word=firm.by_metric)
@@ -294,5 +296,5 @@ def told(row: Row) -> str:
     if row.test.endswith(PROBABILITY):
         return f"{row.effect.mean:.2f} [{row.effect.low:.2f}, {row.effect.high:.2f}]"
     if row.interval:
-        return f"{effect(row)}, n = {row.effect.n}"
+        return _with_n(row)
     return ", ".join(wording.number(value, wording.places(row.test)) for value in row.values)

@@ -16,7 +16,6 @@ from deepaug.studies import rulebook
 from deepaug.verdicts import effects, exploratory, robustness, wording
 from deepaug.verdicts.exploratory import AUGMENTATION, BEFORE, ROBUSTNESS, Gain
 from deepaug.verdicts.robustness import Firmness
-from deepaug.verdicts.statistics import mean_effect
 from deepaug.verdicts.table import Table
 
 Points = Sequence[tuple[float, Sequence[float]]]  # what is varied, and the gains of the seeds
@@ -120,14 +119,9 @@ def by_value(lines: Mapping[str, Points]) -> Axes:
     places = sorted({x for points in lines.values() for x, _ in points})
     step = min((b - a for a, b in itertools.pairwise(places)), default=1.0)
     for number, (name, points) in enumerate(lines.items()):
-        colour, shift = figures.OF_MODALITIES[name], (number - (len(lines) - 1) / 2) * 0.08 * step
-        for x, values in points:
-            effect = mean_effect(values)
-            ax.plot([x + shift] * len(values), values, "o", color=colour, alpha=0.45, ms=5)
-            if effect.n >= rulebook.fewest_seeds():
-                ax.plot([x + shift] * 2, [effect.low, effect.high], color=colour, lw=1.5)
-        means = [mean_effect(values).mean for _, values in points]
-        ax.plot([x + shift for x, _ in points], means, "-", color=colour, lw=2, label=name)
+        shift = (number - (len(lines) - 1) / 2) * 0.08 * step  # side by side
+        shifted = [(x + shift, values) for x, values in points]
+        figures.over_seeds(ax, shifted, figures.OF_MODALITIES[name], name)
     ax.axhline(0, color=figures.COLOURS["baseline"], linewidth=1.5, zorder=1)
     ax.set_xticks(places, [f"{x:g}" for x in places])
     figures.legend_below(ax)
@@ -151,6 +145,6 @@ def _row(of: Firmness) -> dict[str, str]:
         "claim": of.claim,
         "of": NAMES[of.modality],
         "verdict": of.verdict,
-        "by the other metric": f"{of.by_metric} ({effects.METRICS[of.metric].split()[0]})",
+        "by the other metric": f"{of.by_metric} ({effects.READ_BY[of.metric]})",
         "without one seed": of.turning_told() or "the same, whichever is left out",
     }

@@ -158,14 +158,30 @@ def _arm_by_depth(
     label: str,
 ) -> None:
     """One line of `gain_by_depth`; `places` says where on the x axis each layer stands."""
-    _dots(ax, runs["layer"].map(places), runs["gain"], colour, filled)
-    effects = {layer: mean_effect(of_layer) for layer, of_layer in runs.groupby("layer")["gain"]}
-    shown = [layer for layer in places if layer in effects]
-    means = [effects[layer].mean for layer in shown]
-    at = [places[layer] for layer in shown]
-    ax.plot(at, means, line, color=colour, lw=2, label=label, zorder=3)
-    for x, layer in zip(at, shown, strict=True):
-        effect = effects[layer]
+    gains = {layer: of_layer.tolist() for layer, of_layer in runs.groupby("layer")["gain"]}
+    points = [(place, gains[layer]) for layer, place in places.items() if layer in gains]
+    over_seeds(ax, points, colour, label, line, filled)
+
+
+def over_seeds(
+    ax: Axes,
+    points: Sequence[tuple[float, Sequence[float]]],
+    colour: str,
+    label: str,
+    line: str = "-",
+    filled: bool = True,
+) -> None:
+    """Seeds as dots, means joined, and bars for 95 % intervals from five seeds on.
+
+    Args:
+        points: places on the x axis in their order, and the values of the seeds at each.
+    """
+    for x, values in points:
+        _dots(ax, [x] * len(values), values, colour, filled)
+    effects = [mean_effect(values) for _, values in points]
+    at = [x for x, _ in points]
+    ax.plot(at, [e.mean for e in effects], line, color=colour, lw=2, label=label, zorder=3)
+    for x, effect in zip(at, effects, strict=True):
         if effect.n >= rulebook.fewest_seeds():
             ax.plot([x, x], [effect.low, effect.high], color=colour, linewidth=1.5, zorder=3)
 

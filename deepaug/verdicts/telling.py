@@ -44,7 +44,7 @@ def undecided(row: Row) -> list[str]:
     if row.needed and row.needed > row.effect.n:
         found.append(f"{row.needed} seeds in a new study would narrow it to ±{row.delta:g}")
     if row.excluded is not None:
-        what = {"C3a": "τ", "C4": "difference"}.get(row.test.split()[0], "gain")
+        what = wording.SHORT.get(row.test.split()[0], "gain")
         limit = wording.number(row.excluded, wording.places(row.test))
         found.append(f"a {what} above {limit} is excluded")
     return found

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from deepaug.verdicts.statistics import Effect, mean_effect
 
 UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # all else is in points
+SHORT = {"C3a": "τ", "C4": "difference"}  # the same within a sentence; all else is a gain
 
 
 def places(test: str) -> int:
