@@ -89,6 +89,9 @@ def conditions(recorded: Recorded) -> str:
         return ", ".join(texts) or "all"
 
     devices = ", ".join(sorted({record["device"] for record in records}))
+    precision = every("precision")
+    if emulated := sum("emulated" in record for record in records):
+        precision += f" ({emulated} of the runs emulated in float32)"
     hub = registry.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own
     width = "" if hub else f" of width {every('width')}"
     views = "crops" if trials[0].views.startswith("crops") else trials[0].modality
@@ -96,6 +99,6 @@ def conditions(recorded: Recorded) -> str:
     return (
         f"{len(records)} runs on {every('data')} ({every('samples')} samples), {every('encoder')}"
         f"{width}, {size}, {every('epochs')} epochs; seeds {every('seed')}; {devices}, "
-        f"{every('precision')}, CPU threads each: {every('threads')}; "
+        f"{precision}, CPU threads each: {every('threads')}; "
         f"runs took {minutes} minute{'s' if minutes > 1 else ''} in all."
     )

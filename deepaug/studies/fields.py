@@ -46,6 +46,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "checksum": {**_HASH, "description": "Hash of all other fields."},
 }
 OPTIONAL: dict[str, dict[str, Any]] = {
+    "emulated": {
+        "const": True,
+        "description": "Of a trial in bfloat16 whose products a processor without instructions for "
+        "it computed in float32, of factors and to results in bfloat16.",
+    },
     "similarity": {
         "type": "object",
         "description": "Unbiased linear CKA between the layers of a network that is cut.",
@@ -59,7 +64,7 @@ OPTIONAL: dict[str, dict[str, Any]] = {
                 "minItems": 2,
             },
         },
-    }
+    },
 }
 # Fields of the run rather than of its result: two runs of one trial may differ in these alone.
 OF_THE_RUN = ("seconds", "training_seconds", "samples_per_second", "created", "checksum")

@@ -254,6 +254,8 @@ def check(record: Any) -> Trial:
         copies.add(frozenset(name for name in values if name.startswith(f"{primary}_")))
     if len(copies) > 1:
         raise ValueError(f"its splits hold {primary!r} of unlike copies")
+    if record.get("emulated", True) is not True:
+        raise ValueError(f"field 'emulated' is {record['emulated']!r}; it is true, or is not there")
     if "similarity" in record:
         _check_similarity(record["similarity"])
     if not all(isinstance(point, dict) and "epoch" in point for point in curve):

@@ -140,12 +140,12 @@ def _run(
     store = work.items[0].store
     seen: set[str] = set()
     if work.pending and resources.in_process:
-        _warn_of_bfloat16(work, devices.resolve(resources.accelerator).type)
+        _tell_of_bfloat16(work, devices.resolve(resources.accelerator).type)
 
     def begun(kind: str, name: str) -> None:
         if name not in seen:
             _say(f"workers train on {name}")
-            _warn_of_bfloat16(work, kind)
+            _tell_of_bfloat16(work, kind)
         seen.add(name)
 
     new = sweep.run_backlog(work, store, resources, pass_over, begun)
@@ -169,13 +169,12 @@ def _run(
     )
 
 
-def _warn_of_bfloat16(work: Backlog, kind: str) -> None:
+def _tell_of_bfloat16(work: Backlog, kind: str) -> None:
     """Say so where trials are about to run in a precision that this processor has to emulate."""
-    wanted = any(trial.precision == "bfloat16" for trial in work.pending.values())
-    if kind == "cpu" and wanted and not devices.has_bfloat16(devices.cpuinfo()):
+    if any(devices.emulates(trial.precision, kind) for trial in work.pending.values()):
         _complain(
-            "this processor does not compute in bfloat16 itself: such trials take several times "
-            "as long here as in float32 (7 to 11 times, as measured)"
+            "this processor has no instructions for bfloat16: such trials are computed in float32, "
+            "and rounded as those would; they take 1.4 times as long as trials in float32"
         )
 
 

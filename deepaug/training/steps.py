@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from deepaug.method.layers import below, call
 from deepaug.training import devices, optimisation, registry
+from deepaug.training.bfloat16 import EmulatedPrecision
 from deepaug.training.checkpoint import Progress
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.networks import Network, attached, build
@@ -27,20 +28,24 @@ class NotFinite(Exception):
     """A loss is not finite; or features are not, after a step whose loss came before it."""
 
 
-def fabric_on(accelerator: str = "auto", device: int | None = None, precision="32-true") -> Fabric:
-    """Lightning's Fabric on one device; names as in `loop.run`."""
+def fabric_on(
+    accelerator: str = "auto", device: int | None = None, precision: str = "float32"
+) -> Fabric:
+    """Lightning's Fabric on one device; names as in `loop.run`, the precision's as in `Trial`."""
     kind = devices.resolve(accelerator).type
     which = 1 if device is None or kind == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
-    alone = [LightningEnvironment()]
-    return Fabric(accelerator=kind, devices=which, precision=precision, plugins=alone)
+    alone = LightningEnvironment()
+    if devices.emulates(precision, kind):
+        return Fabric(accelerator=kind, devices=which, plugins=[alone, EmulatedPrecision()])
+    mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
+    return Fabric(accelerator=kind, devices=which, precision=mixed, plugins=[alone])
 
 
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":
     """A trial's training, at its beginning: data, network and optimiser on the device."""
     torch.set_num_threads(trial.threads)
-    precision = {"float32": "32-true", "bfloat16": "bf16-mixed"}[trial.precision]
-    fabric = fabric_on(accelerator, device, precision)
+    fabric = fabric_on(accelerator, device, trial.precision)
     task = registry.load(trial.modality).prepare(trial, fabric.device)
     return Training(trial, task, fabric, build(trial, task))
 
