@@ -97,6 +97,16 @@ def test_what_other_machines_took_counts_until_this_one_knows():
     assert known.of(trial, trial, 100.0).seconds == pytest.approx(7.0)
 
 
+def test_what_was_emulated_counts_on_the_machine_alone_that_emulates():
+    known, trial = durations.Durations(), tiny.trial()
+    known.add(trial, tiny.record(trial, seconds=30.0, training_seconds=20.0))
+    emulated = tiny.record(trial, seconds=300.0, training_seconds=200.0, emulated=True)
+    known.add(trial, emulated)
+    assert known.of(trial, trial, 1.0).seconds == pytest.approx(30.0)
+    known.add(trial, emulated, here=True)
+    assert known.of(trial, trial, 1.0).seconds == pytest.approx(300.0)
+
+
 def test_training_takes_time_in_proportion_to_the_work_and_evaluation_does_not(tmp_path):
     stage = {**STAGE, "variants": {"longer": {"epochs": 20}}}
     study = catalogue.load("vision", str(tiny.profile(tmp_path, quick=stage)), tmp_path / "results")

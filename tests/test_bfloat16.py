@@ -2,6 +2,7 @@
 
 import jsonschema
 import pytest
+import tiny
 import torch
 from torch.nn import functional as F
 
@@ -12,7 +13,6 @@ from deepaug.studies.study import Entry
 from deepaug.studies.workers import compute
 from deepaug.training import devices, loop, steps
 from deepaug.training.bfloat16 import Emulated, EmulatedPrecision
-from tests import tiny
 
 LACKING = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu avx2\n"
 HAVING = LACKING.replace("avx2", "avx2 avx512_bf16")
@@ -137,7 +137,7 @@ def test_its_record_says_so(lacking, tmp_path):
 @pytest.mark.parametrize("value", [False, "bfloat16", 1, None])
 def test_a_record_is_emulated_or_does_not_say_so(value):
     record = tiny.record(tiny.trial(precision="bfloat16"), emulated=value)
-    with pytest.raises(ValueError, match="'emulated' is .*true"):
+    with pytest.raises(ValueError, match="'emulated' is"):
         records.check(record)
 
 

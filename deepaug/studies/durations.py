@@ -62,9 +62,12 @@ class Durations:
         self._here: set[tuple] = set()
 
     def add(self, trial: Trial, record: dict[str, Any], here: bool = False) -> None:
-        """Count a record; one made `here` and now takes the place of what others' machines say."""
-        if record["status"] != "ok":  # it ended early
-            return
+        """Count a record; one made `here` and now takes the place of what others' machines say.
+
+        One that is emulated counts only where it is made.
+        """
+        if record["status"] != "ok" or ("emulated" in record and not here):
+            return  # it ended early; or took longer than on the processors that it is meant for
         for kind in _kinds(trial):
             if here and kind not in self._here:
                 self._here.add(kind)
