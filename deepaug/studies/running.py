@@ -173,8 +173,8 @@ def _tell_of_bfloat16(work: Backlog, kind: str) -> None:
     """Say so where trials are about to run in a precision that this processor has to emulate."""
     if any(devices.emulates(trial.precision, kind) for trial in work.pending.values()):
         _complain(
-            "this processor has no instructions for bfloat16: such trials are computed in float32, "
-            "and rounded as those would; they take 1.4 times as long as trials in float32"
+            "this processor has no instructions for bfloat16: such trials are computed in float32 "
+            "and rounded as those would; they take 1 to 1.4 times as long as trials in float32"
         )
 
 
