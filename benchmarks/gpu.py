@@ -93,8 +93,8 @@ class Kit:
         results = Path(os.environ.get("DEEPAUG_RESULTS") or ROOT / "results").resolve()
         return results / Path(self.profile).stem
 
-    def records(self) -> int:
-        return sum(1 for _ in self.store().glob("*.json"))
+    def records(self) -> set[Path]:
+        return set(self.store().glob("*.json"))
 
     def packed(self) -> list[Path]:
         """Archives of all that is new, each of `mib` MiB at most, under names that stay."""
@@ -180,10 +180,10 @@ def _timed(name: str) -> bool:
 
 
 def workers(kit: Kit, options: argparse.Namespace) -> str:
-    """Trials a minute with several numbers of workers; what they record counts as any other.
+    """How much several numbers of workers get done; what they record counts as any other.
 
-    Each number goes on where the last one stopped, so that rates of trials of unlike length
-    compare roughly.
+    Each number goes on where the last one stopped. Trials are of unlike length, so that it is the
+    samples trained on, beside the trials, by which numbers compare.
     """
     import measure
 
@@ -193,19 +193,33 @@ def workers(kit: Kit, options: argparse.Namespace) -> str:
             break
         before, start = kit.records(), time.monotonic()
         if kit.run(f"workers-{number}", _sweep(kit, number, TRIED / 60), TRIED + 30) == 0:
-            minutes = (time.monotonic() - start) / 60
-            turns[f"{number} workers"] = [{"trials_a_minute": (kit.records() - before) / minutes}]
+            seconds, new = time.monotonic() - start, kit.records() - before
+            rates = {
+                "trials_a_minute": 60 * len(new) / seconds,
+                "samples_per_second": sum(map(_samples, new)) / seconds,
+            }
+            turns[f"{number} workers"] = [rates]
     if not turns:
         return "no time, or no sweep that ended well; see build/gpu/workers-*.txt"
     measure.write("workers", [], {"settings": {"profile": kit.profile}, "turns": turns})
-    rates = (f"{name}: {turn['trials_a_minute']:.1f}" for name, (turn,) in turns.items())
-    return f"trials a minute, {', '.join(rates)}"
+    return "; ".join(
+        f"{name}: {rates['trials_a_minute']:.1f} trials a minute, "
+        f"{rates['samples_per_second']:.0f} samples a second"
+        for name, (rates,) in turns.items()
+    )
+
+
+def _samples(record: Path) -> int:
+    from deepaug.studies.durations import work
+    from deepaug.training.trial import Trial
+
+    return work(Trial.from_dict(json.loads(record.read_text())["trial"]))
 
 
 def sweep(kit: Kit, options: argparse.Namespace) -> str:
     before, start = kit.records(), time.monotonic()
     status = kit.run("sweep", _sweep(kit, options.workers, max(kit.left / 60, 0.1)), kit.left)
-    told = f"{kit.records() - before} records in {(time.monotonic() - start) / 60:.1f} minutes"
+    told = f"{len(kit.records() - before)} records in {(time.monotonic() - start) / 60:.1f} minutes"
     return told if status in (0, None) else f"{told}, ended with {status}; see build/gpu/sweep.txt"
 
 

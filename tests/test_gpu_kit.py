@@ -1,6 +1,8 @@
 """The kit for a GPU's quarter of an hour: what it packs, and that it ends in time; on the CPU."""
 
 import argparse
+import json
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import time
 from pathlib import Path
 
 import gpu
+import measure
 import pytest
 import tiny
 
@@ -93,6 +96,28 @@ def test_no_rate_is_told_that_was_not_measured(store, tmp_path):
     own = kit(tmp_path, ends=time.monotonic() + gpu.LEFT + 10)
     told = gpu.workers(own, argparse.Namespace(tried=[1, 4]))
     assert told.startswith("no time")
+
+
+def test_workers_compare_by_the_samples_they_train_on(store, tmp_path, monkeypatch):
+    trials = {1: [tiny.trial(epochs=10)], 4: [tiny.trial(seed=n, epochs=2) for n in (1, 2)]}
+    clock = iter([0.0, 10.0, 10.0, 20.0])
+    own, written = kit(tmp_path, ends=math.inf), []
+
+    def sweep(name, command, seconds):
+        number = int(name.removeprefix("workers-"))
+        for trial in trials[number]:
+            (store / f"{trial.key}.json").write_text(json.dumps(tiny.record(trial)))
+        return 0
+
+    monkeypatch.setattr(own, "run", sweep)
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: next(clock, 20.0))
+    monkeypatch.setattr(measure, "write", lambda *given: written.append(given[-1]["turns"]))
+    monkeypatch.setattr(type(own), "left", 1000.0)
+    told = gpu.workers(own, argparse.Namespace(tried=[1, 4]))
+    assert "1 workers: 6.0 trials a minute, 200 samples a second" in told
+    assert "4 workers: 12.0 trials a minute, 80 samples a second" in told
+    (turns,) = written
+    assert turns["4 workers"] == [{"trials_a_minute": 12.0, "samples_per_second": 80.0}]
 
 
 def test_after_the_end_nothing_is_begun(store, tmp_path):
