@@ -70,7 +70,8 @@ speed.rates("nodes", "GRACE on Cora", "nodes per second")
 speed.rates("graphs", "graphs", "graphs per second")
 
 # %% [markdown]
-# A processor without bfloat16 arithmetic is slower in bfloat16 than in float32; take the float32 rows there.
+# A processor without bfloat16 arithmetic computes our side of such rows in float32, and the peer's in PyTorch's
+# own way, which is slower than either; take the float32 rows there.
 # Sentences are batched by length here and padded to the longest of a shuffled batch there; sentence-transformers
 # has no projection head, so ours is left out. PyGCL's encoder passes the plain graph a third time, as its example
 # does.
@@ -103,12 +104,12 @@ speed.show_parts()
 # Parts are timed one by one and need not add up to the whole: by itself a part finds its data in the cache. Views
 # of graphs are drawn for the whole set at once, hence an epoch.
 #
-# A GIN this small is bound by memory and by the number of its operations. Its encoder on tensors that lie ready
-# is the ceiling above; how far that is above PyGCL's whole step is what any training with torch's own kernels
-# could reach.
+# A GIN this small is bound by memory and by the number of its operations, the BERT of crops by its matrix
+# products. Their encoders on tensors that lie ready are the ceilings above; how far a ceiling is above the peer's
+# whole step is what any training with torch's own kernels could reach.
 
 # %% tags=["hide-input"]
-speed.show_comparisons(speed.comparisons("gin"))
+speed.show_comparisons(speed.comparisons("bound"))
 
 # %% [markdown]
 # ## What a transform costs
