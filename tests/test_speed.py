@@ -120,7 +120,7 @@ def test_a_comparison_without_an_aim_reaches_none(written):
     assert row(shown[-1])[3:] == ["2.00 (2.00–2.00), n = 1", "", ""]
 
 
-@pytest.mark.parametrize("group", ["peers", "limit", "gin", "together"])
+@pytest.mark.parametrize("group", ["peers", "limit", "bound", "together"])
 def test_comparisons_are_of_arms_that_were_measured(group):
     for compared in speed.comparisons(group):
         for content in speed.recorded(compared.benchmark):
