@@ -82,8 +82,7 @@ speed.rates("graphs", "graphs", "graphs per second")
 # for both encoders. Who is faster for doing less would learn less. *Alike* is a difference whose whole interval
 # lies within ±δ of the verdict rules; with so few seeds an interval that merely holds zero shows little.
 # Known differences: sentence-transformers' trainer clips gradients and shuffles sentences of all lengths into a
-# batch, and its pairs of crops are those of the first epoch throughout, where ours are cut anew; PyGCL's views are
-# three augmentations at 0.1, ours GraphCL's four at 0.2.
+# batch; PyGCL's views are three augmentations at 0.1, ours GraphCL's four at 0.2.
 
 # %% tags=["hide-input"]
 speed.show_agreement(
