@@ -48,14 +48,7 @@ def pairs(run: loop.Training) -> list[tuple[str, str]]:
     """Our crops of the first epoch, as text."""
     views = run.task.views(0)(torch.arange(len(run.task)))
     tokenizer = run.task.tokenizer
-
-    def text(ids: torch.Tensor) -> str:
-        # `decode` would put a space between the parts of a word, which are then read as words.
-        pieces = tokenizer.convert_ids_to_tokens(ids.tolist())
-        kept = [piece for piece in pieces if piece not in tokenizer.all_special_tokens]
-        return "".join(kept).replace("▁", " ").strip()
-
-    told = [[text(ids) for ids in view["input_ids"]] for view in views]
+    told = [tokenizer.batch_decode(view["input_ids"], skip_special_tokens=True) for view in views]
     return list(zip(*told, strict=True))
 
 

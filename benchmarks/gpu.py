@@ -210,10 +210,10 @@ def workers(kit: Kit, options: argparse.Namespace) -> str:
 
 
 def _samples(record: Path) -> int:
-    from deepaug.studies.durations import work
+    from deepaug.studies import durations, records
     from deepaug.training.trial import Trial
 
-    return work(Trial.from_dict(json.loads(record.read_text())["trial"]))
+    return durations.work(Trial.from_dict(records.read_record(record)["trial"]))
 
 
 def sweep(kit: Kit, options: argparse.Namespace) -> str:

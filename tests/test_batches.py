@@ -98,7 +98,7 @@ def test_what_other_machines_took_counts_until_this_one_knows():
 
 
 def test_what_was_emulated_counts_on_the_machine_alone_that_emulates():
-    known, trial = durations.Durations(), tiny.trial()
+    known, trial = durations.Durations(), tiny.trial(precision="bfloat16")
     known.add(trial, tiny.record(trial, seconds=30.0, training_seconds=20.0))
     emulated = tiny.record(trial, seconds=300.0, training_seconds=200.0, emulated=True)
     known.add(trial, emulated)

@@ -141,6 +141,11 @@ def test_a_record_is_emulated_or_does_not_say_so(value):
         records.check(record)
 
 
+def test_nothing_but_bfloat16_is_emulated():
+    with pytest.raises(ValueError, match="the trial in float32"):
+        records.check(tiny.record(tiny.trial(), emulated=True))
+
+
 def test_both_passes_and_evaluation_are_emulated(lacking, monkeypatch):
     seen = []
     own = Emulated.__torch_dispatch__

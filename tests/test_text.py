@@ -118,6 +118,14 @@ def test_tokens_are_lower_case_and_framed(prepared):
     assert ids == tokenizer("the cat was near").input_ids
 
 
+def test_what_is_decoded_reads_as_it_was(prepared):
+    tokenizer = prepared().tokenizer
+    ids = tokenizer("the catnear was near").input_ids
+    pieces = tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
+    assert any(not piece.startswith("▁") for piece in pieces)  # a word in parts is among them
+    assert tokenizer(tokenizer.decode(ids, skip_special_tokens=True)).input_ids == ids
+
+
 def test_long_sentences_are_cut_and_odd_ones_work(prepared, built):
     task = prepared()
     found = task.tokens(["cat " * 5000, "cat", "", "\u200b", "猫🐈 zyxw"])

@@ -256,6 +256,10 @@ def check(record: Any) -> Trial:
         raise ValueError(f"its splits hold {primary!r} of unlike copies")
     if record.get("emulated", True) is not True:
         raise ValueError(f"field 'emulated' is {record['emulated']!r}; it is true, or is not there")
+    if "emulated" in record and trial.precision != "bfloat16":
+        raise ValueError(
+            f"field 'emulated' is of bfloat16 alone, and the trial in {trial.precision}"
+        )
     if "similarity" in record:
         _check_similarity(record["similarity"])
     if not all(isinstance(point, dict) and "epoch" in point for point in curve):

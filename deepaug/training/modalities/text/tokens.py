@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a sweep has one work
 import tokenizers
 import torch
 import transformers
-from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
 from deepaug.training.modalities.text import documents
@@ -88,6 +88,7 @@ def tokenizer(data: str) -> transformers.PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(split=False)]
     )
+    tokenizer.decoder = decoders.Metaspace()  # without, the parts of a word are decoded as words
     tokenizer.train_from_iterator(
         documents.load(data).vocabulary,
         trainers.BpeTrainer(
