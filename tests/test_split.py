@@ -400,27 +400,29 @@ def test_similarity_is_of_a_thousand_plain_training_samples_that_the_seed_draws(
     assert asked[-1].equal(asked[0][:50])
 
 
-# Losses by epoch of the network and its copies, and what the copies come to. Tolerances leave room
-# for another processor or torch, not for another training.
+# Losses of every second epoch of the network and its copies, and what the copies come to. So few
+# epochs at so low a rate, since rounding grows: with weights moved by 1e-7 these stay within 1e-4,
+# and at ten times the rate they moved by 0.03. Tolerances leave room for another processor or
+# torch, not for another training.
 GOLDEN = {
-    "loss": [6.90776, 6.86526, 6.83368, 6.71985],
-    "loss_free": [6.92983, 6.9269, 6.8576, 6.81184],
-    "loss_frozen": [6.92838, 6.9041, 6.76269, 6.70393],
-    "probe": 57.56,
-    "probe_free": 48.34,
-    "probe_frozen": 58.67,
+    "loss": [6.90604, 6.91587, 6.91825, 6.91592],
+    "loss_free": [6.8723, 6.77406, 6.77877, 6.70792],
+    "loss_frozen": [6.87462, 6.82553, 6.80614, 6.83844],
+    "probe": 53.14,
+    "probe_free": 64.58,
+    "probe_frozen": 57.93,
 }
 
 
 def test_golden_cut_trial():
-    settings = {"width": 32, "epochs": 24, "batch_size": 512, "learning_rate": 1e-2}
+    settings = {"width": 32, "epochs": 8, "batch_size": 512, "learning_rate": 1e-3}
     arm = {"layer": "layer2", "transform": "dropout", "strength": 0.5, "cut": "layer2"}
     trial = Trial(**NODES | SMALL | settings | arm, schedule="constant")
     outcome = loop.run(trial, "cpu")
     advice = "training or evaluation changed what a trial measures: raise PROTOCOL"
     for name in ("loss", "loss_free", "loss_frozen"):
-        found = [point[name] for point in outcome.curve][5::6]
-        assert found == pytest.approx(GOLDEN[name], abs=5e-3), advice
+        found = [point[name] for point in outcome.curve][1::2]
+        assert found == pytest.approx(GOLDEN[name], abs=1e-3), advice
     metrics = outcome.metrics["validation"]
     for name in ("probe", "probe_free", "probe_frozen"):
         assert metrics[name] == pytest.approx(GOLDEN[name], abs=1.5), advice

@@ -71,35 +71,48 @@ def test_the_encoder_of_images_is_torchvisions_resnet18_but_for_its_stem():
     torch.testing.assert_close(own(x), other(x))
 
 
-# Arms that come out alike on any processor: with weights moved by 1e-7 their losses stay within
-# 0.002. At seed 0 those of the baseline moved by 0.02, of truncation by 0.006, hence seed 5. With
-# PCA at p = 0.5 components of nearly equal variance that change places matter.
+# At a tenth of the usual learning rate, where rounding does not grow: at the usual one, weights
+# moved by 1e-7 move the loss of the eighth step by up to 0.02, and processors come out apart.
+CALM = {"learning_rate": 0.006}
 GOLDEN_PROTOCOL = 2
 GOLDEN_PROTOCOLS = {"pca": 3, "pca-truncate": 3}
 GOLDEN = {
-    "baseline": ({"seed": 5}, [4.36852, 4.14905], 53.0, 49.0),
-    "dropout": (arm(transform="dropout"), [4.51207, 4.50945], 30.75, 39.25),
-    "dropout-feature": (arm(transform="dropout-feature"), [4.60542, 4.37411], 36.5, 39.25),
-    "pca": (arm(transform="pca", strength=0.2), [4.37269, 4.28982], 40.25, 39.5),
-    "pca-truncate": (arm(transform="pca-truncate", seed=5), [4.31936, 4.12448], 44.75, 45.0),
-    "supervised": ({"objective": "supervised"}, [2.40046, 2.13691], 36.0, 42.25),
+    "baseline": ({"seed": 5}, [4.43466, 4.31372], 39.0, 45.0),
+    "dropout": (arm(transform="dropout"), [4.56384, 4.56368], 31.75, 33.5),
+    "dropout-feature": (arm(transform="dropout-feature"), [4.57175, 4.52831], 31.5, 34.0),
+    "pca": (arm(transform="pca", strength=0.2), [4.35344, 4.44245], 33.5, 35.25),
+    "pca-truncate": (arm(transform="pca-truncate", seed=5), [4.37232, 4.33176], 37.25, 44.0),
+    "supervised": ({"objective": "supervised"}, [2.486, 2.4393], 36.25, 37.25),
 }
 
 
+def nudged(network):
+    """The network with each weight moved by about one part in ten million."""
+    order = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(1 + 1e-7 * torch.randn(weight.shape, generator=order))
+    return network
+
+
+@pytest.mark.parametrize("rounding", [False, True], ids=["", "rounded otherwise"])
 @pytest.mark.parametrize(("changes", "loss", "knn", "probe"), GOLDEN.values(), ids=GOLDEN)
-def test_golden_trial(changes, loss, knn, probe):
+def test_golden_trial(changes, loss, knn, probe, rounding, monkeypatch):
     """Tolerances leave room for another processor or torch, not for another training."""
     assert PROTOCOL == GOLDEN_PROTOCOL, "a new protocol: record its golden values here"
     assert PROTOCOLS == GOLDEN_PROTOCOLS, "a transform's new protocol: record its values here"
-    outcome = run(**changes)
+    if rounding:
+        build = steps.build
+        monkeypatch.setattr(steps, "build", lambda *given: nudged(build(*given)))
+    outcome = run(**CALM, **changes)
     validation = outcome.metrics["validation"]
     advice = (
-        "training or evaluation changed what a trial measures: raise PROTOCOL in deepaug/trial.py, "
-        "then record the new values here"
+        "training or evaluation changed what a trial measures: raise PROTOCOL in "
+        "deepaug/training/trial.py, then record the new values here"
     )
-    assert losses(outcome) == pytest.approx(loss, abs=4e-3), advice
-    assert validation["knn"] == pytest.approx(knn, abs=1.5), advice
-    assert validation["probe"] == pytest.approx(probe, abs=2.5), advice
+    assert losses(outcome) == pytest.approx(loss, abs=2e-4), advice
+    assert validation["knn"] == pytest.approx(knn, abs=1.0), advice
+    assert validation["probe"] == pytest.approx(probe, abs=1.5), advice
 
 
 @pytest.mark.parametrize("changes", [{}, arm(), arm(transform="pca"), {"objective": "supervised"}])
