@@ -87,7 +87,8 @@ clean:  ## remove what `make book` made; records and .venv stay
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## */\1: /p' $(MAKEFILE_LIST)
 
-# The stamp is written last, so that an interrupted installation is taken up again.
+# The stamp is written last, so that an interrupted installation is taken up again. --no-compile: to
+# compile 20,000 modules takes a minute; Python compiles those that it imports.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 		echo "deepaug needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is" \
@@ -97,6 +98,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 			"apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing requirements.lock into $(VENV): some 6 GB, a few minutes"
 	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
