@@ -75,17 +75,7 @@ def time_ceiling(precision: str, warm_up: int, blocks: int):
     run = sentences.prepare(trial(precision))
     views = run.task.views(0)
     ready = [views(index) for index in run.task.batches(torch.Generator())]
-    run.network.train()
-
-    def block() -> None:
-        for pair in ready:
-            for view in pair:
-                with run.fabric.autocast():
-                    features = run.encoder(**view)
-                features.backward(torch.ones_like(features))
-            run.optimizer.zero_grad(set_to_none=True)
-
-    return measure.timed(block, warm_up, blocks), run.samples
+    return measure.ceiling(run, ready, warm_up, blocks), run.samples
 
 
 SIDES = {

@@ -94,7 +94,10 @@ class Kit:
         return results / Path(self.profile).stem
 
     def records(self) -> set[Path]:
-        return set(self.store().glob("*.json"))
+        from deepaug.studies import records
+
+        store = self.store()
+        return set(records.files(store.parent, store.name))
 
     def packed(self) -> list[Path]:
         """Archives of all that is new, each of `mib` MiB at most, under names that stay."""

@@ -152,17 +152,8 @@ def time_ceiling(threads: int, others: int, warm_up: int, blocks: int):
     run = loop.prepare(trial(threads=threads))
     views = run.task.views(0)
     ready = [views(index) for index in run.task.batches(torch.Generator())]
-    run.network.train()
-
-    def block() -> None:
-        for pair in ready:
-            for view in pair:
-                features = run.encoder(**view)
-                features.backward(torch.ones_like(features))
-            run.optimizer.zero_grad(set_to_none=True)
-
     with busy(others):
-        return measure.timed(block, warm_up, blocks), run.samples
+        return measure.ceiling(run, ready, warm_up, blocks), run.samples
 
 
 SIDES = {"deepaug": time_ours, "PyGCL": time_theirs, "ceiling": time_ceiling}

@@ -110,16 +110,8 @@ def time_ceiling(warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on views that lie ready."""
     run = loop.prepare(trial())
     (index,) = run.task.batches(torch.Generator())
-    ready = run.task.views(0)(index)
-    run.network.train()
-
-    def block() -> None:
-        for view in ready:
-            features = run.encoder(**view)
-            features.backward(torch.ones_like(features))
-        run.optimizer.zero_grad(set_to_none=True)
-
-    return measure.timed(block, warm_up, blocks), run.samples
+    ready = [run.task.views(0)(index)]
+    return measure.ceiling(run, ready, warm_up, blocks), run.samples
 
 
 def agree(seeds: int) -> dict:

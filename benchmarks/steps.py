@@ -80,13 +80,13 @@ def parts(rounds: int) -> dict:
                 for view in pair:
                     with run.fabric.autocast():
                         out = call(run.encoder, view)
-                    out.backward(torch.ones_like(out))
+                    run.fabric.backward(out, gradient=torch.ones_like(out))
 
         def contrast(run=run, features=features):
             for pair in features:
                 with run.fabric.autocast():
                     projections = [run.network.head(f) for f in pair]
-                nt_xent(*projections, run.trial.temperature).backward()
+                run.fabric.backward(nt_xent(*projections, run.trial.temperature))
 
         def update(run=run, batches=batches):
             for _ in batches:

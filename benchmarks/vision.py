@@ -124,17 +124,8 @@ def time_ceiling(network: str, precision: str, warm_up: int, blocks: int):
     """The encoder alone, forward and backward, on two views that lie ready."""
     run = loop.prepare(trial(network, precision))
     views = run.task.views(0)(torch.arange(128))
-    run.network.train()
-
-    def block() -> None:
-        for _ in range(STEPS[network]):
-            for view in views:
-                with run.fabric.autocast():
-                    features = run.encoder(view)
-                features.backward(torch.ones_like(features))
-            run.optimizer.zero_grad(set_to_none=True)
-
-    return measure.timed(block, warm_up, blocks), STEPS[network] * 128
+    ready = [views] * STEPS[network]
+    return measure.ceiling(run, ready, warm_up, blocks), STEPS[network] * 128
 
 
 def _take(iterator: Iterator[float], count: int) -> list[float]:

@@ -70,8 +70,8 @@ speed.rates("nodes", "GRACE on Cora", "nodes per second")
 speed.rates("graphs", "graphs", "graphs per second")
 
 # %% [markdown]
-# A processor without bfloat16 arithmetic computes our side of such rows in float32, and the peer's in PyTorch's
-# own way, which is slower than either; take the float32 rows there.
+# Where a processor has no instructions for bfloat16, our bfloat16 rows are computed in float32, and the peer's in
+# PyTorch's own way, which is slow: compare the float32 rows there.
 # Sentences are batched by length here and padded to the longest of a shuffled batch there; sentence-transformers
 # has no projection head, so ours is left out. PyGCL's encoder passes the plain graph a third time, as its example
 # does.

@@ -5,13 +5,14 @@ import pytest
 import tiny
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deepaug.pages import page
 from deepaug.studies import publish, records
 from deepaug.studies.records import Store
 from deepaug.studies.study import Entry
 from deepaug.studies.workers import compute
-from deepaug.training import devices, loop, steps
+from deepaug.training import bfloat16, devices, loop, steps
 from deepaug.training.bfloat16 import Emulated, EmulatedPrecision
 
 LACKING = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu avx2\n"
@@ -28,40 +29,72 @@ def draw(*shape):
 
 
 PRODUCTS = {
-    "linear": lambda x, w: F.linear(x, w[:, :, 0, 0], w[:, 0, 0, 0]),
-    "matrices": lambda x, w: x @ w[:, :, 0, 0].mT,
-    "batched matrices": lambda x, w: torch.bmm(x[None], w[None, :, :, 0, 0].mT),
-    "convolution": lambda x, w: F.conv2d(x.view(1, 6, 5, 4), w[:, :6], w[:, 0, 0, 0], padding=1),
-    "grouped convolution": lambda x, w: F.conv2d(x.view(1, 6, 5, 4), w[:, :3], groups=2),
+    "linear": lambda x, w, b: F.linear(x, w[:, :, 0, 0], b),
+    "matrices": lambda x, w, b: x @ w[:, :, 0, 0].mT,
+    "batched matrices": lambda x, w, b: torch.bmm(x[None], w[None, :, :, 0, 0].mT),
+    "biased batched matrices": lambda x, w, b: torch.baddbmm(
+        b[None, None], x[None], w[None, :, :, 0, 0].mT
+    ),
+    "convolution": lambda x, w, b: F.conv2d(x.view(1, 6, 5, 4), w[:, :6], b, padding=1),
+    "grouped convolution": lambda x, w, b: F.conv2d(x.view(1, 6, 5, 4), w[:, :3], b, groups=2),
 }
 
 
-def passes(product, x, weight, dtype):
-    """What a product gives, and its gradients by both factors, for factors in that precision."""
-    x, weight = (value.to(dtype).requires_grad_() for value in (x, weight))
-    y = product(x, weight)
+def factors(change=lambda value: value):
+    """x of shape (10, 12), a weight of (8, 12, 3, 3) and a bias of (8,)."""
+    return [change(draw(*shape)) for shape in ((10, 12), (8, 12, 3, 3), (8,))]
+
+
+def passes(product, dtype):
+    """What a product gives, and its gradients, for factors of bfloat16 held in that precision."""
+    held = [value.bfloat16().to(dtype).requires_grad_() for value in factors()]
+    y = product(*held)
     cotangent = torch.linspace(-1, 1, y.numel()).view_as(y).to(torch.bfloat16)
-    return y.detach(), *torch.autograd.grad(y, (x, weight), cotangent.to(y.dtype))
+    found = torch.autograd.grad(y, held, cotangent.to(y.dtype), allow_unused=True)
+    return [y.detach(), *(gradient for gradient in found if gradient is not None)]
+
+
+class Seen(TorchDispatchMode):
+    """Notes which products run around a block, and in what precision: those of `Emulated`, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.products = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator.overloadpacket in bfloat16.PRODUCTS:
+            self.products.add((operator.overloadpacket, args[0].dtype))
+        return operator(*args, **kwargs or {})
+
+    @property
+    def dtypes(self):
+        return {dtype for _, dtype in self.products}
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_a_product_is_that_of_float32_rounded_once(name):
-    x, weight = draw(10, 12).bfloat16(), draw(8, 12, 3, 3).bfloat16()
+    with Seen() as seen, Emulated():
+        rounded = passes(PRODUCTS[name], torch.bfloat16)
+    assert seen.dtypes == {torch.float32}
+    for got, exact in zip(rounded, passes(PRODUCTS[name], torch.float32), strict=True):
+        assert torch.equal(got, exact.bfloat16())
+
+
+def test_what_is_written_into_a_tensor_at_hand_is_written_there():
+    x = draw(8, 8).bfloat16()
+    out = torch.empty_like(x)
     with Emulated():
-        rounded = passes(PRODUCTS[name], x, weight, torch.bfloat16)
-    for got, exact in zip(rounded, passes(PRODUCTS[name], x, weight, torch.float32), strict=True):
-        assert got.dtype == torch.bfloat16
-        # Gradients of a factor that is used twice are summed in bfloat16, in either way.
-        torch.testing.assert_close(got.float(), exact, rtol=2**-7, atol=2**-7)
+        torch.mm(x, x, out=out)
+    assert torch.equal(out, torch.mm(x, x))
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_where_nothing_is_rounded_it_is_pytorchs_own(name):
     # Small whole numbers: every sum is a number that bfloat16 has, in whatever order it is taken.
-    x, weight = draw(10, 12).sign(), draw(8, 12, 3, 3).sign()
-    own = PRODUCTS[name](x.bfloat16(), weight.bfloat16())
+    signs = factors(lambda value: value.sign().bfloat16())
+    own = PRODUCTS[name](*signs)
     with Emulated():
-        emulated = PRODUCTS[name](x.bfloat16(), weight.bfloat16())
+        emulated = PRODUCTS[name](*signs)
     assert torch.equal(own, emulated)
 
 
@@ -131,7 +164,7 @@ def test_its_record_says_so(lacking, tmp_path):
     told = page.conditions(
         [(entry(trial), record) for trial, record in zip(trials, read, strict=True)]
     )
-    assert "bfloat16, float32 (1 of the runs emulated in float32)" in told
+    assert "bfloat16, float32; bfloat16 emulated in 1 of the runs" in told
 
 
 @pytest.mark.parametrize("value", [False, "bfloat16", 1, None])
@@ -142,25 +175,21 @@ def test_a_record_is_emulated_or_does_not_say_so(value):
 
 
 def test_nothing_but_bfloat16_is_emulated():
-    with pytest.raises(ValueError, match="the trial in float32"):
+    with pytest.raises(ValueError, match="the trial is in float32"):
         records.check(tiny.record(tiny.trial(), emulated=True))
 
 
-def test_both_passes_and_evaluation_are_emulated(lacking, monkeypatch):
-    seen = []
-    own = Emulated.__torch_dispatch__
+def test_both_passes_and_evaluation_are_emulated(lacking):
+    training, aten = steps.prepare(tiny.trial(precision="bfloat16"), "cpu"), torch.ops.aten
+    with Seen() as seen:
+        training.epoch(0)
+    assert seen.dtypes == {torch.float32}
+    ran = {operator for operator, _ in seen.products}
+    assert {aten.convolution, aten.convolution_backward, aten.mm} <= ran
+    with Seen() as seen:
+        training.embed(training.task.plain(torch.arange(4)))
+    assert seen.products == {(aten.convolution, torch.float32)}
 
-    def spy(self, operator, types, args=(), kwargs=None):
-        seen.append((operator.overloadpacket, getattr(args[0], "dtype", None) if args else None))
-        return own(self, operator, types, args, kwargs)
 
-    monkeypatch.setattr(Emulated, "__torch_dispatch__", spy)
-    training = steps.prepare(tiny.trial(precision="bfloat16"), "cpu")
-    training.epoch(0)
-    aten = torch.ops.aten
-    assert (aten.convolution, torch.bfloat16) in seen
-    assert (aten.convolution_backward, torch.bfloat16) in seen
-    seen.clear()
-    training.embed(training.task.plain(torch.arange(4)))
-    assert (aten.convolution, torch.bfloat16) in seen
-    assert (aten.convolution_backward, torch.bfloat16) not in seen
+def test_a_gpu_has_its_own(lacking):
+    assert devices.emulates("bfloat16", "cpu") and not devices.emulates("bfloat16", "cuda")

@@ -339,7 +339,7 @@ PROCESSOR = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu sse2 avx5
         ("float32", "", 1, 0),
     ],
 )
-def test_run_says_once_that_bfloat16_is_slow_here(
+def test_run_says_once_that_bfloat16_is_emulated_here(
     call, monkeypatch, precision, more, workers, lines
 ):
     monkeypatch.setattr(devices, "cpuinfo", lambda: PROCESSOR.format(more=more))

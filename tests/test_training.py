@@ -95,7 +95,7 @@ def nudged(network):
     return network
 
 
-@pytest.mark.parametrize("rounding", [False, True], ids=["", "rounded otherwise"])
+@pytest.mark.parametrize("rounding", [False, True], ids=["as it is", "rounded otherwise"])
 @pytest.mark.parametrize(("changes", "loss", "knn", "probe"), GOLDEN.values(), ids=GOLDEN)
 def test_golden_trial(changes, loss, knn, probe, rounding, monkeypatch):
     """Tolerances leave room for another processor or torch, not for another training."""

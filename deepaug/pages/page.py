@@ -91,7 +91,7 @@ def conditions(recorded: Recorded) -> str:
     devices = ", ".join(sorted({record["device"] for record in records}))
     precision = every("precision")
     if emulated := sum("emulated" in record for record in records):
-        precision += f" ({emulated} of the runs emulated in float32)"
+        precision += f"; bfloat16 emulated in {emulated} of the runs"
     hub = registry.from_hub(trials[0].modality, trials[0].encoder)  # has a width of its own
     width = "" if hub else f" of width {every('width')}"
     views = "crops" if trials[0].views.startswith("crops") else trials[0].modality

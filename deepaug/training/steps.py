@@ -36,10 +36,11 @@ def fabric_on(
     which = 1 if device is None or kind == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
     alone = LightningEnvironment()
-    if devices.emulates(precision, kind):
-        return Fabric(accelerator=kind, devices=which, plugins=[alone, EmulatedPrecision()])
-    mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
-    return Fabric(accelerator=kind, devices=which, precision=mixed, plugins=[alone])
+    own: dict[str, Any] = {"plugins": [alone, EmulatedPrecision()]}
+    if not devices.emulates(precision, kind):
+        mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
+        own = {"plugins": [alone], "precision": mixed}
+    return Fabric(accelerator=kind, devices=which, **own)
 
 
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":

@@ -84,6 +84,7 @@ def visit(page, url: str, still: bool = True):
     page.log.requests.clear()
     page.emulate_media(color_scheme="light")
     page.goto(url)
+    page.wait_for_function("!document.querySelector('meta[http-equiv=Refresh]')")  # the root's
     page.evaluate(SETTLED)
     if still:
         page.add_style_tag(content=STILL)
