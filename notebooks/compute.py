@@ -48,9 +48,10 @@ compute.show(compute.profiles())
 # ## Precision and threads
 #
 # Two runs of one trial agree bit for bit on one machine. All train in float32, but for the encoders of images and
-# of sentences at `cpu`, and all but nodes on a GPU, which train in bfloat16: processors without bfloat16 arithmetic
-# take several times as long that way. At `cpu` a trial has one thread, and two trials run side by side. Loss, normalisation of embeddings and PCA are always float32. Nothing
-# is paired across devices or precisions.
+# of sentences at `cpu`, and all but nodes on a GPU, which train in bfloat16. Processors without instructions for it
+# compute such products in float32 and round them as the others would ([Deviations](../deviations.md)). At `cpu` a trial
+# has one thread, and two trials run side by side. Loss, normalisation of embeddings and PCA are always float32.
+# Nothing is paired across precisions, nor across a processor and a GPU, or GPUs of two models.
 #
 # ## Where speed comes from, and what it changed
 #

@@ -32,7 +32,7 @@ show.header("protocol")
 # seed fixes six separate random streams: initialisation, training subset, order, views, transform, and the
 # network's own dropout. So two arms with one seed start from the same weights and see the same views; what
 # is left is the transform. Where a modality has several data sets, each seed counts by the mean over them.
-# Nothing is paired across devices, precisions or versions of torch.
+# Nothing is paired across kinds of device (a processor, a model of GPU), precisions or versions of torch.
 #
 # The baseline is **tuned first**, by configurations that cost as much as the arms. Every arm stands on the
 # tuned baseline, and differs from it in its transform alone.

@@ -71,6 +71,8 @@ class World:
         metric = registry.primary(trial)
         device, torch = self.conditions
         made = {"device": device, "versions": {"torch": torch}}
+        if "GPU" in device:
+            made["accelerator"] = "cuda"
         if score == DIVERGED:
             return tiny.record(trial, status="diverged", metrics={}, **made)
         is_arm = trial.layer != "none"

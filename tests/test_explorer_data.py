@@ -141,7 +141,7 @@ def test_an_untrained_self_of_another_machine_counts_for_nothing(made_up):
     def record(self, trial):
         elsewhere = trial.objective == "untrained" and trial.seed == 103
         made = World.record(self, trial)
-        return made | {"device": "another"} if elsewhere else made
+        return made | {"device": "a GPU", "accelerator": "cuda"} if elsewhere else made
 
     rows, _ = made_up(world(test=diverging, record=record))
     lost = of(rows, study="text", stage="confirm", split="validation", status="diverged")

@@ -46,6 +46,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "checksum": {**_HASH, "description": "Hash of all other fields."},
 }
 OPTIONAL: dict[str, dict[str, Any]] = {
+    "accelerator": {
+        "type": "string",
+        "pattern": "^(?!cpu$)[a-z]+$",
+        "description": "What kind of device it is to torch, cuda say, where it is no processor.",
+    },
     "emulated": {
         "const": True,
         "description": "Of a trial in bfloat16 whose products a processor without instructions for "

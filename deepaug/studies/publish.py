@@ -54,7 +54,7 @@ def row(profile: str, record: dict[str, Any]) -> dict[str, Any]:
     last = ("metrics", "versions")
     left_out = ("curve", "similarity", *last)
     rest = {name: value for name, value in record.items() if name not in left_out}
-    rest["emulated"] = "emulated" in record
+    rest |= {"accelerator": record.get("accelerator", "cpu"), "emulated": "emulated" in record}
     rest["trial"] = Trial.from_dict(record["trial"]).to_dict()  # an older one may lack fields
     shown = records.without_sealed(record)
     return {"profile": profile, **rest, **{name: shown[name] for name in last}}

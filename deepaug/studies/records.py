@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -254,11 +255,14 @@ def check(record: Any) -> Trial:
         copies.add(frozenset(name for name in values if name.startswith(f"{primary}_")))
     if len(copies) > 1:
         raise ValueError(f"its splits hold {primary!r} of unlike copies")
+    accelerator = record.get("accelerator", "cuda")
+    if not isinstance(accelerator, str) or not re.fullmatch("(?!cpu$)[a-z]+", accelerator):
+        raise ValueError(f"field 'accelerator' is {accelerator!r}; it names one, or is not there")
     if record.get("emulated", True) is not True:
         raise ValueError(f"field 'emulated' is {record['emulated']!r}; it is true, or is not there")
     if "emulated" in record and trial.precision != "bfloat16":
         raise ValueError(
-            f"field 'emulated' is of bfloat16 alone, and the trial in {trial.precision}"
+            f"field 'emulated' is there for bfloat16 alone, and the trial is in {trial.precision}"
         )
     if "similarity" in record:
         _check_similarity(record["similarity"])

@@ -74,6 +74,7 @@ def compute(trial: Trial, store: Store, train: Train) -> dict[str, Any]:
             "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "versions": origin.versions(trial.modality) | {"protocol": str(fields["protocol"])},
             **code,
+            **({"accelerator": outcome.accelerator} if outcome.accelerator != "cpu" else {}),
             **({"emulated": True} if outcome.emulated else {}),
             **({"similarity": outcome.similarity} if outcome.similarity else {}),
         }

@@ -33,6 +33,7 @@ class Outcome:
     curve: list[dict[str, float]]
     data_digest: str
     device: str
+    accelerator: str = "cpu"  # the kind of device
     emulated: bool = False  # in bfloat16 on a processor without it; see `bfloat16.Emulated`
     training_seconds: float = 0.0
     samples_per_second: float = 0.0
@@ -188,6 +189,7 @@ def run(
         curve=job.curve(),
         data_digest=whole.task.digest,
         device=devices.name(whole.fabric.device),
+        accelerator=whole.fabric.device.type,
         emulated=devices.emulates(trial.precision, whole.fabric.device.type),
         training_seconds=seconds,
         samples_per_second=sum(p.epoch for p in job.progress) * whole.samples / (seconds or 1.0),

@@ -73,8 +73,8 @@ def gains(table: pd.DataFrame, metric: str, against: str = "baseline") -> pd.Dat
     """Each arm's difference to another in points, by seed, within one stage of one study.
 
     Twins and data sets are paired with their own. A diverged run counts at its seed's
-    random-initialisation score. Runs under other `conditions` (device, precision, release of torch)
-    are not paired, nor are seeds that lack the other arm.
+    random-initialisation score. Runs under other `conditions` (kind of device, precision, release
+    of torch) are not paired, nor are seeds that lack the other arm.
 
     Args:
         table: as `frame` makes it.

@@ -17,7 +17,7 @@ from deepaug.training import registry
 from deepaug.verdicts.claims import counted
 
 Run = tuple[str, int]  # data set, seed
-CONDITIONS = ("device", "precision", "torch")  # what `conditions` gives
+CONDITIONS = ("kind", "precision", "torch")  # what `conditions` gives
 Record = dict[str, Any]
 
 
@@ -102,9 +102,14 @@ def split_networks(arm: Callable[[str], Arm | None], untrained: Arm | None) -> l
 
 
 def conditions(record: Record) -> tuple[str, str, str]:
-    """What the runs of a pair share: device, precision and release of torch."""
+    """What the runs of a pair share: kind of device, precision and release of torch.
+
+    Processors are one kind, whatever their make: they differ in the order of sums alone, and so do
+    two of one name. A GPU is of the kind that its product name says.
+    """
+    kind = record["device"] if "accelerator" in record else "cpu"
     torch = record["versions"].get("torch", "")
-    return record["device"], record["trial"]["precision"], torch.partition("+")[0]
+    return kind, record["trial"]["precision"], torch.partition("+")[0]
 
 
 def paired(
@@ -117,7 +122,9 @@ def paired(
         untrained: random initialisation, which a diverged run counts as.
         lacking: what else a run lacks, "" if nothing; its seed then counts as missing.
     """
-    planned = sorted({run for arm in arms for run in arm.entries}, key=lambda run: run[1])
+    # In the order of entries: a set's differs between processes, and with it the bootstrap's draw.
+    asked = dict.fromkeys(run for arm in arms for run in arm.entries)
+    planned = sorted(asked, key=lambda run: run[1])
     parts = tuple(dict.fromkeys(part for part, _ in planned))
     seeds = tuple(dict.fromkeys(seed for _, seed in planned))
     kept, notes = [], []
