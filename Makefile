@@ -1,7 +1,7 @@
 # `make book` and `make test` lay out .venv, then hand over to Snakemake and pytest.
 .DEFAULT_GOAL := book
 .DELETE_ON_ERROR:
-.PHONY: book test slurm browser screenshots lint lock benchmark unlock clean help
+.PHONY: book install test slurm browser screenshots lint lock benchmark unlock clean help
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -n auto
@@ -37,6 +37,9 @@ book: $(INSTALLED)  ## run the quick studies, execute the notebooks, build the s
 	@cat build/learning.txt
 	@echo "make book: quick studies, notebooks and site are up to date;" \
 		"open _build/html/index.html"
+
+install: $(INSTALLED)  ## lay out .venv, and nothing else
+	@echo "make install: the environment is in $(VENV); activate it with: . $(VENV)/bin/activate"
 
 test: $(INSTALLED)  ## run the tests; slow ones too: make test PYTEST_ARGS='-n auto -m ""'
 	@mkdir -p build

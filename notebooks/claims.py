@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Claims and verdicts
 #
-# What the records say of each claim, by rules that were fixed before the runs. Everything on this page is made from the
+# What the records say of each claim, by rules that were fixed before the runs that judge. Everything on this page is made from the
 # records by `deepaug claims`; nothing is typed by hand.
 
 # %% tags=["hide-input", "remove-stderr"]
@@ -26,12 +26,13 @@ home.verdicts()
 answers.scales()
 
 # %% [markdown]
-# A test is *supported*, *opposed*, *negligible* or *inconclusive*. A claim in one modality is supported or negligible by all its
-# tests, opposed by one if none is supported, and *mixed* where they conflict ([the words](protocol.ipynb)). Always at the scale of its runs. What is still *running* has no verdict, and a base that has
-# hardly learnt gets none.
+# A test is *supported*, *opposed*, *negligible* or *inconclusive*. A claim in one modality is supported,
+# or negligible, if all its tests are; opposed if at least one test is opposed and none supported; *mixed* where one is
+# supported and another opposed ([the words](protocol.ipynb)). Always at the scale of its runs. What is still *running* has
+# no verdict, and a base that has hardly learnt gets none.
 #
-# In the figures the dot is the mean, the line its 95 % interval, and the grey band what counts as negligible. Filled dots are
-# the tests of the family, which are corrected together; hollow ones are secondary and judged alone. Blue is dropout, orange
+# In the figures the dot is the mean, the line its 95 % interval, and the grey band what counts as negligible. Right of zero
+# is the claim's side. Filled dots are the tests of the family, which are corrected together; hollow ones are secondary and judged alone. Blue is dropout, orange
 # PCA.
 
 # %% [markdown]

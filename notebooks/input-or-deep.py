@@ -59,7 +59,7 @@ show.differences(records, "pilot")
 # | no-augmentation | none | none |
 # | *layer transform p* | yes | at the layer |
 # | … alone | none | at the layer |
-# | … at-input | yes | at the input (text: the embeddings) |
+# | … at-input | yes | at the input (text and graphs: the first linear embedding of tokens, or of a node's features) |
 
 # %% tags=["hide-input"]
 show.header("input-or-deep")

@@ -67,7 +67,8 @@ def test_a_cell_that_runs_says_how_far_and_nothing_of_its_effect(monkeypatch, tm
     assert re.search(r"running</span> \*\*Text\.\*\* \d+ of \d+ runs are recorded\.$", sentence)
     answers.meaning("C1")
     assert "before the last of its runs" in told[0] and "What would change it" not in told[0]
-    assert home.answer(found).endswith("0 are in.") and "not yet judged" in home.answer(found)
+    assert home.answer(found).endswith(" 0 of 6 verdicts are in.")
+    assert "not yet judged" in home.answer(found)
 
 
 def test_every_claim_has_a_question_and_an_answer_to_each_word():
@@ -115,7 +116,8 @@ def test_the_strip_has_a_word_in_every_cell_and_the_answer_counts_them(monkeypat
 def test_meaning_says_what_is_excluded_and_what_would_decide(monkeypatch, tmp_path, told):
     verdicts(monkeypatch, tmp_path, world(gains=(0, 0, 0, 0.4), size=3.0))
     answers.meaning("C1")
-    assert re.search(r"\d+ seeds in a new study would narrow it to ±0\.5\. A gain above", told[0])
+    needed = r"\d+ seeds in a new study would narrow the interval to ±0\.5\. A gain above"
+    assert re.search(needed, told[0])
     assert "Not meant" in told[0] and "What would change it" in told[0]
 
 

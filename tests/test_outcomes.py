@@ -196,7 +196,8 @@ def test_without_a_scale_nothing_is_judged(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("conditions", "pairs"),
     [
-        (("another processor", "2.11.0"), False),
+        (("a GPU", "2.11.0"), False),
+        (("another processor", "2.11.0"), True),
         (("a processor", "2.12.0"), False),
         (("a processor", "2.11.0+cpu"), True),
     ],
@@ -250,6 +251,7 @@ SECONDARY = {
         "C7 both": 3 + 1,
         "C7 detached": 3 - 2,
         "C7 detached over both": -2 - 1,
+        "C3b alone over no-augmentation": 1.5 + 5,
     },
     "one-view-detached": {
         "C1 over the way at p = 0": 3 - 0.5,
@@ -268,7 +270,7 @@ def test_secondary_tests_by_hand(monkeypatch, tmp_path, way, expected):
         row = of_dropout(found, test)
         # Five seeds waver by 0.02 on average.
         assert row.effect.mean == pytest.approx(effect, abs=0.041), test
-        assert row.kind == ("context" if "gain" in test else "secondary")
+        assert row.kind == ("context" if "gain" in test or "alone" in test else "secondary")
         assert (row.adjusted_p is None) == (row.kind == "context")
     assert of_dropout(found, "C1 over noise").effect.n == 5
     names = {row.test for cell in found.cells for row in cell.tests}
@@ -382,7 +384,7 @@ def test_a_secondary_control_from_elsewhere_leaves_the_verdict_as_it_is(monkeypa
 
     def record(self, trial):
         at_zero = trial.layer != "none" and not trial.strength
-        self.conditions = ("another processor", "2.11.0") if at_zero else World.conditions
+        self.conditions = ("a GPU", "2.11.0") if at_zero else World.conditions
         return World.record(self, trial)
 
     found = judged(monkeypatch, tmp_path, world(record=record, way="one-view-detached"))
@@ -424,7 +426,17 @@ def test_a_run_without_an_untrained_score_to_count_at_is_missing(monkeypatch, tm
     assert "its untrained self has no score to count at" in row.notes[0]
 
 
-@pytest.mark.parametrize("conditions", [("another", "2.11.0"), ("a processor", "2.12.0")])
+def test_gpus_pair_by_their_model(monkeypatch, tmp_path):
+    def record(self, trial):
+        elsewhere = trial.seed == 105 and trial.layer == "none"
+        self.conditions = ("another GPU" if elsewhere else "a GPU", "2.11.0")
+        return World.record(self, trial)
+
+    found = judged(monkeypatch, tmp_path, world(record=record))
+    assert rows(found)["C1"].verdict == "not judged: 9 of 10 seeds"
+
+
+@pytest.mark.parametrize("conditions", [("a GPU", "2.11.0"), ("a processor", "2.12.0")])
 def test_a_scale_of_runs_that_do_not_pair_judges_nothing(monkeypatch, tmp_path, conditions):
     """One of two seeds of the untrained network is from elsewhere: the rules want two or more."""
 

@@ -160,8 +160,10 @@ def column(rows, key, value):
 
 def test_stages_told_are_those_of_the_rules():
     told = protocol.stages()
-    assert column(told, "stage", "seeds")["confirm"] == "100–109"
-    assert column(told, "stage", "seeds")["screen"] == "2"
+    assert column(told, "stage", "their numbers")["confirm"] == "100–109"
+    assert column(told, "stage", "their numbers")["screen"] == "2"
+    seeds = column(told, "stage", "seeds")
+    assert (seeds["confirm"], seeds["screen"], seeds["tuning"]) == (10, 1, 2)
     assert [row["stage"] for row in told] == list(RULES["stages"])
     assert all(row["what for"] for row in told)
     reads = column(told, "stage", "reads")

@@ -48,6 +48,15 @@ def test_a_verdict_of_one_metric_alone_says_so(monkeypatch, tmp_path):
     assert (found.verdict, found.by_metric) == ("supported", "negligible")
 
 
+def test_a_narrow_gain_is_negligible_by_the_rules_and_not_by_half_of_them(monkeypatch, tmp_path):
+    made = world(gains=(0, 0, 0, 0.3), size=0.1, record=both_metrics(same))
+    found = of_c1(judged(monkeypatch, tmp_path, made))
+    assert (found.verdict, found.by_half) == ("supported", "supported")
+    made = world(gains=(0, 0, 0, 0.1), size=0.3, record=both_metrics(same))
+    found = of_c1(judged(monkeypatch, tmp_path, made))
+    assert (found.verdict, found.by_half) == ("negligible", "inconclusive")
+
+
 def test_a_verdict_that_one_seed_makes_names_it(monkeypatch, tmp_path):
     def gain(self, trial):
         return World.gain(self, trial) - (12.0 if trial.seed == 103 else 0.0)

@@ -22,7 +22,6 @@ from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
 from deepaug.verdicts.outcomes import FAMILY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
-PROBABILITY = "probability of gain"  # has no unit and no sign
 AT_TARGET = "C3a gain at "
 
 
@@ -65,11 +64,11 @@ def badge(word: str) -> str:
 
 def effect(row: Row) -> str:
     """A test's effect with its interval, in the unit of its claim."""
-    return wording.interval(row.effect, wording.unit(row.test), wording.places(row.test))
+    return wording.interval(row.effect, wording.after(row.unit), wording.PLACES[row.unit])
 
 
 def _with_n(row: Row) -> str:
-    return wording.with_n(row.effect, wording.unit(row.test), wording.places(row.test))
+    return wording.with_n(row.effect, wording.after(row.unit), wording.PLACES[row.unit])
 
 
 def sentence(cell: Cell) -> str:
@@ -120,7 +119,11 @@ def meaning(*claims: str, modality: str | None = None) -> None:
     for of, cell in found:
         name = f"{cell.claim}, {NAMES[cell.modality]}"
         if cell.word:
-            parts = (_outcome(cell), finding(cell), _firm(of, cell))
+            beside = (
+                beside_it(test, cell.modality, of)
+                for test in said["answers"][cell.claim].get("beside", ())
+            )
+            parts = (_outcome(cell), finding(cell), *beside, _firm(of, cell))
             lines.append(f"- *{name}.* {' '.join(filter(None, parts))}")
         elif cell.state == "running":
             running.append(name)
@@ -153,14 +156,17 @@ def _outcome(cell: Cell) -> str:
 
 
 def _firm(of: Table, cell: Cell) -> str:
-    """Whether a verdict hangs on the metric or on a single seed."""
+    """Whether a verdict hangs on the metric, a single seed, or how wide δ is."""
     (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
     said, metric = texts()["meanings"], READ_BY[firm.metric]
     if firm.by_metric == firm.verdict and not firm.turning:
-        return said["firm"].format(metric=metric)
-    told = said["by_metric"].format(metric=metric, word=firm.by_metric)
+        told = said["firm"].format(metric=metric)
+    else:
+        told = said["by_metric"].format(metric=metric, word=firm.by_metric)
     if firm.turning:
         told += " " + said["turning"].format(turning=firm.turning_told())
+    if firm.by_half != firm.verdict:
+        told += " " + said["by_half"].format(word=firm.by_half)
     return told
 
 
@@ -238,16 +244,23 @@ def controls(modality: str) -> None:
     for of, found in by_table(["C1"], modality):
         where = "" if of.profile == "cpu" else f" ({of.profile})"
         judged = any(cell.word for cell in found)
-        for test, told in said["tests"].items():
+        for test in said["tests"]:
             of_test = row(test, modality, of)
-            if of_test and of_test.interval:
-                low, high = of_test.effect.low, of_test.effect.high
-                sign = "above" if low > 0 else "below" if high < 0 else "zero"
-                says = told["says"].format(effect=effect(of_test))
-                lines.append(f"- {says} {told.get(sign, '')}{where}")
+            if told := beside_it(test, modality, of):
+                lines.append(f"- {told}{where}")
             elif of_test and not of_test.effect and judged:
-                lines.append(f"- {test.removeprefix('C1 ').capitalize()}: {of_test.verdict}.")
+                lines.append(f"- {test.partition(' ')[2].capitalize()}: {of_test.verdict}.")
     display(Markdown("\n".join(lines) or said["none"]))
+
+
+def beside_it(test: str, modality: str, of: Table) -> str:
+    """What a control says, by its effect and the side of zero it lies on; "" where it has none."""
+    of_test = row(test, modality, of)
+    if not of_test or not of_test.interval:
+        return ""
+    told, low, high = texts()["controls"]["tests"][test], of_test.effect.low, of_test.effect.high
+    sign = "above" if low > 0 else "below" if high < 0 else "zero"
+    return f"{told['says'].format(effect=effect(of_test))} {told.get(sign, '')}".strip()
 
 
 def evidence(page: Page, *claims: str, modality: str | None = None) -> None:
@@ -283,7 +296,7 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
             "effect": told(row),
             "verdict": row.verdict if row.kind != "secondary" else f"{row.verdict} (secondary)",
             "arm": row.arm,
-            "p": telling.p_value(row.adjusted_p),
+            "p": telling.p_value(row.adjusted_p) + (", Holm" if row.kind == FAMILY else ""),
             "more": "; ".join(telling.details(row)),
         }
         for row in cell.tests
@@ -293,8 +306,8 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
 
 def told(row: Row) -> str:
     """An effect with its interval, or the values of its seeds where these are few."""
-    if row.test.endswith(PROBABILITY):
+    if row.unit == "probability":  # it has no sign
         return f"{row.effect.mean:.2f} [{row.effect.low:.2f}, {row.effect.high:.2f}]"
     if row.interval:
         return _with_n(row)
-    return ", ".join(wording.number(value, wording.places(row.test)) for value in row.values)
+    return ", ".join(wording.number(value, wording.PLACES[row.unit]) for value in row.values)

@@ -15,6 +15,7 @@ from deepaug.pages.show import finish
 from deepaug.studies import rulebook
 from deepaug.verdicts import effects, exploratory, robustness, wording
 from deepaug.verdicts.exploratory import AUGMENTATION, BEFORE, ROBUSTNESS, Gain
+from deepaug.verdicts.outcomes import ALONE
 from deepaug.verdicts.robustness import Firmness
 from deepaug.verdicts.table import Table
 
@@ -31,7 +32,8 @@ def gains_by_augmentation() -> None:
     for table, found in _judged(AUGMENTATION):
         for name, gains in found.items():
             told = "; ".join(f"with {_share(g.augmentation)}: {_told(g)}" for g in gains)
-            display(Markdown(f"**{name.capitalize()}.** Gain {told}."))
+            alone = answers.beside_it(ALONE, gains[0].modality, table)
+            display(Markdown(f"**{name.capitalize()}.** Gain {told}. {alone}"))
         lines = {
             name: [(gain.augmentation, gain.values) for gain in gains if gain.effect]
             for name, gains in found.items()
@@ -132,7 +134,7 @@ def by_value(lines: Mapping[str, Points]) -> Axes:
 
 
 def firmness() -> None:
-    """Each verdict beside what it would be by another metric, or without a seed: a table."""
+    """Each verdict beside what it would be by another metric, less a seed, or by half of δ."""
     rows = [_row(of) for table in answers.tables() for of in robustness.of(table)]
     if rows:
         display(figures.plain(pd.DataFrame(rows), wrap=True))
@@ -147,4 +149,5 @@ def _row(of: Firmness) -> dict[str, str]:
         "verdict": of.verdict,
         "by the other metric": f"{of.by_metric} ({effects.READ_BY[of.metric]})",
         "without one seed": of.turning_told() or "the same, whichever is left out",
+        "with half of δ": of.by_half,
     }

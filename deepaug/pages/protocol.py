@@ -1,5 +1,6 @@
 """The tables of the protocol page, from the rules and the profiles: nothing is said twice."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,7 +65,8 @@ def stages() -> Rows:
     return [
         {
             "stage": name,
-            "seeds": _seeds(stage["seeds"]),
+            "seeds": len(stage["seeds"]),
+            "their numbers": _seeds(stage["seeds"]),
             "reads": stage.get("reads", "validation"),
             "what for": _purpose(stage),
         }
@@ -97,8 +99,23 @@ def claims() -> Rows:
         effects = claim.get("effects") or {"": claim.get("effect") or claim["measure"]}
         for which, effect in effects.items():
             at = f", at {claim['at']}" if "at" in claim else ""
-            rows.append({"claim": f"{name} {which}".strip(), "effect": effect + at})
+            row = {"claim": f"{name} {which}".strip(), "effect": effect + at}
+            rows.append({**row, "asked for besides": _besides(claim)})
     return rows
+
+
+def _besides(claim: Mapping[str, Any]) -> str:
+    """What a verdict on a claim asks for beside its interval; "" if nothing."""
+    if "inverse" in claim:
+        return f"called inverse if {claim['inverse']}"
+    if "also" not in claim:
+        return ""
+    also = claim["also"]
+    orders = ", ".join(f"{number}! = {math.factorial(number)}" for number in (4, 5))
+    return (
+        f"supported: {also['supported']}, at most {also['at_most']:g}; opposed: {also['opposed']}. "
+        f"Of 4 and 5 targets there are {orders} orders: of 4 the perfect order alone passes"
+    )
 
 
 def verdicts(of: str) -> Rows:

@@ -179,6 +179,7 @@ class Evidence:
         self.modality, self.profile = modality, profile
         self.metric = ""  # in the place of the primary one
         self.left_out: int | None = None  # a seed
+        self.band = 1.0  # how wide what is negligible is, as a share of what the rules say
         self.studies: dict[str, Study] = {}
         for name, study in studies.items():
             if name == modality:
@@ -190,10 +191,12 @@ class Evidence:
         self._found: dict[str, list[Entry]] = {}
         self._keys: dict[str, dict[str, bool]] = {}
 
-    def otherwise(self, metric: str = "", left_out: int | None = None) -> "Evidence":
-        """The same records read otherwise: by another metric, or without one seed."""
+    def otherwise(
+        self, metric: str = "", left_out: int | None = None, band: float = 1.0
+    ) -> "Evidence":
+        """The same records read otherwise: by another metric, without a seed, by another δ."""
         other = copies.copy(self)
-        other.metric, other.left_out = metric, left_out
+        other.metric, other.left_out, other.band = metric, left_out, band
         return other
 
     @cached_property

@@ -33,8 +33,12 @@ from deepaug.verdicts.statistics import MOST_TARGETS, Limits
 FAMILY, SECONDARY, CONTEXT = "family", "secondary", "context"
 OWN, DEEP, SPLIT = "own confirm", "input-or-deep confirm", "co-adaptation confirm"
 TWINS, WAYS_STAGE = "supervised confirm", "stop-gradient confirm"
+ALONE = "C3b alone over no-augmentation"
 # Over data sets, where there are several; by bootstrap.
-AGGREGATES = {"interquartile mean": middle_half, "probability of gain": improvement}
+AGGREGATES = {
+    "interquartile mean": (middle_half, ""),
+    "probability of gain": (improvement, "probability"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Finding:
     transform: str  # the family of the arm's transform
     arm: str
     places: tuple[str, ...]  # the stages it is of
+    unit: str = "points"  # or "tau", "share", "probability"
     outcome: Outcome | None = None  # None while runs lack
     values: tuple[float, ...] = ()
     recorded: int = 0  # of its runs
@@ -114,7 +119,7 @@ class Comparison:
 
         Args:
             place: the stage they are of, with the random initialisation of diverged runs.
-            unit: "tau" or "share"; by default points.
+            unit: "tau", "share" or "probability"; by default points.
             seeds: how many are planned; by default as many as the stage has by the rules.
         """
         compared = [arm for arm in arms if arm is not None]
@@ -126,7 +131,9 @@ class Comparison:
         arm = compared[-1] if measure is depth else compared[0]
         transform = family or ("" if kind == CONTEXT else self.primary)
         found = Finding(test.split()[0], test, kind, transform, arm.name, (place,))
-        found = replace(found, recorded=sum(runs.values()), planned=len(runs))
+        found = replace(
+            found, recorded=sum(runs.values()), planned=len(runs), unit=unit or found.unit
+        )
         if found.recorded == found.planned:
             stage = place.split()[1]
             planned = rulebook.seeds(stage)[: seeds or None]
@@ -140,13 +147,18 @@ class Comparison:
                 measured = measure(scores, confidence=self.limits.confidence)
                 outcome = Outcome(
                     measured.effect,
-                    self.rules["vocabulary"]["delta"][unit or self.evidence.modality],
+                    self.delta(unit),
                     sum(seed != self.evidence.left_out for seed in planned),
                     scores.diverged,
                     measured.depth_p,
                 )
                 found = replace(found, outcome=outcome, values=measured.values)
         yield found
+
+    def delta(self, unit: str) -> float:
+        """Half-width of what is negligible; of what is not judged that of points."""
+        deltas = self.rules["vocabulary"]["delta"]
+        return deltas.get(unit, deltas[self.evidence.modality]) * self.evidence.band
 
     def not_fresh(self, run: Run, stage: str) -> str:
         """Why a run's seed may not judge, by the rules; "" where it may."""
@@ -196,8 +208,9 @@ def c1(c: Comparison) -> Iterator[Finding]:
         arm, longer = c.of(OWN, family), "own longer"
         yield from c.test("C1", [arm, plain], OWN, kind=c.kind(family), **of)
         if plain and len({data for data, _ in plain.entries}) > 1:
-            for name, measure in AGGREGATES.items():
-                yield from c.test(f"C1 {name}", [arm, plain], OWN, measure, kind=CONTEXT, **of)
+            for name, (measure, unit) in AGGREGATES.items():
+                both = [arm, plain]
+                yield from c.test(f"C1 {name}", both, OWN, measure, kind=CONTEXT, unit=unit, **of)
         none = c.control(OWN, arm, "no-transform")
         yield from c.test("C1 over the way at p = 0", [arm, none], OWN, **of)
         pair = [c.of(longer, family), c.arm(longer, baseline)]
@@ -255,6 +268,8 @@ def c3(c: Comparison) -> Iterator[Finding]:
     alone, at_input = (c.control(DEEP, deep, kind) for kind in ("alone", "at-input"))
     yield from c.test("C3b standard", [alone, plain], DEEP, kind=FAMILY)
     yield from c.test("C3b same_transform", [deep, at_input], DEEP, kind=FAMILY)
+    none = c.arm(OWN, partial(of_control, "no-augmentation"))
+    yield from c.test(ALONE, [alone, none], DEEP, kind=CONTEXT, family=c.primary)
 
 
 def c4(c: Comparison) -> Iterator[Finding]:
@@ -265,10 +280,14 @@ def c4(c: Comparison) -> Iterator[Finding]:
 
     plain, twin = parts(baseline), parts(baseline, "supervised")
     arm, unit = parts(partial(of_family, c.primary)), "share"
-    yield from c.test("C4 exhibited", plain + twin, SPLIT, shares, kind=FAMILY, unit=unit)
+    for found in c.test("C4 exhibited", plain + twin, SPLIT, shares, kind=FAMILY, unit=unit):
+        yield replace(found, transform="")  # neither training has one
     yield from c.test("C4 alleviated", plain + arm, SPLIT, shares, kind=FAMILY, unit=unit)
     for name, own in (("contrastive", plain), ("supervised", twin), ("with the arm", arm)):
         yield from c.test(f"C4 share, {name}", own, SPLIT, share, kind=CONTEXT, unit=unit)
+        for copy, part in zip(("free", "frozen"), own, strict=False):
+            test = f"C4 {copy} copy over its network, {name}"
+            yield from c.test(test, [part, own[2]], SPLIT, kind=CONTEXT)
 
 
 def c5(c: Comparison) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ class Firmness:
     metric: str  # the one kept beside the primary one
     by_metric: str  # the verdict by that
     left_out: dict[int, str]  # seed -> the verdict without it
+    by_half: str  # the verdict with half of δ
 
     @property
     def turning(self) -> dict[int, str]:
@@ -57,7 +58,7 @@ def of(table: Table, root: Path | None = None) -> tuple[Firmness, ...]:
 
 
 def firmness(evidence: Evidence) -> list[Firmness]:
-    """Of each verdict in one modality, whether it hangs on the metric or on a single seed.
+    """Of each verdict in one modality, whether it hangs on the metric, a single seed, or δ.
 
     The family is adjusted anew each time. Scale stays that of the primary metric.
     """
@@ -71,6 +72,7 @@ def firmness(evidence: Evidence) -> list[Firmness]:
         return []
     metric = rulebook.rules()["primary_metric"][evidence.modality]["beside"]
     by_metric = verdicts(evidence.otherwise(metric=metric))
+    by_half = verdicts(evidence.otherwise(band=0.5))
     without = {
         seed: verdicts(evidence.otherwise(left_out=seed)) for seed in rulebook.seeds("confirm")
     }
@@ -82,6 +84,7 @@ def firmness(evidence: Evidence) -> list[Firmness]:
             metric,
             by_metric.get(claim, "not judged"),
             {seed: other.get(claim, "not judged") for seed, other in without.items()},
+            by_half[claim],
         )
         for claim, verdict in found.items()
     ]

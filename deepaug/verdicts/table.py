@@ -30,6 +30,7 @@ class Row:
     kind: str  # "family", "secondary" or "context"
     transform: str  # the family of its arm's transform
     arm: str
+    unit: str  # "points", "tau", "share" or "probability"
     verdict: str  # the word, or why there is none
     word: str | None
     effect: Effect | None
@@ -225,6 +226,7 @@ def _row(
         found.kind,
         found.transform,
         found.arm,
+        found.unit,
         said,
         word,
         effect=outcome.effect if outcome else None,

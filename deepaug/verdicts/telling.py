@@ -42,10 +42,12 @@ def undecided(row: Row) -> list[str]:
     """Of an inconclusive test, what would decide it and what it excludes."""
     found = []
     if row.needed and row.needed > row.effect.n:
-        found.append(f"{row.needed} seeds in a new study would narrow it to ±{row.delta:g}")
+        found.append(
+            f"{row.needed} seeds in a new study would narrow the interval to ±{row.delta:g}"
+        )
     if row.excluded is not None:
-        what = wording.SHORT.get(row.test.split()[0], "gain")
-        limit = wording.number(row.excluded, wording.places(row.test))
+        what = wording.SHORT.get(row.unit, "gain")
+        limit = wording.number(row.excluded, wording.PLACES[row.unit])
         found.append(f"a {what} above {limit} is excluded")
     return found
 

@@ -4,22 +4,14 @@ from collections.abc import Sequence
 
 from deepaug.verdicts.statistics import Effect, mean_effect
 
-UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # all else is in points
-SHORT = {"C3a": "τ", "C4": "difference"}  # the same within a sentence; all else is a gain
+UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # axes; all else is in points
+SHORT = {"tau": "τ", "share": "difference"}  # by unit, within a sentence; all else is a gain
+PLACES = {"points": 1, "tau": 2, "share": 3, "probability": 2}  # decimals, by unit
 
 
-def places(test: str) -> int:
-    """Decimal places with which an effect of a test is told.
-
-    >>> places("C1"), places("C4 exhibited")
-    (1, 2)
-    """
-    return 2 if test.split()[0] in UNITLESS else 1
-
-
-def unit(test: str) -> str:
-    """What follows an effect of a test: " points", or nothing where it has no unit."""
-    return "" if test.split()[0] in UNITLESS else " points"
+def after(unit: str) -> str:
+    """What follows an effect of a unit: " points", or nothing where it is a number alone."""
+    return " points" if unit == "points" else ""
 
 
 def number(value: float, decimals: int = 1) -> str:
