@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -15,6 +16,7 @@ from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
 from deepaug.verdicts.table import table
 
+ROOT = Path(__file__).parents[1]
 EFFECT = re.compile(r"[+−]\d+\.\d+( points)? \[[+−]\d+\.\d+, [+−]\d+\.\d+\]")
 
 
@@ -91,6 +93,17 @@ def test_findings_are_of_verdicts_that_stand():
             cell = words[claim, modality]
             assert cell.state == word, f"{claim} of {modality} is {cell.verdict}: write anew"
             assert answers.finding(cell) == by_word[word]
+
+
+def test_the_readme_has_the_verdicts():
+    """Of text and of images it has a dash until they are judged."""
+    words = {(cell.claim, cell.modality): cell.word for cell in table("cpu").cells}
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    told = [line.strip("| ").split(" | ") for line in lines if re.match(r"\| C\d", line)]
+    assert [head.split()[0] for head, *_ in told] == ["C1", "C2", "C3a", "C3b", "C4", "C5"]
+    for head, *cells in told:
+        of = [words[head.split()[0], modality] or "–" for modality in ("nodes", "text", "vision")]
+        assert cells == of, head
 
 
 def test_a_finding_is_gone_with_its_verdict(monkeypatch, tmp_path, told):
