@@ -6,9 +6,9 @@
 sentence-transformers is run as its documentation has it for pairs: MultipleNegativesRankingLoss,
 its trainer. Its pairs are our crops of the first epoch as text, cut beforehand, which costs it
 nothing; ours are cut anew each epoch. Of these texts 86 % are read back as the very tokens that we
-train on; the others begin within a word, or hold a character that the vocabulary lacks. Both sides start from the same BERT and tokenizer, mean
-pooling without a projection head, batch 64, 24 tokens, AdamW. Counted: data, forward, backward,
-step.
+train on; the others begin within a word, or hold a character that the vocabulary lacks. Both sides
+start from the same BERT and tokenizer, mean pooling without a projection head, batch 64, 24 tokens,
+AdamW. Counted: data, forward, backward, step.
 """
 
 import itertools
