@@ -68,7 +68,7 @@ def test_a_trial_of_no_study_is_repeated_by_its_record(profile, tmp_path, monkey
 
 
 def test_what_is_made_again_is_the_same(made):
-    assert provenance.reproduce(made, "cpu") == []
+    assert provenance.differing(made, provenance.again(made, "cpu")) == []
 
 
 def test_a_record_from_before_a_setting_was_there_is_made_again(made, tmp_path):
@@ -81,7 +81,7 @@ def test_a_record_from_before_a_setting_was_there_is_made_again(made, tmp_path):
 def test_the_similarity_of_layers_is_made_again(tmp_path):
     store, train = Store(tmp_path, "quick"), partial(loop.run, accelerator="cpu")
     record = workers.compute(tiny.trial(cut="stage1"), store, train)
-    assert provenance.reproduce(record, "cpu") == []
+    assert provenance.differing(record, provenance.again(record, "cpu")) == []
     cka = [[0.5 for _ in row] for row in record["similarity"]["cka"]]
     store.write(
         records.with_checksum({**record, "similarity": {**record["similarity"], "cka": cka}})
@@ -93,13 +93,35 @@ def test_the_similarity_of_layers_is_made_again(tmp_path):
 def test_what_differs_is_named(made):
     metrics = {"validation": {"knn": 1.0, "probe": 1.0}, "test": {"knn": 1.0, "probe": 1.0}}
     other = records.with_checksum({**made, "metrics": metrics, "source_digest": "0" * 16})
-    assert provenance.reproduce(other, "cpu") == ["metrics", "source_digest"]
+    again = provenance.again(other, "cpu")
+    assert provenance.differing(other, again) == ["metrics", "source_digest"]
+
+
+def test_how_far_metrics_lie_apart_is_said(made, tmp_path):
+    knn = made["metrics"]["validation"]["knn"]
+    metrics = {**made["metrics"], "validation": {**made["metrics"]["validation"], "knn": 1.0}}
+    store = Store(tmp_path, "other")
+    store.write(records.with_checksum({**made, "metrics": metrics, "source_digest": "0" * 16}))
+    told, alike = showing.reproduced(store.path(made["key"]), "cpu")
+    apart = f"validation knn 1.00 recorded, {knn:.2f} now"
+    assert told == f"{made['key']}: differs in metrics ({apart}); made with another source"
+    assert not alike
+
+
+def test_sealed_test_metrics_are_not_said(tmp_path):
+    arm = tiny.trial(layer="stage1", transform="dropout", strength=0.5)
+    store, train = Store(tmp_path, "quick"), partial(loop.run, accelerator="cpu")
+    record = workers.compute(arm, store, train)
+    metrics = {split: dict.fromkeys(values, 1.0) for split, values in record["metrics"].items()}
+    store.write(records.with_checksum({**record, "metrics": metrics}))
+    told, _ = showing.reproduced(store.path(record["key"]), "cpu")
+    assert "validation knn" in told and "test" not in told
 
 
 def test_another_protocol_is_refused():
     record = tiny.record(tiny.trial(protocol=1), revision=COMMIT)
     with pytest.raises(ValueError, match=f"protocol 1.*{COMMIT}"):
-        provenance.reproduce(record)
+        provenance.again(record)
 
 
 def test_on_the_command_line(made, tmp_path, capsys):

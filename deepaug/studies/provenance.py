@@ -44,11 +44,10 @@ def _place_of(key: str, profile: str) -> tuple[str, bool] | None:
     return None
 
 
-def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
-    """Train a record's trial again, elsewhere, and tell in which fields the outcome differs.
+def again(record: dict[str, Any], accelerator: str = "auto") -> dict[str, Any]:
+    """The record that training a record's trial once more gives, elsewhere.
 
-    Times do not count. Raises ValueError for a trial of another protocol, which this code cannot
-    repeat.
+    Raises ValueError for a trial of another protocol, which this code cannot repeat.
     """
     trial = Trial.from_dict(record["trial"])
     if trial.protocol:
@@ -61,8 +60,12 @@ def reproduce(record: dict[str, Any], accelerator: str = "auto") -> list[str]:
 
     with tempfile.TemporaryDirectory() as folder:
         train = partial(loop.run, accelerator=accelerator)
-        again = workers.compute(trial, Store(Path(folder), "again"), train)
+        return workers.compute(trial, Store(Path(folder), "again"), train)
+
+
+def differing(record: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The fields in which two records of one trial differ; times do not count."""
     # The trial is the same by its key; an older record may lack fields that have come since.
     result = [n for n in fields.FIELDS if n not in ("trial", *fields.OF_THE_RUN)]
     names = [*result, *fields.OPTIONAL]
-    return [name for name in names if again.get(name) != record.get(name)]
+    return [name for name in names if other.get(name) != record.get(name)]

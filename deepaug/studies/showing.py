@@ -7,6 +7,9 @@ from typing import Any
 from deepaug.studies import provenance, records
 from deepaug.validation import by_prefix
 
+# What the fields of a record's origin are called where their names do not say it.
+_ORIGINS = {"data_digest": "data", "source_digest": "source", "emulated": "way to bfloat16"}
+
 
 def find(key: str, root: Path | None = None) -> Path:
     """The file of a record, by its own path, or by how its key begins, among those below `root`.
@@ -54,9 +57,23 @@ def reproduced(path: Path, accelerator: str = "auto") -> tuple[str, bool]:
     What else may differ, the origin of the result, is named but does not count.
     """
     record = records.read_record(path)
-    differing = provenance.reproduce(record, accelerator)
+    again = provenance.again(record, accelerator)
+    differing = provenance.differing(record, again)
     results = sorted({"status", "metrics", "curve", "similarity"}.intersection(differing))
-    verdict = f"differs in {', '.join(results)}" if results else "the same result"
-    origin = [name for name in differing if name not in results]
+    told = [f"metrics{_apart(record, again)}" if n == "metrics" else n for n in results]
+    verdict = f"differs in {', '.join(told)}" if told else "the same result"
+    origin = [_ORIGINS.get(name, name) for name in differing if name not in results]
     reason = f"; made with another {', '.join(origin)}" if origin else ""
     return f"{record['key']}: {verdict}{reason}", not results
+
+
+def _apart(record: dict[str, Any], again: dict[str, Any]) -> str:
+    """By how much metrics differ, in brackets, where they may be read."""
+    before, after = (records.without_sealed(r)["metrics"] for r in (record, again))
+    both = [
+        f"{split} {name} {before[split][name]:.2f} recorded, {after[split][name]:.2f} now"
+        for split in before.keys() & after.keys()
+        for name in before[split].keys() & after[split].keys()
+        if before[split][name] != after[split][name]
+    ]
+    return f" ({'; '.join(sorted(both))})" if both else ""
