@@ -267,23 +267,37 @@ def _study(options: argparse.Namespace) -> "Study":
 def _show(options: argparse.Namespace) -> None:
     from deepaug.studies import showing
 
-    print(showing.as_text(showing.readable(showing.find(options.key, options.results))))
+    path = showing.find(options.key, options.results)
+    print(showing.as_text(showing.readable(path, _unsealed_beside(path))))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
     from deepaug.studies import showing
 
     path = showing.find(options.key, options.results)
-    line, same = showing.reproduced(path, options.accelerator)
+    line, same = showing.reproduced(path, options.accelerator, _unsealed_beside(path))
     print(line)
     if not same:
         sys.exit(1)
 
 
+def _unsealed_beside(path: Path) -> frozenset[str]:
+    """Keys of what is judged by the records among which that in the file `path` lies."""
+    from deepaug.studies.profile import packaged
+    from deepaug.verdicts import opened
+
+    folder = path.resolve().parent
+    return opened.of_profiles({folder.name}.intersection(packaged()), folder.parent)
+
+
 def _export(options: argparse.Namespace) -> None:
     from deepaug.studies import publish
+    from deepaug.studies.profile import packaged
+    from deepaug.verdicts import opened
 
-    count = publish.export(options.results, options.target, options.profile)
+    profiles = [options.profile] if options.profile else packaged()
+    unsealed = opened.of_profiles(profiles, options.results)
+    count = publish.export(options.results, options.target, options.profile, unsealed)
     print(f"wrote {count} records to {options.target}")
 
 

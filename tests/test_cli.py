@@ -273,6 +273,14 @@ def test_show_hides_test_metrics_of_all_others(call, changes):
     assert isinstance(shown["metrics"]["test"], str)
 
 
+def test_show_has_test_metrics_of_what_is_judged(call):
+    root = ROOT / "results"
+    entries = catalogue.load("nodes", "cpu", root).stage_entries("confirm")
+    key = next(e.trial.key for e in entries if e.trial.layer != "none")
+    code, out, _ = call("show", key, "--results", str(root))
+    assert code == 0 and json.loads(out)["metrics"]["test"]["probe"] > 0
+
+
 def test_show_refuses_a_damaged_record(refused):
     key = put()
     path = Path("results/quick") / f"{key}.json"

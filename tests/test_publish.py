@@ -5,15 +5,18 @@ import csv
 import dataclasses
 import json
 import zipfile
+from pathlib import Path
 
 import jsonschema
 import pytest
 import tiny
 
-from deepaug.studies import fields, publish, records
+from deepaug import cli
+from deepaug.studies import catalogue, fields, publish, records
 from deepaug.studies.records import Store
 from deepaug.training import origin
 from deepaug.training.trial import CHOICES, Trial
+from deepaug.verdicts import opened
 
 SCHEMA = publish.schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -155,6 +158,27 @@ def test_the_table_leaves_out_test_metrics_of_arms(root):
     frame = publish.table(root).set_index("key")
     assert frame.loc[ARM.key, "metrics.validation.knn"] == 50.0
     assert frame.loc[ARM.key].filter(like="metrics.test").isna().all()
+
+
+def test_the_table_has_test_metrics_of_what_is_judged(root):
+    frame = publish.table(root, unsealed={ARM.key}).set_index("key")
+    assert frame.loc[ARM.key, "metrics.test.knn"] == 50.0
+
+
+def test_the_exported_table_has_those_of_the_repositorys_judged_records(tmp_path):
+    """Arms of confirm among them; none of those that nothing has judged, the tuning's say."""
+    root, target = Path(__file__).parents[1] / "results", tmp_path / "all.csv"
+    cli.main(["export", str(target), "--results", str(root)])
+    shown = {k: row for k, row in rows(target).items() if row["trial.layer"] != "none"}
+    with_test = {
+        key
+        for key, row in shown.items()
+        if any(value for name, value in row.items() if name.startswith("metrics.test."))
+    }
+    assert with_test and with_test < shown.keys()
+    assert with_test <= opened.keys("cpu", root)
+    confirmed = catalogue.load("nodes", "cpu", root).stage_entries("confirm")
+    assert {e.trial.key for e in confirmed if e.trial.layer != "none"} <= with_test
 
 
 def test_the_bundle_has_records_table_and_schema(root, tmp_path):

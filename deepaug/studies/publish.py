@@ -5,7 +5,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,24 +39,25 @@ def found(root: Path, profile: str = "*") -> Iterator[tuple[str, dict[str, Any]]
             ) from None
 
 
-def table(root: Path, profile: str = "*") -> "pd.DataFrame":
+def table(root: Path, profile: str = "*", unsealed: Container[str] = ()) -> "pd.DataFrame":
     """One row for each record: trial, metrics, times, origin; nested names joined by dots.
 
-    Test metrics of a trial that a verdict is about are left out, as verdict code alone reads them.
+    Test metrics of a trial that a verdict is about are left out, as verdict code alone reads them,
+    until its key is among the `unsealed`: `verdicts.opened` has those of what is judged.
     """
     import pandas as pd
 
-    return pd.json_normalize([row(profile, record) for profile, record in found(root, profile)])
+    return pd.json_normalize([row(name, record, unsealed) for name, record in found(root, profile)])
 
 
-def row(profile: str, record: dict[str, Any]) -> dict[str, Any]:
+def row(profile: str, record: dict[str, Any], unsealed: Container[str] = ()) -> dict[str, Any]:
     """A record of `profile` as a row of the table, still nested."""
     last = ("metrics", "versions")
     left_out = ("curve", "similarity", *last)
     rest = {name: value for name, value in record.items() if name not in left_out}
     rest |= {"accelerator": record.get("accelerator", "cpu"), "emulated": "emulated" in record}
     rest["trial"] = Trial.from_dict(record["trial"]).to_dict()  # an older one may lack fields
-    shown = records.without_sealed(record)
+    shown = records.without_sealed(record, unsealed)
     return {"profile": profile, **rest, **{name: shown[name] for name in last}}
 
 
@@ -122,14 +123,14 @@ def _setting(field: dataclasses.Field) -> dict[str, Any]:
     return {**said, "default": field.default, **field.metadata}
 
 
-def bundle(root: Path, folder: Path, profile: str = "*") -> int:
+def bundle(root: Path, folder: Path, profile: str = "*", unsealed: Container[str] = ()) -> int:
     """Copy records to `folder`/<profile>/, with records.csv and their schema; how many.
 
     Raises ValueError if the folder is that of the records, or in it: copies are not records.
     """
     if folder.resolve().is_relative_to(Path(root).resolve()):
         raise ValueError(f"{folder} is in {root}, whose records are to be copied; choose another")
-    frame = table(root, profile)
+    frame = table(root, profile, unsealed)
     for path in records.files(root, profile):
         target = folder / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -144,10 +145,10 @@ def bundle(root: Path, folder: Path, profile: str = "*") -> int:
     return len(frame)
 
 
-def archive(root: Path, path: Path, profile: str = "*") -> int:
+def archive(root: Path, path: Path, profile: str = "*", unsealed: Container[str] = ()) -> int:
     """Pack what `bundle` copies into one zip file, whole or not at all; how many records."""
     with tempfile.TemporaryDirectory() as folder, _writing(path) as partial:
-        count = bundle(root, Path(folder), profile)
+        count = bundle(root, Path(folder), profile, unsealed)
         packed = shutil.make_archive(str(Path(folder).with_suffix(".packed")), "zip", folder)
         try:
             shutil.copyfile(packed, partial)
@@ -156,18 +157,24 @@ def archive(root: Path, path: Path, profile: str = "*") -> int:
     return count
 
 
-def export(root: Path | None, target: Path, profile: str | None = None) -> int:
+def export(
+    root: Path | None,
+    target: Path,
+    profile: str | None = None,
+    unsealed: Container[str] = (),
+) -> int:
     """Write records to `target`: a table or an archive by its suffix, else a folder; how many.
 
     Args:
         root: by default `$DEEPAUG_RESULTS` or results/.
         profile: its records alone, by name or YAML file; by default those of all.
+        unsealed: keys of records whose test metrics stand in the table, from `verdicts.opened`.
     """
     root, label = root or records.default_root(), profiles.load(profile)[0] if profile else "*"
     if not target.suffix:
-        return bundle(root, target, label)
+        return bundle(root, target, label, unsealed)
     if target.suffix == ".zip":
-        return archive(root, target, label)
-    frame = table(root, label)
+        return archive(root, target, label, unsealed)
+    frame = table(root, label, unsealed)
     write_table(frame, target)
     return len(frame)

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +194,13 @@ def sealed_test(trial: Trial) -> bool:
     return trial.layer != "none" or trial.view_strength == 0 or trial.cut != "none"
 
 
-def without_sealed(record: dict[str, Any]) -> dict[str, Any]:
-    """The record without test metrics that verdict code alone reads, if it has any."""
-    if not sealed_test(Trial.from_dict(record["trial"])):
+def without_sealed(record: dict[str, Any], unsealed: Container[str] = ()) -> dict[str, Any]:
+    """The record without test metrics that verdict code alone reads, if it has any.
+
+    Args:
+        unsealed: keys of records that are judged, from `verdicts.opened`; these are left whole.
+    """
+    if record["key"] in unsealed or not sealed_test(Trial.from_dict(record["trial"])):
         return record
     metrics = {split: values for split, values in record["metrics"].items() if split != "test"}
     return {**record, "metrics": metrics}

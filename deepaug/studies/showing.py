@@ -1,6 +1,7 @@
 """What `deepaug show` and `deepaug reproduce` do with one record."""
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,18 @@ def find(key: str, root: Path | None = None) -> Path:
     return found[by_prefix(f"key in {root}", key, found)]
 
 
-def readable(path: Path) -> dict[str, Any]:
+def readable(path: Path, unsealed: Container[str] = ()) -> dict[str, Any]:
     """The record in a file, what one looks for first, and the command that makes it again.
 
-    Its curve comes last. Without the test metrics of a trial that is no baseline: only verdict code
-    reads those.
+    Its curve comes last. Without the test metrics of a trial that a verdict is about: only verdict
+    code reads those, until the key is among the `unsealed`.
     """
     record = records.read_record(path)
-    shown = dict(records.without_sealed(record))
+    shown = dict(records.without_sealed(record, unsealed))
     if shown["metrics"].keys() != record["metrics"].keys():
-        shown["metrics"]["test"] = "read by the verdict code alone"
+        shown["metrics"]["test"] = (
+            "read by verdict code alone, until it has judged"
+        )
     first = {name: shown.pop(name) for name in ("key", "status", "metrics", "trial")}
     first["again"], curve = provenance.command(record, path), shown.pop("curve")
     return first | shown | {"curve": curve}
@@ -51,7 +54,9 @@ def as_text(record: dict[str, Any]) -> str:
     return text.replace('"curve": []', f'"curve": [\n{lines}\n ]') if curve else text
 
 
-def reproduced(path: Path, accelerator: str = "auto") -> tuple[str, bool]:
+def reproduced(
+    path: Path, accelerator: str = "auto", unsealed: Container[str] = ()
+) -> tuple[str, bool]:
     """Train the trial of a record again: a line on how it compares, and whether it came out alike.
 
     What else may differ, the origin of the result, is named but does not count.
@@ -60,16 +65,16 @@ def reproduced(path: Path, accelerator: str = "auto") -> tuple[str, bool]:
     again = provenance.again(record, accelerator)
     differing = provenance.differing(record, again)
     results = sorted({"status", "metrics", "curve", "similarity"}.intersection(differing))
-    told = [f"metrics{_apart(record, again)}" if n == "metrics" else n for n in results]
+    told = [f"metrics{_apart(record, again, unsealed)}" if n == "metrics" else n for n in results]
     verdict = f"differs in {', '.join(told)}" if told else "the same result"
     origin = [_ORIGINS.get(name, name) for name in differing if name not in results]
     reason = f"; made with another {', '.join(origin)}" if origin else ""
     return f"{record['key']}: {verdict}{reason}", not results
 
 
-def _apart(record: dict[str, Any], again: dict[str, Any]) -> str:
+def _apart(record: dict[str, Any], again: dict[str, Any], unsealed: Container[str]) -> str:
     """By how much metrics differ, in brackets, where they may be read."""
-    before, after = (records.without_sealed(r)["metrics"] for r in (record, again))
+    before, after = (records.without_sealed(r, unsealed)["metrics"] for r in (record, again))
     both = [
         f"{split} {name} {before[split][name]:.2f} recorded, {after[split][name]:.2f} now"
         for split in before.keys() & after.keys()

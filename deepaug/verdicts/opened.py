@@ -1,11 +1,12 @@
 """Whose test metrics anyone may read: of records all of whose claims have been judged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from deepaug.studies import catalogue, rulebook
+from deepaug.studies import catalogue, records, rulebook
+from deepaug.studies.profile import load
 from deepaug.verdicts.evidence import Evidence
-from deepaug.verdicts.table import Cell, table
+from deepaug.verdicts.table import Cell, judges, table
 
 
 def keys(profile: str = "cpu", root: Path | None = None) -> frozenset[str]:
@@ -29,6 +30,22 @@ def keys(profile: str = "cpu", root: Path | None = None) -> frozenset[str]:
     for cell in cells:
         (opened if cell.judged else sealed).update(_serving(cell, evidences[cell.modality]))
     return frozenset(opened - sealed)
+
+
+def of_profiles(profiles: Iterable[str], root: Path | None = None) -> frozenset[str]:
+    """Keys as of `keys`, of all profiles that have records and a stage that judges.
+
+    Args:
+        profiles: by name or YAML file.
+        root: the folder of all records; by default `$DEEPAUG_RESULTS` or results/.
+    """
+    root = root or records.default_root()
+    found = (keys(p, root) for p in profiles if _recorded(p, root) and judges(p, root))
+    return frozenset().union(*found)
+
+
+def _recorded(profile: str, root: Path) -> bool:
+    return bool(records.files(root, load(profile)[0]))
 
 
 def _serving(cell: Cell, evidence: Evidence) -> Iterator[str]:

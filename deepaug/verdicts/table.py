@@ -104,19 +104,28 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
         found = table("cpu")
         {cell.claim: cell.verdict for cell in found.cells if cell.modality == "nodes"}
     """
-    rules = rulebook.rules()
-    judging = [name for name, stage in rules["stages"].items() if stage["judges"]]
-    studies = catalogue.every(profile, root)
-    modalities = [name for name in rules["order"]["modalities"] if name in studies]
-    if not any(stage in studies[name].stages for name in modalities for stage in judging):
+    if not judges(profile, root):
         raise ValueError(
-            f"profile {profile} has no stage that judges ({', '.join(judging)}), and a quick run "
-            f"is never evidence; give --profile cpu, gpu-small or gpu"
+            f"profile {profile} has no stage that judges ({', '.join(_judging())}), and a quick "
+            f"run is never evidence; give --profile cpu, gpu-small or gpu"
         )
+    studies = catalogue.every(profile, root)
+    modalities = [name for name in rulebook.rules()["order"]["modalities"] if name in studies]
     evidences = [Evidence(name, profile, studies) for name in modalities]
     scales = {e.modality: scale_of(e) for e in evidences}
     cells = [cell for e in evidences for cell in cells_of(e, scales[e.modality])]
     return Table(profile, scales, tuple(cells), networks(NETWORKS))
+
+
+def judges(profile: str, root: Path | None = None) -> bool:
+    """Whether a profile has a stage whose runs may judge a claim."""
+    studies = catalogue.every(profile, root)
+    modalities = studies.keys() & rulebook.rules()["order"]["modalities"]
+    return any(stage in studies[name].stages for name in modalities for stage in _judging())
+
+
+def _judging() -> list[str]:
+    return [name for name, stage in rulebook.rules()["stages"].items() if stage["judges"]]
 
 
 def scale_of(evidence: Evidence) -> Scale | None:
