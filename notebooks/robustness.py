@@ -18,11 +18,11 @@
 # what a verdict hangs, and changes none.
 
 # %% [markdown]
-# ## Another metric, one seed less
+# ## Another metric, one seed less, one data set
 #
 # Each run was read out by kNN and by a linear probe; one of them is the primary metric of its modality. Without a seed
 # nine are left, and intervals are wider: a verdict that becomes *inconclusive* then has lost power. One that changes sides
-# hangs on that seed.
+# hangs on that seed. Graphs take the mean of two data sets; each stands alone here, too.
 
 # %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import exploratory, figures, show

@@ -57,6 +57,20 @@ def test_a_narrow_gain_is_negligible_by_the_rules_and_not_by_half_of_them(monkey
     assert (found.verdict, found.by_half) == ("negligible", "inconclusive")
 
 
+def test_a_gain_on_one_data_set_alone_shows(monkeypatch, tmp_path):
+    def gain(self, trial):
+        return 6.0 if trial.data == "Cora" and trial.layer != "none" else 0.0
+
+    found = of_c1(judged(monkeypatch, tmp_path, world(gain=gain, size=0.1), "nodes"))
+    assert found.by_data == {"Cora": "supported", "CiteSeer": "negligible"}
+    assert found.told_by_data == "supported on Cora, negligible on CiteSeer"
+
+
+def test_a_modality_of_one_data_set_has_none_to_tell_apart(monkeypatch, tmp_path):
+    found = of_c1(judged(monkeypatch, tmp_path, world(size=0.1)))
+    assert found.by_data == {} and found.told_by_data == ""
+
+
 def test_a_verdict_that_one_seed_makes_names_it(monkeypatch, tmp_path):
     def gain(self, trial):
         return World.gain(self, trial) - (12.0 if trial.seed == 103 else 0.0)

@@ -156,7 +156,7 @@ def _outcome(cell: Cell) -> str:
 
 
 def _firm(of: Table, cell: Cell) -> str:
-    """Whether a verdict hangs on the metric, a single seed, or how wide δ is."""
+    """Whether a verdict hangs on the metric, a single seed, a data set, or how wide δ is."""
     (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
     said, metric = texts()["meanings"], READ_BY[firm.metric]
     if firm.by_metric == firm.verdict and not firm.turning:
@@ -165,6 +165,8 @@ def _firm(of: Table, cell: Cell) -> str:
         told = said["by_metric"].format(metric=metric, word=firm.by_metric)
     if firm.turning:
         told += " " + said["turning"].format(turning=firm.turning_told())
+    if any(word != firm.verdict for word in firm.by_data.values()):
+        told += " " + said["by_data"].format(words=firm.told_by_data)
     if firm.by_half != firm.verdict:
         told += " " + said["by_half"].format(word=firm.by_half)
     return told

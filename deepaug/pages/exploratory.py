@@ -134,7 +134,7 @@ def by_value(lines: Mapping[str, Points]) -> Axes:
 
 
 def firmness() -> None:
-    """Each verdict beside what it would be by another metric, less a seed, or by half of δ."""
+    """Each verdict, and what it would be otherwise: by metric, seeds, data set, and half of δ."""
     rows = [_row(of) for table in answers.tables() for of in robustness.of(table)]
     if rows:
         display(figures.plain(pd.DataFrame(rows), wrap=True))
@@ -149,5 +149,6 @@ def _row(of: Firmness) -> dict[str, str]:
         "verdict": of.verdict,
         "by the other metric": f"{of.by_metric} ({effects.READ_BY[of.metric]})",
         "without one seed": of.turning_told() or "the same, whichever is left out",
+        "on one data set": of.told_by_data or "it has but one",
         "with half of δ": of.by_half,
     }

@@ -179,6 +179,7 @@ class Evidence:
         self.modality, self.profile = modality, profile
         self.metric = ""  # in the place of the primary one
         self.left_out: int | None = None  # a seed
+        self.data = ""  # of several data sets this one alone
         self.band = 1.0  # how wide what is negligible is, as a share of what the rules say
         self.studies: dict[str, Study] = {}
         for name, study in studies.items():
@@ -192,12 +193,24 @@ class Evidence:
         self._keys: dict[str, dict[str, bool]] = {}
 
     def otherwise(
-        self, metric: str = "", left_out: int | None = None, band: float = 1.0
+        self, metric: str = "", left_out: int | None = None, data: str = "", band: float = 1.0
     ) -> "Evidence":
-        """The same records read otherwise: by another metric, without a seed, by another δ."""
+        """The same records read otherwise.
+
+        Args:
+            metric: in the place of the primary one.
+            left_out: a seed.
+            data: the one data set to read, of several.
+            band: how wide what is negligible is, as a share of what the rules say.
+        """
         other = copies.copy(self)
-        other.metric, other.left_out, other.band = metric, left_out, band
+        other.metric, other.left_out, other.data, other.band = metric, left_out, data, band
         return other
+
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Those that a seed is trained on in turn, whose mean a verdict is about."""
+        return tuple(dict.fromkeys(base.trial.data for base in self.studies["own"].bases))
 
     @cached_property
     def choice(self) -> Choice | None:
@@ -279,7 +292,11 @@ class Evidence:
             copy: "free" or "frozen": the score is that of the network's copy.
         """
         entries = (e for e in self.entries(place) if e.objective == objective and matches(e))
-        matching = [entry for entry in entries if entry.trial.seed != self.left_out]
+        matching = [
+            entry
+            for entry in entries
+            if entry.trial.seed != self.left_out and self.data in ("", entry.trial.data)
+        ]
         if not matching:  # the profile may lack the study
             return None
         store = self.studies[place.split()[0]].store

@@ -20,11 +20,17 @@ class Firmness:
     by_metric: str  # the verdict by that
     left_out: dict[int, str]  # seed -> the verdict without it
     by_half: str  # the verdict with half of δ
+    by_data: dict[str, str]  # data set -> the verdict by it alone; empty where there is but one
 
     @property
     def turning(self) -> dict[int, str]:
         """The seeds without which the verdict would be another."""
         return {seed: other for seed, other in self.left_out.items() if other != self.verdict}
+
+    @property
+    def told_by_data(self) -> str:
+        """As "negligible on Cora, inconclusive on CiteSeer"; "" where there is one data set."""
+        return ", ".join(f"{word} on {data}" for data, word in self.by_data.items())
 
     def turning_told(self) -> str:
         """As "inconclusive without 100 or 104"; "" where no seed turns it."""
@@ -58,7 +64,7 @@ def of(table: Table, root: Path | None = None) -> tuple[Firmness, ...]:
 
 
 def firmness(evidence: Evidence) -> list[Firmness]:
-    """Of each verdict in one modality, whether it hangs on the metric, a single seed, or δ.
+    """Of each verdict in one modality, whether it hangs on metric, seed, data set, or δ.
 
     The family is adjusted anew each time. Scale stays that of the primary metric.
     """
@@ -73,6 +79,8 @@ def firmness(evidence: Evidence) -> list[Firmness]:
     metric = rulebook.rules()["primary_metric"][evidence.modality]["beside"]
     by_metric = verdicts(evidence.otherwise(metric=metric))
     by_half = verdicts(evidence.otherwise(band=0.5))
+    several = evidence.data_sets if len(evidence.data_sets) > 1 else ()
+    by_data = {data: verdicts(evidence.otherwise(data=data)) for data in several}
     without = {
         seed: verdicts(evidence.otherwise(left_out=seed)) for seed in rulebook.seeds("confirm")
     }
@@ -85,6 +93,7 @@ def firmness(evidence: Evidence) -> list[Firmness]:
             by_metric.get(claim, "not judged"),
             {seed: other.get(claim, "not judged") for seed, other in without.items()},
             by_half[claim],
+            {data: other.get(claim, "not judged") for data, other in by_data.items()},
         )
         for claim, verdict in found.items()
     ]
