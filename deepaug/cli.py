@@ -266,28 +266,21 @@ def _study(options: argparse.Namespace) -> "Study":
 
 def _show(options: argparse.Namespace) -> None:
     from deepaug.studies import showing
+    from deepaug.verdicts import opened
 
     path = showing.find(options.key, options.results)
-    print(showing.as_text(showing.readable(path, _unsealed_beside(path))))
+    print(showing.as_text(showing.readable(path, opened.beside(path))))
 
 
 def _reproduce(options: argparse.Namespace) -> None:
     from deepaug.studies import showing
+    from deepaug.verdicts import opened
 
     path = showing.find(options.key, options.results)
-    line, same = showing.reproduced(path, options.accelerator, _unsealed_beside(path))
+    line, same = showing.reproduced(path, options.accelerator, opened.beside(path))
     print(line)
     if not same:
         sys.exit(1)
-
-
-def _unsealed_beside(path: Path) -> frozenset[str]:
-    """Keys of what is judged by the records among which that in the file `path` lies."""
-    from deepaug.studies.profile import packaged
-    from deepaug.verdicts import opened
-
-    folder = path.resolve().parent
-    return opened.of_profiles({folder.name}.intersection(packaged()), folder.parent)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -86,7 +86,8 @@ def test_other_precisions_are_not_paired():
 @pytest.mark.parametrize(
     ("elsewhere", "paired"),
     [
-        ({"device": "another"}, False),
+        ({"accelerator": "cuda"}, False),
+        ({"device": "another"}, True),
         ({"versions": {"torch": "3.0"}}, False),
         ({"versions": {"torch": "2+cpu"}}, True),
     ],

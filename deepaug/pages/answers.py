@@ -18,8 +18,8 @@ from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
 from deepaug.verdicts import robustness, telling, wording
+from deepaug.verdicts.comparison import FAMILY
 from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
-from deepaug.verdicts.outcomes import FAMILY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
 AT_TARGET = "C3a gain at "

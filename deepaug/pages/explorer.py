@@ -87,8 +87,10 @@ def rows_of(profile: str, root: Path | None = None) -> Iterator[dict[str, Any]]:
 
 def _stage_rows(study: Study, stage: str, unsealed: Container[str]) -> Iterator[dict[str, Any]]:
     for part in effects.by_base(study.recorded(stage)).values():
-        for cut in dict.fromkeys(entry.trial.cut for entry, _ in part if entry.role == "baseline"):
-            # What is not split, random initialisation say, belongs to every cut.
+        # What is not split, random initialisation say, belongs to every cut, or to none if so far
+        # no split network is recorded.
+        cuts = [e.trial.cut for e, _ in part if e.role == "baseline" or e.trial.cut != "none"]
+        for cut in dict.fromkeys(cuts or ["none"]):
             of_cut = [r for r in part if r[0].trial.cut in (cut, "none")]
             place = {"profile": study.profile, "study": study.name, "stage": stage, "cut": cut}
             for row in _unit_rows(of_cut, unsealed):

@@ -169,6 +169,16 @@ def _unpaired(arms: Sequence[Arm], untrained: Arm, run: Run) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How records are read; by default as the rules have it."""
+
+    metric: str = ""  # in the place of the primary one
+    left_out: int | None = None  # a seed
+    data: str = ""  # of several data sets the one to read
+    band: float = 1.0  # how wide what is negligible is, as a share of what the rules say
+
+
 class Evidence:
     """The studies of a profile that judge a modality, and what is recorded of them.
 
@@ -177,10 +187,7 @@ class Evidence:
 
     def __init__(self, modality: str, profile: str, studies: Mapping[str, Study]):
         self.modality, self.profile = modality, profile
-        self.metric = ""  # in the place of the primary one
-        self.left_out: int | None = None  # a seed
-        self.data = ""  # of several data sets this one alone
-        self.band = 1.0  # how wide what is negligible is, as a share of what the rules say
+        self.reading = Reading()
         self.studies: dict[str, Study] = {}
         for name, study in studies.items():
             if name == modality:
@@ -192,19 +199,10 @@ class Evidence:
         self._found: dict[str, list[Entry]] = {}
         self._keys: dict[str, dict[str, bool]] = {}
 
-    def otherwise(
-        self, metric: str = "", left_out: int | None = None, data: str = "", band: float = 1.0
-    ) -> "Evidence":
-        """The same records read otherwise.
-
-        Args:
-            metric: in the place of the primary one.
-            left_out: a seed.
-            data: the one data set to read, of several.
-            band: how wide what is negligible is, as a share of what the rules say.
-        """
+    def otherwise(self, **reading: Any) -> "Evidence":
+        """The same records, read as the fields of a `Reading` say."""
         other = copies.copy(self)
-        other.metric, other.left_out, other.data, other.band = metric, left_out, data, band
+        other.reading = Reading(**reading)
         return other
 
     @property
@@ -295,9 +293,12 @@ class Evidence:
         matching = [
             entry
             for entry in entries
-            if entry.trial.seed != self.left_out and self.data in ("", entry.trial.data)
+            if entry.trial.seed != self.reading.left_out
+            and self.reading.data in ("", entry.trial.data)
         ]
         if not matching:  # the profile may lack the study
             return None
         store = self.studies[place.split()[0]].store
-        return Arm.of(matching, lambda entry: store.read(entry.trial), copy, metric=self.metric)
+        return Arm.of(
+            matching, lambda entry: store.read(entry.trial), copy, metric=self.reading.metric
+        )

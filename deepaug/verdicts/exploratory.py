@@ -6,9 +6,9 @@ from pathlib import Path
 
 from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Entry
+from deepaug.verdicts.comparison import untrained
 from deepaug.verdicts.evidence import Arm, Evidence, paired
 from deepaug.verdicts.measures import difference
-from deepaug.verdicts.outcomes import untrained
 from deepaug.verdicts.statistics import Effect, Limits
 from deepaug.verdicts.table import Table
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from deepaug.studies import catalogue, records, rulebook
-from deepaug.studies.profile import load
+from deepaug.studies.profile import load, packaged
 from deepaug.verdicts.evidence import Evidence
 from deepaug.verdicts.table import Cell, judges, table
 
@@ -42,6 +42,12 @@ def of_profiles(profiles: Iterable[str], root: Path | None = None) -> frozenset[
     root = root or records.default_root()
     found = (keys(p, root) for p in profiles if _recorded(p, root) and judges(p, root))
     return frozenset().union(*found)
+
+
+def beside(path: Path) -> frozenset[str]:
+    """Keys as of `keys`, of the records among which that in the file `path` lies."""
+    folder = path.resolve().parent
+    return of_profiles({folder.name}.intersection(packaged()), folder.parent)
 
 
 def _recorded(profile: str, root: Path) -> bool:

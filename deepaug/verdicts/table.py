@@ -12,9 +12,9 @@ from deepaug.studies import catalogue, rulebook
 from deepaug.training.origin import PACKAGE
 from deepaug.verdicts import claims, effects, outcomes
 from deepaug.verdicts.claims import Verdict, judge, judge_test
+from deepaug.verdicts.comparison import CONTEXT, FAMILY, SECONDARY, Finding
 from deepaug.verdicts.effects import Scale
 from deepaug.verdicts.evidence import Evidence
-from deepaug.verdicts.outcomes import CONTEXT, FAMILY, SECONDARY, Finding
 from deepaug.verdicts.statistics import Effect, Limits
 
 FEWEST_OF_SCALE = 2  # "by two of these seeds or more"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deepaug.studies import rulebook
 from deepaug.verdicts import wording
-from deepaug.verdicts.outcomes import CONTEXT, FAMILY, SECONDARY
+from deepaug.verdicts.comparison import CONTEXT, FAMILY, SECONDARY
 from deepaug.verdicts.table import Cell, Row, Table, table
 
 WIDTH = 100
