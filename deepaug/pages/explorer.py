@@ -79,8 +79,9 @@ def rows_of(profile: str, root: Path | None = None) -> Iterator[dict[str, Any]]:
 
         gains = [row["gain"] for row in rows_of("cpu") if row["layer"] == "layer2"]
     """
-    unsealed = opened.keys(profile, root)
-    for study in catalogue.every(profile, root).values():
+    studies = catalogue.every(profile, root)
+    unsealed = opened.keys_of(profile, studies)
+    for study in studies.values():
         for stage in study.stages:
             yield from _stage_rows(study, stage, unsealed)
 

@@ -1,12 +1,13 @@
 """Whose test metrics anyone may read: of records all of whose claims have been judged."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from deepaug.studies import catalogue, records, rulebook
 from deepaug.studies.profile import load, packaged
+from deepaug.studies.study import Study
 from deepaug.verdicts.evidence import Evidence
-from deepaug.verdicts.table import Cell, judges, table
+from deepaug.verdicts.table import Cell, judges, table_of
 
 
 def keys(profile: str = "cpu", root: Path | None = None) -> frozenset[str]:
@@ -22,8 +23,12 @@ def keys(profile: str = "cpu", root: Path | None = None) -> frozenset[str]:
         found = keys("cpu")
         "002b548f47cc54e6" in found
     """
-    cells = table(profile, root).cells
-    studies = catalogue.every(profile, root)
+    return keys_of(profile, catalogue.every(profile, root))
+
+
+def keys_of(profile: str, studies: Mapping[str, Study]) -> frozenset[str]:
+    """As `keys`, of a profile's studies."""
+    cells = table_of(profile, studies).cells
     evidences = {c.modality: Evidence(c.modality, profile, studies) for c in cells}
     opened: set[str] = set()
     sealed: set[str] = set()
@@ -40,18 +45,15 @@ def of_profiles(profiles: Iterable[str], root: Path | None = None) -> frozenset[
         root: the folder of all records; by default `$DEEPAUG_RESULTS` or results/.
     """
     root = root or records.default_root()
-    found = (keys(p, root) for p in profiles if _recorded(p, root) and judges(p, root))
-    return frozenset().union(*found)
+    recorded = (p for p in profiles if records.files(root, load(p)[0]))
+    every = ((p, catalogue.every(p, root)) for p in recorded)
+    return frozenset().union(*(keys_of(p, studies) for p, studies in every if judges(studies)))
 
 
 def beside(path: Path) -> frozenset[str]:
     """Keys as of `keys`, of the records among which that in the file `path` lies."""
     folder = path.resolve().parent
     return of_profiles({folder.name}.intersection(packaged()), folder.parent)
-
-
-def _recorded(profile: str, root: Path) -> bool:
-    return bool(records.files(root, load(profile)[0]))
 
 
 def _serving(cell: Cell, evidence: Evidence) -> Iterator[str]:

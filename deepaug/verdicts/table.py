@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepaug.studies import catalogue, rulebook
+from deepaug.studies.study import Study
 from deepaug.training.origin import PACKAGE
 from deepaug.verdicts import claims, effects, outcomes
 from deepaug.verdicts.claims import Verdict, judge, judge_test
@@ -104,12 +105,16 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
         found = table("cpu")
         {cell.claim: cell.verdict for cell in found.cells if cell.modality == "nodes"}
     """
-    if not judges(profile, root):
+    return table_of(profile, catalogue.every(profile, root))
+
+
+def table_of(profile: str, studies: Mapping[str, Study]) -> Table:
+    """As `table`, of a profile's studies."""
+    if not judges(studies):
         raise ValueError(
             f"profile {profile} has no stage that judges ({', '.join(_judging())}), and a quick "
             f"run is never evidence; give --profile cpu, gpu-small or gpu"
         )
-    studies = catalogue.every(profile, root)
     modalities = [name for name in rulebook.rules()["order"]["modalities"] if name in studies]
     evidences = [Evidence(name, profile, studies) for name in modalities]
     scales = {e.modality: scale_of(e) for e in evidences}
@@ -117,9 +122,8 @@ def table(profile: str = "cpu", root: Path | None = None) -> Table:
     return Table(profile, scales, tuple(cells), networks(NETWORKS))
 
 
-def judges(profile: str, root: Path | None = None) -> bool:
-    """Whether a profile has a stage whose runs may judge a claim."""
-    studies = catalogue.every(profile, root)
+def judges(studies: Mapping[str, Study]) -> bool:
+    """Whether any of a profile's studies has a stage whose runs may judge a claim."""
     modalities = studies.keys() & rulebook.rules()["order"]["modalities"]
     return any(stage in studies[name].stages for name in modalities for stage in _judging())
 
