@@ -159,10 +159,10 @@ def _firm(of: Table, cell: Cell) -> str:
     """Whether a verdict hangs on the metric, a single seed, a data set, or how wide δ is."""
     (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
     said, metric = texts()["meanings"], READ_BY[firm.metric]
-    if firm.by_metric == firm.verdict and not firm.turning:
-        told = said["firm"].format(metric=metric)
-    else:
+    if firm.by_metric != firm.verdict:
         told = said["by_metric"].format(metric=metric, word=firm.by_metric)
+    else:
+        told = said["same" if firm.turning else "firm"].format(metric=metric)
     if firm.turning:
         told += " " + said["turning"].format(turning=firm.turning_told())
     if any(word != firm.verdict for word in firm.by_data.values()):

@@ -1,12 +1,16 @@
 """What a verdict would be if its records were read otherwise: exploratory, it judges nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from deepaug.studies import catalogue, rulebook
 from deepaug.verdicts.evidence import Evidence
 from deepaug.verdicts.table import Table, cells_of, scale_of
+
+NAMED = 4  # seeds without which a verdict is another; of more their number is told
 
 
 @dataclass(frozen=True)
@@ -29,24 +33,37 @@ class Firmness:
 
     @property
     def told_by_data(self) -> str:
-        """As "negligible on Cora, inconclusive on CiteSeer"; "" where there is one data set."""
-        return ", ".join(f"{word} on {data}" for data, word in self.by_data.items())
+        """As "negligible on Cora, inconclusive on CiteSeer"; "" where there is but one."""
+        words = _grouped(self.by_data)
+        return ", ".join(f"{word} on {' and '.join(sets)}" for word, sets in words.items())
 
     def turning_told(self) -> str:
         """As "inconclusive without 100 or 104"; "" where no seed turns it."""
-        words: dict[str, list[str]] = {}
-        for seed, word in self.turning.items():
-            words.setdefault(word, []).append(str(seed))
-        return "; ".join(f"{word} without {_either(seeds)}" for word, seeds in words.items())
+        words, all_of_them = _grouped(self.turning), len(self.left_out)
+        return "; ".join(
+            f"{word} without {_either(seeds, all_of_them)}" for word, seeds in words.items()
+        )
 
 
-def _either(words: list[str]) -> str:
-    """Words as a choice between them.
+def _grouped(words: Mapping[Any, str]) -> dict[str, list[str]]:
+    """What has a word in common, by the word."""
+    found: dict[str, list[str]] = {}
+    for what, word in words.items():
+        found.setdefault(word, []).append(str(what))
+    return found
 
-    >>> _either(["100", "101", "104"])
+
+def _either(seeds: list[str], of: int) -> str:
+    """Seeds as a choice between them; of many how many.
+
+    >>> _either(["100", "101", "104"], 10)
     '100, 101 or 104'
+    >>> _either(["100", "101", "104", "106", "109"], 10)
+    'any one of 5 of the 10'
     """
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    if len(seeds) > NAMED:
+        return f"any one of {len(seeds)} of the {of}"
+    return " or ".join(filter(None, [", ".join(seeds[:-1]), seeds[-1]]))
 
 
 @cache
