@@ -208,7 +208,7 @@ def learnt(recorded: Recorded) -> Learnt:
 
 @dataclass(frozen=True)
 class Scale:
-    """Where a baseline stands, in points, and what the rules ask of it."""
+    """Where a baseline stands before it is tuned, in points of validation, and what rules ask."""
 
     above: float  # random initialisation
     doubling: float  # its gain from twice the epochs
@@ -223,13 +223,14 @@ class Scale:
 
     def __str__(self) -> str:
         over = f", as the mean of {self.data_sets} data sets" if self.data_sets > 1 else ""
-        reached = self.doubling < self.aim
+        met, reached = (
+            "met" if good else "**not met**" for good in (self.met, self.doubling < self.aim)
+        )
         return (
-            f"The baseline stands {self.above:.1f} points above random initialisation{over} "
-            f"(needed: {self.needed:g}; {'met' if self.met else '**not met**'}). "
-            f"Doubling its epochs adds {self.doubling:.1f} "
-            f"(aim: below {self.aim:g}; {'met' if reached else '**not met**'})"
-            + ("." if reached else ": gains here are those of short training.")
+            f"Before tuning, on validation data, the baseline stands {self.above:.1f} points above "
+            f"random initialisation{over} (needed: {self.needed:g}; {met}). "
+            f"Doubling its epochs adds {self.doubling:.1f} (aim: below {self.aim:g}; {reached})"
+            + ("." if reached == "met" else ": gains here are those of short training.")
         )
 
 
