@@ -108,7 +108,7 @@ show.effects(page)
 # 1. Set `strengths = [0.2, 0.8]`. At which target does the stronger dropout cost most?
 #
 #    ```{dropdown} What to expect
-#    Where few features carry all: at the pooled features a p of 0.8 leaves one in five. At the stem the layers above average much of it away.
+#    Deep down, where few features carry all: a p of 0.8 leaves one in five of them, at the last stage as after pooling. At the input the layers above average much of it away.
 #    ```
 #
 # 2. Set `seeds = [0, 1, 2, 3, 4]`. Does the order of the targets stay?
