@@ -112,5 +112,5 @@ show.effects(page)
 # 2. Set `strengths = [0.05]`. What happens to the same-mask control?
 #
 #    ```{dropdown} What to expect
-#    With so small a mask there is little to tell a sample by, and the control should come close to the arm.
+#    On documents and on Cora it comes close to the arm: so small a mask is little to tell a sample by. On digits it stays behind. There even a small mask, met again in the other view, is a mark of its sample.
 #    ```
