@@ -64,7 +64,7 @@ protocol.table(protocol.ways())
 # ## Stages
 #
 # Seeds that choose never judge. Of anything but baselines, test metrics are read by the verdict code
-# alone until a claim is judged; what is exploratory reads them afterwards. How many seeds there are is fixed beforehand.
+# alone until every claim that they serve is judged; what is exploratory reads them afterwards. How many seeds there are is fixed beforehand.
 
 # %% tags=["hide-input"]
 protocol.table(protocol.stages())

@@ -281,6 +281,16 @@ def test_show_has_test_metrics_of_what_is_judged(call):
     assert code == 0 and json.loads(out)["metrics"]["test"]["probe"] > 0
 
 
+def test_show_refuses_a_damaged_record_of_a_profile_that_judges(refused):
+    """And leaves it where it lies: judging would set it aside."""
+    trial = catalogue.load("nodes", "cpu").base
+    path = Path("results/cpu") / f"{trial.key}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert f"{trial.key}.json" in refused("show", trial.key)
+    assert path.read_text() == "{"
+
+
 def test_show_refuses_a_damaged_record(refused):
     key = put()
     path = Path("results/quick") / f"{key}.json"

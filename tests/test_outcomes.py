@@ -6,9 +6,10 @@ import pytest
 import tiny
 from synthetic import DIVERGED, World, judged, world
 
-from deepaug.studies import rulebook
+from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Entry
-from deepaug.verdicts.evidence import Arm
+from deepaug.verdicts import opened, outcomes
+from deepaug.verdicts.evidence import Arm, Evidence
 
 FAMILY = rulebook.rules()["family"]["tests"]
 
@@ -311,9 +312,30 @@ def test_random_initialisation_is_asked_for_only_where_a_run_diverged(monkeypatc
         lost = of_arm and trial.seed == 100 and trial.data == "Cora"
         return DIVERGED if lost else World.test(self, trial)
 
-    row = rows(judged(monkeypatch, tmp_path, world(test=test), "nodes"))["C1"]
-    assert row.effect.n == 10 and row.diverged == pytest.approx(0.1)
-    assert len(row.keys) == 2 * 20 + 1
+    found = judged(monkeypatch, tmp_path, world(test=test), "nodes")
+    evidence = Evidence("nodes", found.profile, catalogue.every(found.profile))
+    (c1,) = (f for f in outcomes.found(evidence) if (f.test, f.kind) == ("C1", "family"))
+    assert c1.outcome.effect.n == 10 and c1.outcome.diverged == pytest.approx(0.1)
+    assert len(c1.keys) == 2 * 20 + 1
+
+
+def test_what_is_whole_is_not_told_before_its_claim(monkeypatch, tmp_path):
+    """Of C3b one comparison is recorded, the other not; of C3a all gains but those at a target."""
+
+    def lacking(trial):
+        return trial.seed == 104 and trial.layer == "embeddings"
+
+    found = judged(monkeypatch, tmp_path, without(lacking))
+    c3b = next(cell for cell in found.cells if cell.claim == "C3b")
+    assert c3b.word is None and c3b.verdict.startswith("running: ")
+    alone, at_input = (row for row in c3b.tests if row.kind == "family")
+    assert (alone.test, at_input.test) == ("C3b standard", "C3b same_transform")
+    assert alone.verdict == "waits for other runs of its claim" and alone.keys
+    assert at_input.verdict.startswith("running: ")
+    for row in c3b.tests:
+        assert (row.effect, row.word, row.told, row.values) == (None, None, "", ())
+    assert rows(found)["C1"].word == "supported"  # which has all of its own
+    assert not opened.keys(found.profile) & {*alone.keys}
 
 
 def test_equal_choices_are_told(monkeypatch, tmp_path):

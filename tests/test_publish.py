@@ -161,8 +161,17 @@ def test_the_table_leaves_out_test_metrics_of_arms(root):
 
 
 def test_the_table_has_test_metrics_of_what_is_judged(root):
-    frame = publish.table(root, unsealed={ARM.key}).set_index("key")
+    frame = publish.table(root, unsealed={"cpu": {ARM.key}}).set_index("key")
     assert frame.loc[ARM.key, "metrics.test.knn"] == 50.0
+
+
+def test_what_one_profile_judges_stays_sealed_in_another(tmp_path):
+    """They share trials, and each judges by its own runs."""
+    for profile in ("cpu", "gpu-small"):
+        Store(tmp_path, profile).write(tiny.record(ARM))
+    frame = publish.table(tmp_path, unsealed={"gpu-small": {ARM.key}}).set_index("profile")
+    shown = frame.filter(like="metrics.test").notna().all(axis=1)
+    assert shown.to_dict() == {"cpu": False, "gpu-small": True}
 
 
 def test_the_exported_table_has_those_of_the_repositorys_judged_records(tmp_path):

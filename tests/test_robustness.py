@@ -36,7 +36,7 @@ def same(trial, score):
 def test_a_clear_verdict_hangs_on_nothing(monkeypatch, tmp_path):
     found = of_c1(judged(monkeypatch, tmp_path, world(record=both_metrics(same))))
     assert (found.verdict, found.metric, found.by_metric) == ("supported", "probe", "supported")
-    assert found.turning == {} and found.turning_told() == ""
+    assert found.turning == {} and found.told_by_seed == ""
     assert list(found.left_out) == list(range(100, 110))
 
 
@@ -79,7 +79,7 @@ def test_a_verdict_that_one_seed_makes_names_it(monkeypatch, tmp_path):
     found = of_c1(judged(monkeypatch, tmp_path, made))
     assert found.verdict == "inconclusive"
     assert found.turning == {103: "supported"}
-    assert found.turning_told() == "supported without 103"
+    assert found.told_by_seed == "supported without 103"
 
 
 def test_without_the_other_metric_nothing_is_claimed_of_it(monkeypatch, tmp_path):

@@ -133,8 +133,17 @@ def meaning(*claims: str, modality: str | None = None) -> None:
         lines.append(f"- *{'; '.join(running)}.* {said['meanings']['running']}")
     lines += [f"- *Not meant.* {said['answers'][claim]['not']}" for claim in claims]
     if any(cell.word for _, cell in found):
-        lines.append(f"- *What would change it.* {said['meanings']['changes']}")
+        pending = said["meanings"]["pending"] if any(map(_pending, found)) else ""
+        lines.append(f"- *What would change it.* {said['meanings']['changes']} {pending}".rstrip())
     display(Markdown("\n".join(lines)))
+
+
+def _pending(found: tuple[Table, Cell]) -> bool:
+    """Whether a cell is judged while other tests of its modality's family are missing."""
+    of, cell = found
+    family = [c for c in of.cells if c.modality == cell.modality]
+    missing = any(row.kind == FAMILY and not row.effect for c in family for row in c.tests)
+    return bool(cell.word) and missing
 
 
 def finding(cell: Cell) -> str:
@@ -146,7 +155,9 @@ def _outcome(cell: Cell) -> str:
     """What a verdict means, with what an inconclusive test excludes and what would decide it."""
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
-    told = texts()["meanings"][cell.word].format(delta=", ±".join(deltas))
+    words = {row.word for row in family}
+    meaning = "between" if cell.word == "inconclusive" and cell.word not in words else cell.word
+    told = texts()["meanings"][meaning].format(delta=", ±".join(deltas))
     notes = (
         f"{'' if row.test == cell.claim else f'{row.test}: '}{wording.capital(note)}."
         for row in family
@@ -164,7 +175,7 @@ def _firm(of: Table, cell: Cell) -> str:
     else:
         told = said["same" if firm.turning else "firm"].format(metric=metric)
     if firm.turning:
-        told += " " + said["turning"].format(turning=firm.turning_told())
+        told += " " + said["turning"].format(turning=firm.told_by_seed)
     if any(word != firm.verdict for word in firm.by_data.values()):
         told += " " + said["by_data"].format(words=firm.told_by_data)
     if firm.by_half != firm.verdict:
@@ -180,8 +191,8 @@ def figure(*claims: str, modality: str | None = None) -> None:
     for of, found in by_table(claims, modality):
         for claim in claims:
             of_claim = [cell for cell in found if cell.claim == claim]
-            if any(map(intervals.drawn, of_claim)):
-                unit = wording.UNITLESS.get(claim, "points")
+            if drawn := [row for cell in of_claim for row in intervals.drawn(cell)]:
+                unit = wording.AXES.get(drawn[0].unit, "points")
                 intervals.of_cells(of_claim, f"{claim} at {of.profile}", unit)
                 plt.show()
 
@@ -298,7 +309,7 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
             "effect": told(row),
             "verdict": row.verdict if row.kind != "secondary" else f"{row.verdict} (secondary)",
             "arm": row.arm,
-            "p": telling.p_value(row.adjusted_p) + (", Holm" if row.kind == FAMILY else ""),
+            "p": telling.p_of(row),
             "more": "; ".join(telling.details(row)),
         }
         for row in cell.tests

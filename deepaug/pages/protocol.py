@@ -14,6 +14,7 @@ from deepaug.pages.texts import texts
 from deepaug.studies import catalogue, listing, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.trial import WAYS, Trial
+from deepaug.verdicts.statistics import FEWEST_TARGETS
 
 PROFILES = ("quick", *LARGER)
 CORES = 2  # of the machine that the budget is for
@@ -100,7 +101,7 @@ def claims() -> Rows:
         for which, effect in effects.items():
             at = f", at {claim['at']}" if "at" in claim else ""
             row = {"claim": f"{name} {which}".strip(), "effect": effect + at}
-            rows.append({**row, "asked for besides": _besides(claim)})
+            rows.append({**row, "besides": _besides(claim)})
     return rows
 
 
@@ -111,10 +112,10 @@ def _besides(claim: Mapping[str, Any]) -> str:
     if "also" not in claim:
         return ""
     also = claim["also"]
-    orders = ", ".join(f"{number}! = {math.factorial(number)}" for number in (4, 5))
     return (
         f"supported: {also['supported']}, at most {also['at_most']:g}; opposed: {also['opposed']}. "
-        f"Of 4 and 5 targets there are {orders} orders: of 4 the perfect order alone passes"
+        f"With {FEWEST_TARGETS} targets, the fewest, there are {math.factorial(FEWEST_TARGETS)} "
+        f"orders, and the perfect one alone passes"
     )
 
 

@@ -15,8 +15,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "status": {"type": "string", "enum": ["ok", "diverged"]},
     "metrics": {
         "type": "object",
-        "description": "By split; test metrics of arms are read by verdict code alone. "
-        "None if diverged.",
+        "description": "By split; until all claims that a record serves are judged, only verdict "
+        "code reads its test metrics. None if diverged.",
         "additionalProperties": False,
         "properties": dict.fromkeys(SPLITS, _METRICS),
     },

@@ -5,8 +5,9 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from deepaug.files import whole
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "record.schema.json"
+Unsealed = Mapping[str, Container[str]]  # by profile, keys of records that are judged
 
 
 def found(root: Path, profile: str = "*") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -39,15 +41,19 @@ def found(root: Path, profile: str = "*") -> Iterator[tuple[str, dict[str, Any]]
             ) from None
 
 
-def table(root: Path, profile: str = "*", unsealed: Container[str] = ()) -> "pd.DataFrame":
+def table(
+    root: Path, profile: str = "*", unsealed: Unsealed = MappingProxyType({})
+) -> "pd.DataFrame":
     """One row for each record: trial, metrics, times, origin; nested names joined by dots.
 
     Test metrics of a trial that a verdict is about are left out, as verdict code alone reads them,
-    until its key is among the `unsealed`: `verdicts.opened` has those of what is judged.
+    until its key is among the `unsealed` ones of its profile, from `opened.of_profiles`.
     """
     import pandas as pd
 
-    return pd.json_normalize([row(name, record, unsealed) for name, record in found(root, profile)])
+    return pd.json_normalize(
+        [row(name, record, unsealed.get(name, ())) for name, record in found(root, profile)]
+    )
 
 
 def row(profile: str, record: dict[str, Any], unsealed: Container[str] = ()) -> dict[str, Any]:
@@ -123,7 +129,9 @@ def _setting(field: dataclasses.Field) -> dict[str, Any]:
     return {**said, "default": field.default, **field.metadata}
 
 
-def bundle(root: Path, folder: Path, profile: str = "*", unsealed: Container[str] = ()) -> int:
+def bundle(
+    root: Path, folder: Path, profile: str = "*", unsealed: Unsealed = MappingProxyType({})
+) -> int:
     """Copy records to `folder`/<profile>/, with records.csv and their schema; how many.
 
     Raises ValueError if the folder is that of the records, or in it: copies are not records.
@@ -145,7 +153,9 @@ def bundle(root: Path, folder: Path, profile: str = "*", unsealed: Container[str
     return len(frame)
 
 
-def archive(root: Path, path: Path, profile: str = "*", unsealed: Container[str] = ()) -> int:
+def archive(
+    root: Path, path: Path, profile: str = "*", unsealed: Unsealed = MappingProxyType({})
+) -> int:
     """Pack what `bundle` copies into one zip file, whole or not at all; how many records."""
     with tempfile.TemporaryDirectory() as folder, _writing(path) as partial:
         count = bundle(root, Path(folder), profile, unsealed)
@@ -161,14 +171,15 @@ def export(
     root: Path | None,
     target: Path,
     profile: str | None = None,
-    unsealed: Container[str] = (),
+    unsealed: Unsealed = MappingProxyType({}),
 ) -> int:
     """Write records to `target`: a table or an archive by its suffix, else a folder; how many.
 
     Args:
         root: by default `$DEEPAUG_RESULTS` or results/.
         profile: its records alone, by name or YAML file; by default those of all.
-        unsealed: keys of records whose test metrics stand in the table, from `verdicts.opened`.
+        unsealed: by profile the keys of records whose test metrics stand in the table, from
+            `opened.of_profiles`.
     """
     root, label = root or records.default_root(), profiles.load(profile)[0] if profile else "*"
     if not target.suffix:

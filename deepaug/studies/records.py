@@ -206,6 +206,11 @@ def without_sealed(record: dict[str, Any], unsealed: Container[str] = ()) -> dic
     return {**record, "metrics": metrics}
 
 
+def _names_accelerator(given: Any) -> bool:
+    pattern = OPTIONAL["accelerator"]["pattern"]
+    return isinstance(given, str) and re.fullmatch(pattern, given) is not None
+
+
 def collapsed(record: dict[str, Any]) -> bool:
     """Whether a contrastive training ended with all features alike.
 
@@ -259,9 +264,10 @@ def check(record: Any) -> Trial:
         copies.add(frozenset(name for name in values if name.startswith(f"{primary}_")))
     if len(copies) > 1:
         raise ValueError(f"its splits hold {primary!r} of unlike copies")
-    accelerator = record.get("accelerator", "cuda")
-    if not isinstance(accelerator, str) or not re.fullmatch("(?!cpu$)[a-z]+", accelerator):
-        raise ValueError(f"field 'accelerator' is {accelerator!r}; it names one, or is not there")
+    if "accelerator" in record and not _names_accelerator(record["accelerator"]):
+        raise ValueError(
+            f"field 'accelerator' is {record['accelerator']!r}; it names one, or is not there"
+        )
     if record.get("emulated", True) is not True:
         raise ValueError(f"field 'emulated' is {record['emulated']!r}; it is true, or is not there")
     if "emulated" in record and trial.precision != "bfloat16":

@@ -9,7 +9,7 @@ from deepaug.studies import provenance, records
 from deepaug.validation import by_prefix
 
 # What the fields of a record's origin are called where their names do not say it.
-_ORIGINS = {"data_digest": "data", "source_digest": "source", "emulated": "way to bfloat16"}
+_ORIGINS = {"data_digest": "data", "source_digest": "source", "emulated": "computation of bfloat16"}
 
 
 def find(key: str, root: Path | None = None) -> Path:
@@ -38,9 +38,7 @@ def readable(path: Path, unsealed: Container[str] = ()) -> dict[str, Any]:
     record = records.read_record(path)
     shown = dict(records.without_sealed(record, unsealed))
     if shown["metrics"].keys() != record["metrics"].keys():
-        shown["metrics"]["test"] = (
-            "read by verdict code alone, until it has judged"
-        )
+        shown["metrics"]["test"] = "read by verdict code alone until all its claims are judged"
     first = {name: shown.pop(name) for name in ("key", "status", "metrics", "trial")}
     first["again"], curve = provenance.command(record, path), shown.pop("curve")
     return first | shown | {"curve": curve}

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,11 +37,11 @@ def fabric_on(
     which = 1 if device is None or kind == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
     alone = LightningEnvironment()
-    own: dict[str, Any] = {"plugins": [alone, EmulatedPrecision()]}
-    if not devices.emulates(precision, kind):
-        mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
-        own = {"plugins": [alone], "precision": mixed}
-    return Fabric(accelerator=kind, devices=which, **own)
+    on = partial(Fabric, accelerator=kind, devices=which)
+    if devices.emulates(precision, kind):
+        return on(plugins=[alone, EmulatedPrecision()])
+    mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
+    return on(plugins=[alone], precision=mixed)
 
 
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":

@@ -1,6 +1,6 @@
 """A comparison of arms: what an entry is, the arms that a claim asks for, and a test of them.
 
-Arms are found by what they are, never by their names.
+Arms are found by what they are, controls of a baseline by their names.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ class Finding:
     transform: str  # the family of the arm's transform
     arm: str
     places: tuple[str, ...]  # the stages it is of
-    unit: str = "points"  # or "tau", "share", "probability"
+    unit: str  # "points", "tau", "share", "probability"
     outcome: Outcome | None = None  # None while runs lack
     values: tuple[float, ...] = ()
     recorded: int = 0  # of its runs
@@ -91,7 +91,7 @@ class Comparison:
         *,
         kind: str = SECONDARY,
         family: str = "",
-        unit: str = "",
+        unit: str = "points",
         seeds: int = 0,
         lacking: Callable[[Run], str] = lambda run: "",
     ) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ class Comparison:
 
         Args:
             place: the stage they are of, with the random initialisation of diverged runs.
-            unit: "tau", "share" or "probability"; by default points.
+            unit: of the effect; see `Finding`.
             seeds: how many are planned; by default as many as the stage has by the rules.
         """
         compared = [arm for arm in arms if arm is not None]
@@ -110,10 +110,8 @@ class Comparison:
         runs = {a.entries[run].trial.key: run in a.records for a in compared for run in a.entries}
         arm = compared[-1] if measure is depth else compared[0]
         transform = family or ("" if kind == CONTEXT else self.primary)
-        found = Finding(test.split()[0], test, kind, transform, arm.name, (place,))
-        found = replace(
-            found, recorded=sum(runs.values()), planned=len(runs), unit=unit or found.unit
-        )
+        found = Finding(test.split()[0], test, kind, transform, arm.name, (place,), unit)
+        found = replace(found, recorded=sum(runs.values()), planned=len(runs))
         if found.recorded == found.planned:
             stage = place.split()[1]
             planned = rulebook.seeds(stage)[: seeds or None]

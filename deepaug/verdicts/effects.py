@@ -25,7 +25,7 @@ METRICS = {  # metric -> its name on an axis
     "retrieval": "halves found again, %",
     "svc": "SVC accuracy, %",
 }
-READ_BY = {"knn": "kNN", "probe": "linear probe"}  # what reads out each base of a verdict
+READ_BY = {"knn": "kNN", "probe": "a linear probe"}  # what reads out each base of a verdict
 # Recorded stages that a page may show; only verdict code looks at those that judge.
 SHOWN = ("scale", "pilot")
 # Points that a baseline may stand below a figure published without its number of seeds: by the

@@ -104,8 +104,9 @@ def split_networks(arm: Callable[[str], Arm | None], untrained: Arm | None) -> l
 def conditions(record: Record) -> tuple[str, str, str]:
     """What the runs of a pair share: kind of device, precision and release of torch.
 
-    Processors are one kind, whatever their make: they differ in the order of sums alone, and so do
-    two of one name. A GPU is of the kind that its product name says.
+    Processors are one kind, whatever their make, as the rules have it: what differs is the order
+    of sums, which two of one name need not share either. A GPU is of the kind that its product
+    name says.
     """
     kind = record["device"] if "accelerator" in record else "cpu"
     torch = record["versions"].get("torch", "")

@@ -6,6 +6,7 @@ from pathlib import Path
 from deepaug.studies import catalogue, records, rulebook
 from deepaug.studies.profile import load, packaged
 from deepaug.studies.study import Study
+from deepaug.training.trial import Trial
 from deepaug.verdicts.evidence import Evidence
 from deepaug.verdicts.table import Cell, judges, table_of
 
@@ -37,23 +38,33 @@ def keys_of(profile: str, studies: Mapping[str, Study]) -> frozenset[str]:
     return frozenset(opened - sealed)
 
 
-def of_profiles(profiles: Iterable[str], root: Path | None = None) -> frozenset[str]:
-    """Keys as of `keys`, of all profiles that have records and a stage that judges.
+def of_profiles(profiles: Iterable[str], root: Path | None = None) -> dict[str, frozenset[str]]:
+    """Keys as of `keys`, by the label of all profiles that have records and a stage that judges.
+
+    Profiles share trials, and each judges by its own runs: what one has opened stays sealed in
+    another.
 
     Args:
         profiles: by name or YAML file.
         root: the folder of all records; by default `$DEEPAUG_RESULTS` or results/.
     """
     root = root or records.default_root()
-    recorded = (p for p in profiles if records.files(root, load(p)[0]))
-    every = ((p, catalogue.every(p, root)) for p in recorded)
-    return frozenset().union(*(keys_of(p, studies) for p, studies in every if judges(studies)))
+    labels = {profile: load(profile)[0] for profile in profiles}
+    recorded = (profile for profile, label in labels.items() if records.files(root, label))
+    every = ((profile, catalogue.every(profile, root)) for profile in recorded)
+    return {labels[p]: keys_of(p, studies) for p, studies in every if judges(studies)}
 
 
 def beside(path: Path) -> frozenset[str]:
-    """Keys as of `keys`, of the records among which that in the file `path` lies."""
-    folder = path.resolve().parent
-    return of_profiles({folder.name}.intersection(packaged()), folder.parent)
+    """Keys as of `keys`, of the records among which that in the file `path` lies.
+
+    None where the record holds nothing that is sealed: judging takes seconds. Raises RecordError
+    for one that is damaged, before anything else is read.
+    """
+    record, folder = records.read_record(path), path.resolve().parent
+    if folder.name not in packaged() or not records.sealed_test(Trial.from_dict(record["trial"])):
+        return frozenset()
+    return of_profiles([folder.name], folder.parent).get(folder.name, frozenset())
 
 
 def _serving(cell: Cell, evidence: Evidence) -> Iterator[str]:

@@ -41,12 +41,12 @@ from deepaug.verdicts.measures import (
     share,
     shares,
 )
-from deepaug.verdicts.statistics import MOST_TARGETS
+from deepaug.verdicts.statistics import FEWEST_TARGETS, MOST_TARGETS
 
 ALONE = "C3b alone over no-augmentation"
 # Over data sets, where there are several; by bootstrap.
 AGGREGATES = {
-    "interquartile mean": (middle_half, ""),
+    "interquartile mean": (middle_half, "points"),
     "probability of gain": (improvement, "probability"),
 }
 
@@ -114,7 +114,7 @@ def c2(c: Comparison) -> Iterator[Finding]:
 
 def c3(c: Comparison) -> Iterator[Finding]:
     plain, targets = c.arm(DEEP, baseline), c.evidence.targets
-    if 4 <= len(targets) <= MOST_TARGETS:
+    if FEWEST_TARGETS <= len(targets) <= MOST_TARGETS:
         arms = [plain, *map(c.at, targets)]
         yield from c.test("C3a", arms, DEEP, depth, kind=FAMILY, unit="tau")
         for layer in targets:
@@ -126,7 +126,7 @@ def c3(c: Comparison) -> Iterator[Finding]:
     alone, at_input = (c.control(DEEP, deep, kind) for kind in ("alone", "at-input"))
     yield from c.test("C3b standard", [alone, plain], DEEP, kind=FAMILY)
     yield from c.test("C3b same_transform", [deep, at_input], DEEP, kind=FAMILY)
-    none = c.arm(OWN, partial(of_control, "no-augmentation"))
+    none = c.arm(DEEP, partial(of_control, "no-augmentation"))
     yield from c.test(ALONE, [alone, none], DEEP, kind=CONTEXT, family=c.primary)
 
 

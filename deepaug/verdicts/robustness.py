@@ -37,7 +37,8 @@ class Firmness:
         words = _grouped(self.by_data)
         return ", ".join(f"{word} on {' and '.join(sets)}" for word, sets in words.items())
 
-    def turning_told(self) -> str:
+    @property
+    def told_by_seed(self) -> str:
         """As "inconclusive without 100 or 104"; "" where no seed turns it."""
         words, all_of_them = _grouped(self.turning), len(self.left_out)
         return "; ".join(

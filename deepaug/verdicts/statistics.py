@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 Values = Sequence[float] | np.ndarray  # one for each seed
+FEWEST_TARGETS = 4  # for C3a: of fewer even the perfect order proves little
 MOST_TARGETS = 8  # of whose gains all orders are looked at
 CONFIDENCE = 0.95  # of an interval where none is given; a test holds it to claims.yaml
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,12 +157,14 @@ def cells_of(evidence: Evidence, scale: Scale | None) -> list[Cell]:
     for claim, rule in rules["claims"].items():
         if "records" not in rule:
             continue  # C6, which no record of a trial judges
+        recorded, planned, state = _progress(evidence, rule["records"])
         rows = [
             _row(f, judged.tests[f.test] if f.kind == FAMILY else None, limits, unscaled, evidence)
             for f in found
             if f.claim == claim
         ]
-        recorded, planned, state = _progress(evidence, rule["records"])
+        if state:  # nothing is told of a claim before the last of its runs is recorded
+            rows = [_untold(row) for row in rows]
         word = None if state else judged.cells.get(claim)
         verdict = state or unscaled or word or _unjudged(rows, family[claim])
         if claim == "C2" and word == "supported":
@@ -245,7 +247,7 @@ def _row(
         effect=outcome.effect if outcome else None,
         told=claims.told(outcome.effect, found.values, limits) if outcome else "",
         values=found.values,
-        delta=outcome.delta if outcome else None,
+        delta=outcome.delta if outcome and found.unit != "probability" else None,
         adjusted_p=verdict.adjusted_p if word else None,
         needed=verdict.needed if word else None,
         excluded=verdict.excluded if word else None,
@@ -253,6 +255,24 @@ def _row(
         notes=found.notes,
         keys=found.keys,
         again=commands(evidence, found.places),
+    )
+
+
+def _untold(row: Row) -> Row:
+    """A test of a claim that is not judged yet: without all that its records say."""
+    whole = row.effect is not None
+    return replace(
+        row,
+        verdict="waits for other runs of its claim" if whole else row.verdict,
+        word=None,
+        effect=None,
+        told="",
+        values=(),
+        adjusted_p=None,
+        needed=None,
+        excluded=None,
+        diverged=0.0,
+        notes=(),
     )
 
 

@@ -83,6 +83,12 @@ def p_value(value: float | None) -> str:
     return f"p {value:.3f}" if value >= 0.001 else "p < 0.001"
 
 
+def p_of(row: Row) -> str:
+    """A test's p in words, and whether it is corrected."""
+    corrected = ", Holm" if row.kind == FAMILY and row.adjusted_p is not None else ""
+    return p_value(row.adjusted_p) + corrected
+
+
 def _claim(name: str) -> str:
     return f"{name:4} {rulebook.rules()['claims'][name]['claim']}"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from deepaug.verdicts.statistics import Effect, mean_effect
 
-UNITLESS = {"C3a": "Kendall's τ", "C4": "difference of shares"}  # axes; all else is in points
+AXES = {"tau": "Kendall's τ", "share": "difference of shares"}  # by unit; all else is in points
 SHORT = {"tau": "τ", "share": "difference"}  # by unit, within a sentence; all else is a gain
 PLACES = {"points": 1, "tau": 2, "share": 3, "probability": 2}  # decimals, by unit
 
