@@ -14,7 +14,7 @@
 # # Augment the input or a deep layer?
 
 # %% tags=["hide-input", "remove-stderr"]
-from deepaug.pages import answers, show
+from deepaug.pages import answers, depths, show
 
 records = show.records("input-or-deep")
 answers.say("C3a", "C3b")
@@ -35,7 +35,7 @@ answers.meaning("C3a", "C3b")
 # ## Gain by target, where it is judged
 
 # %% mystnb={"image": {"alt": "Gain over the baseline at each target from the input to the last layer, a figure for each modality that is judged: every seed a dot, means joined, bars for 95 % intervals."}} tags=["hide-input"]
-answers.gain_by_depth_of_all()
+depths.gain_by_depth_of_all()
 
 # %% [markdown]
 # ## In the pilots

@@ -115,7 +115,7 @@ show.sealed(page)
 # %% [markdown]
 # ### Two exercises
 #
-# 1. Give `select_layer` the encoder before training, `networks`' random twin. Which layer is most like all others then?
+# 1. Give `select_layer` an untrained encoder. Which layer is most like all others then?
 #
 #    ```{dropdown} What to expect
 #    Often one in the middle, too: it lies nearest to all. A score that chooses the same layer without training says more about the architecture than about co-adaptation.

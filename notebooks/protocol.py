@@ -63,8 +63,8 @@ protocol.table(protocol.ways())
 # %% [markdown]
 # ## Stages
 #
-# Seeds that choose never judge. Of anything but baselines, test metrics are read by the verdict code
-# alone until every claim that they serve is judged; what is exploratory reads them afterwards. How many seeds there are is fixed beforehand.
+# Seeds that choose never judge. Until every claim that a run serves is judged, only the verdict code reads its test
+# metrics (baselines apart); exploratory analyses read them afterwards. How many seeds there are is fixed beforehand.
 
 # %% tags=["hide-input"]
 protocol.table(protocol.stages())

@@ -10,7 +10,7 @@ from synthetic import World, judged, world
 
 matplotlib.use("agg")
 
-from deepaug.pages import answers, figures, home, intervals, show
+from deepaug.pages import answers, depths, figures, home, intervals, show
 from deepaug.pages.page import Page
 from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
@@ -28,7 +28,7 @@ def told(monkeypatch):
     def display(shown):
         said.append(shown if isinstance(shown, str) else getattr(shown, "data", str(shown)))
 
-    for module in (answers, home, figures, show):
+    for module in (answers, depths, home, figures, show):
         monkeypatch.setattr(module, "display", display, raising=False)
     return said
 
@@ -49,7 +49,7 @@ def cell(found, claim):
         (World(), "C1", "supported", "It does. Against the tuned baseline: +3.0 points ["),
         (World(), "C2", "supported", "than its supervised twin does (inverse). Gain in"),
         (World(), "C3a", "supported", "They do. Kendall's τ of depth and gain: +1.00 ["),
-        (world(gains=(0, 0, 0, -3.0)), "C1", "opposed", "It does harm. Against the tuned"),
+        (world(gains=(0, 0, 0, -3.0)), "C1", "opposed", "It costs accuracy. Against the tuned"),
         (world(gains=(0, 0, 0, 0.1), size=0.3), "C1", "negligible", "no difference that matters."),
         (world(gains=(0, 0, 0, 0.4), size=3.0), "C1", "inconclusive", "The runs do not decide it."),
     ],
@@ -154,7 +154,7 @@ def test_figures_are_drawn_of_what_is_judged(monkeypatch, tmp_path, told):
     plt.rcParams["axes.titlelocation"] = "center"  # whatever a page has set before
     monkeypatch.setattr(plt, "show", lambda: drawn.append(plt.gcf()))
     answers.figure("C1", "C4")
-    answers.gain_by_depth(Page(None, [], []), "text")
+    depths.gain_by_depth(Page(None, [], []), "text")
     home.proportion()
     titles = [figure.axes[0].get_title() for figure in drawn]
     assert titles[0].startswith("C1 at") and titles[1].startswith("C4 at")
@@ -177,6 +177,6 @@ def test_while_a_cell_runs_the_gains_it_is_judged_by_stay_unseen(monkeypatch, tm
     verdicts(monkeypatch, tmp_path, made)
     seen = []
     monkeypatch.setattr(show, "gain_by_depth", lambda page, stage: seen.append(stage))
-    answers.gain_by_depth(Page(None, [], []), "text")
-    answers.gain_by_depth_of_all()
+    depths.gain_by_depth(Page(None, [], []), "text")
+    depths.gain_by_depth_of_all()
     assert seen == ["pilot"] and told == ["No modality is judged yet."]

@@ -20,7 +20,7 @@ WITHOUT_PARAMETERS = set(
 DRAWS = re.compile(
     r"\bplt\.(show|subplots)\(|\bshow\.(gain_by_depth|scores|differences|learning_curves|gradient_n)"
     r"|\bspeed\.(rates|transform_cost|growth)\(|\bprotocol\.hours\("
-    r"|\banswers\.(figure|gain_by_depth|gain_by_depth_of_all)\(|\bhome\.proportion\("
+    r"|\banswers\.figure\(|\bdepths\.gain_by_depth(_of_all)?\(|\bhome\.proportion\("
     r"|\bcompute\.hours\(|\bcoadaptation\.(copies|similarity|scores_and_gains|dose_by_depth"
     r"|dose_by_strength)\(|\bexploratory\.(gains|live)_by"
 )

@@ -18,11 +18,9 @@ from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
 from deepaug.verdicts import robustness, telling, wording
-from deepaug.verdicts.comparison import FAMILY
+from deepaug.verdicts.comparison import FAMILY, SECONDARY
 from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
 from deepaug.verdicts.table import Cell, Row, Table, table
-
-AT_TARGET = "C3a gain at "
 
 
 @cache
@@ -63,7 +61,7 @@ def badge(word: str) -> str:
 
 
 def effect(row: Row) -> str:
-    """A test's effect with its interval, in the unit of its claim."""
+    """A test's effect with its interval, in its unit."""
     return wording.interval(row.effect, wording.after(row.unit), wording.PLACES[row.unit])
 
 
@@ -123,7 +121,7 @@ def meaning(*claims: str, modality: str | None = None) -> None:
                 beside_it(test, cell.modality, of)
                 for test in said["answers"][cell.claim].get("beside", ())
             )
-            parts = (_outcome(cell), finding(cell), *beside, _firm(of, cell))
+            parts = (_outcome(cell), _arms(cell), finding(cell), *beside, _firm(of, cell))
             lines.append(f"- *{name}.* {' '.join(filter(None, parts))}")
         elif cell.state == "running":
             running.append(name)
@@ -163,7 +161,26 @@ def _outcome(cell: Cell) -> str:
         for row in family
         for note in telling.undecided(row)
     )
-    return " ".join([told, *notes])
+    reaches = [
+        texts()["meanings"]["reaches"].format(delta=f"{row.delta:g}")
+        for row in family
+        if row.word in ("supported", "opposed")
+        and min(abs(row.effect.low), abs(row.effect.high)) < row.delta
+    ]
+    return " ".join([told, *notes, *reaches])
+
+
+def _arms(cell: Cell) -> str:
+    """Of C1 the arm that is judged, those beside it, and whether controls are missing."""
+    if cell.claim != "C1":
+        return ""
+    said = texts()["meanings"]
+    judged, *others = (row for row in cell.tests if row.test == "C1")
+    parts = [said["judged"].format(arm=judged.arm)]
+    parts += [said["other"].format(arm=row.arm, effect=effect(row)) for row in others if row.effect]
+    if any(row.kind == SECONDARY and row.verdict.startswith("running") for row in cell.tests):
+        parts.append(said["controls"])
+    return " ".join(parts)
 
 
 def _firm(of: Table, cell: Cell) -> str:
@@ -195,41 +212,6 @@ def figure(*claims: str, modality: str | None = None) -> None:
                 unit = wording.AXES.get(drawn[0].unit, "points")
                 intervals.of_cells(of_claim, f"{claim} at {of.profile}", unit)
                 plt.show()
-
-
-def gain_by_depth(page: Page, modality: str) -> None:
-    """Gain against depth: that of the judged runs, or while they run that of the pilot."""
-    if not _judged_depths(modality):
-        show.gain_by_depth(page, "pilot")
-
-
-def gain_by_depth_of_all() -> None:
-    """Gain against depth of all modalities that are judged."""
-    if not _judged_depths():
-        display(Markdown("No modality is judged yet."))
-
-
-def _judged_depths(modality: str | None = None) -> int:
-    """Gains at each target that C3a is judged by, a figure for each cell; how many there are."""
-    shown = 0
-    judged = ((of, cell) for of, found in by_table(["C3a"], modality) for cell in found)
-    for of, cell in judged:
-        rows = [r for r in cell.tests if r.test.startswith(AT_TARGET) and r.effect and cell.word]
-        if not rows:
-            continue
-        layers = [row.test.removeprefix(AT_TARGET) for row in rows]
-        gains = [
-            {"layer": layer, "gain": gain}
-            for layer, row in zip(layers, rows, strict=True)
-            for gain in row.values
-        ]
-        _, ax = figures.figure(4.4)
-        figures.depth_profile(ax, pd.DataFrame(gains), layers, rows[0].transform)
-        of_runs = f"{rows[0].transform}, {rows[0].effect.n} seeds, test"
-        ax.set_title(f"{NAMES[cell.modality]} at {of.profile}: {of_runs}")
-        plt.show()
-        shown += 1
-    return shown
 
 
 def same_mask(page: Page) -> None:

@@ -55,8 +55,8 @@ def answer(found: Table) -> str:
     told = f": {', '.join(counts)}" if counts else ""
     done = len(words) - words.count(None)
     return (
-        f"**{said['asks']}** {' '.join(judged)} At the scale of `{found.profile}`, {done} of "
-        f"{len(words)} verdicts are in{told}."
+        f"**{said['asks']}** {' '.join(judged)} In brackets are 95 % intervals. "
+        f"At the scale of `{found.profile}`, {done} of {len(words)} verdicts are in{told}."
     )
 
 
@@ -86,7 +86,8 @@ def _told(cell: Cell) -> str:
         ways = [f"{cell.claim} {way}" for way, of in WAYS.items() if of["stop_gradient"] != "none"]
         words = [row.word for row in cell.tests if row.word and row.test in ways]
         named = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
-        return f'<span class="ways">secondary: {html.escape(", ".join(named))}</span>'
+        told = f"detached, secondary: {', '.join(named)}"
+        return f'<span class="ways">{html.escape(told)}</span>'
     return answers.badge(cell.state)
 
 

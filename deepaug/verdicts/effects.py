@@ -223,9 +223,8 @@ class Scale:
 
     def __str__(self) -> str:
         over = f", as the mean of {self.data_sets} data sets" if self.data_sets > 1 else ""
-        met, reached = (
-            "met" if good else "**not met**" for good in (self.met, self.doubling < self.aim)
-        )
+        good = self.met, self.doubling < self.aim
+        met, reached = ("met" if each else "**not met**" for each in good)
         return (
             f"Before tuning, on validation data, the baseline stands {self.above:.1f} points above "
             f"random initialisation{over} (needed: {self.needed:g}; {met}). "

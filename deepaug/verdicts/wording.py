@@ -6,7 +6,7 @@ from deepaug.verdicts.statistics import Effect, mean_effect
 
 AXES = {"tau": "Kendall's τ", "share": "difference of shares"}  # by unit; all else is in points
 SHORT = {"tau": "τ", "share": "difference"}  # by unit, within a sentence; all else is a gain
-PLACES = {"points": 1, "tau": 2, "share": 3, "probability": 2}  # decimals, by unit
+PLACES = {"points": 1, "tau": 2, "share": 4, "probability": 2}  # decimals, by unit
 
 
 def after(unit: str) -> str:
