@@ -121,8 +121,9 @@ def meaning(*claims: str, modality: str | None = None) -> None:
                 beside_it(test, cell.modality, of)
                 for test in said["answers"][cell.claim].get("beside", ())
             )
-            parts = (_outcome(cell), _arms(cell), finding(cell), *beside, _firm(of, cell))
-            lines.append(f"- *{name}.* {' '.join(filter(None, parts))}")
+            lines.append(f"- *{name}.* {' '.join(filter(None, (finding(cell), *beside)))}")
+            lines += [f"  - *Judged* is {arms}" for arms in filter(None, [_arms(cell)])]
+            lines.append(f"  - *How sure.* {_outcome(cell)} {_firm(of, cell)}")
         elif cell.state == "running":
             running.append(name)
         elif told := finding(cell):  # of what is secondary
@@ -153,8 +154,11 @@ def _outcome(cell: Cell) -> str:
     """What a verdict means, with what an inconclusive test excludes and what would decide it."""
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
-    words = {row.word for row in family}
-    meaning = "between" if cell.word == "inconclusive" and cell.word not in words else cell.word
+    meaning = cell.word
+    if cell.word == "opposed" and len(family) == 1:
+        meaning = "below"
+    elif cell.word not in ("mixed", *(row.word for row in family)):
+        meaning = "between"
     told = texts()["meanings"][meaning].format(delta=", ±".join(deltas))
     notes = (
         f"{'' if row.test == cell.claim else f'{row.test}: '}{wording.capital(note)}."
