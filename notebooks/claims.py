@@ -13,7 +13,8 @@
 # %% [markdown]
 # # Claims and verdicts
 #
-# What the records say of each claim, by rules that were fixed before the runs that judge. Everything on this page is made from the
+# What the records say of each claim, by rules that were fixed before the runs that judge. Everything on this page is made
+# from the
 # records by `deepaug claims`; nothing is typed by hand.
 
 # %% tags=["hide-input", "remove-stderr"]
@@ -32,7 +33,8 @@ answers.scales()
 # no verdict, and a base that has hardly learnt gets none.
 #
 # In the figures the dot is the mean, the line its 95 % interval, and the grey band what counts as negligible. Right of zero
-# is the claim's side. Filled dots are the tests of the family, which are corrected together; hollow ones are secondary and judged alone. Blue is dropout, orange
+# is the claim's side. Filled dots are the tests of the family, which are corrected together; hollow ones are secondary and
+# judged alone. Blue is dropout, orange
 # PCA.
 
 # %% [markdown]

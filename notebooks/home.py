@@ -23,8 +23,8 @@ from deepaug.pages import home
 home.verdicts()
 
 # %% [markdown]
-# How to read the words: [Claims and verdicts](claims.ipynb). We had only the paper's abstracts. Its
-# *claims* are what we test; where they leave a choice open, it is ours ([Deviations](../deviations.md)).
+# How to read the words: [Claims and verdicts](claims.ipynb). We had only the paper's abstracts: we test
+# the *claims* in them, and where these leave a choice open, it is ours ([Deviations](../deviations.md)).
 #
 # ## The one figure
 #

@@ -126,6 +126,9 @@ protocol.table(protocol.controls("references"))
 protocol.say("scale")
 
 # %% [markdown]
+# The tables below have the settings before tuning. What tuning chose, and the verdicts stand on, is told on each modality's
+# own page.
+#
 # ## Images
 #
 # SimCLR {cite}`simclr`; `gpu` as lightly {cite}`lightly` trains it on CIFAR-10 {cite}`cifar`: random

@@ -48,7 +48,7 @@ answers.controls("text")
 #
 # The two views are two crops of a document, each at a place of its own. Without that ("no-augmentation") both are the
 # same crop. References that are not trained (bag of words, TF-IDF, LSA) count as arms in the tables: a negative gain says
-# that the trained network is ahead. By far the most of them are better features than a network this small learns from nothing.
+# that the trained network is ahead. Most of them are far better features than what so small a network learns from nothing.
 # What is tested is the difference that a transform makes to it.
 
 # %% tags=["hide-input"]

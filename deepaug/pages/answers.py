@@ -17,6 +17,7 @@ from deepaug.pages import figures, intervals, show
 from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER, Page
 from deepaug.pages.texts import texts
+from deepaug.studies import rulebook
 from deepaug.verdicts import robustness, telling, wording
 from deepaug.verdicts.comparison import FAMILY, SECONDARY
 from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
@@ -122,7 +123,8 @@ def meaning(*claims: str, modality: str | None = None) -> None:
                 for test in said["answers"][cell.claim].get("beside", ())
             )
             lines.append(f"- *{name}.* {' '.join(filter(None, (finding(cell), *beside)))}")
-            lines += [f"  - *Judged* is {arms}" for arms in filter(None, [_arms(cell)])]
+            if arms := _arms(cell):
+                lines.append(f"  - {arms}")
             lines.append(f"  - *How sure.* {_outcome(cell)} {_firm(of, cell)}")
         elif cell.state == "running":
             running.append(name)
@@ -140,9 +142,9 @@ def meaning(*claims: str, modality: str | None = None) -> None:
 def _pending(found: tuple[Table, Cell]) -> bool:
     """Whether a cell is judged while other tests of its modality's family are missing."""
     of, cell = found
-    family = [c for c in of.cells if c.modality == cell.modality]
-    missing = any(row.kind == FAMILY and not row.effect for c in family for row in c.tests)
-    return bool(cell.word) and missing
+    rows = (row for c in of.cells if c.modality == cell.modality for row in c.tests)
+    told = [row for row in rows if row.kind == FAMILY and row.effect]
+    return bool(cell.word) and len(told) < len(rulebook.rules()["family"]["tests"])
 
 
 def finding(cell: Cell) -> str:

@@ -101,11 +101,11 @@ def claims() -> Rows:
         for which, effect in effects.items():
             at = f", at {claim['at']}" if "at" in claim else ""
             row = {"claim": f"{name} {which}".strip(), "effect": effect + at}
-            rows.append({**row, "besides": _besides(claim)})
+            rows.append({**row, "also": _also(claim)})
     return rows
 
 
-def _besides(claim: Mapping[str, Any]) -> str:
+def _also(claim: Mapping[str, Any]) -> str:
     """What a verdict on a claim asks for beside its interval; "" if nothing."""
     if "inverse" in claim:
         return f"called inverse if {claim['inverse']}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "record.schema.json"
 Unsealed = Mapping[str, Container[str]]  # by profile, keys of records that are judged
+NONE: Unsealed = MappingProxyType({})
 
 
 def found(root: Path, profile: str = "*") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -41,9 +42,7 @@ def found(root: Path, profile: str = "*") -> Iterator[tuple[str, dict[str, Any]]
             ) from None
 
 
-def table(
-    root: Path, profile: str = "*", unsealed: Unsealed = MappingProxyType({})
-) -> "pd.DataFrame":
+def table(root: Path, profile: str = "*", unsealed: Unsealed = NONE) -> "pd.DataFrame":
     """One row for each record: trial, metrics, times, origin; nested names joined by dots.
 
     Test metrics of a trial that a verdict is about are left out, as verdict code alone reads them,
@@ -129,9 +128,7 @@ def _setting(field: dataclasses.Field) -> dict[str, Any]:
     return {**said, "default": field.default, **field.metadata}
 
 
-def bundle(
-    root: Path, folder: Path, profile: str = "*", unsealed: Unsealed = MappingProxyType({})
-) -> int:
+def bundle(root: Path, folder: Path, profile: str = "*", unsealed: Unsealed = NONE) -> int:
     """Copy records to `folder`/<profile>/, with records.csv and their schema; how many.
 
     Raises ValueError if the folder is that of the records, or in it: copies are not records.
@@ -153,9 +150,7 @@ def bundle(
     return len(frame)
 
 
-def archive(
-    root: Path, path: Path, profile: str = "*", unsealed: Unsealed = MappingProxyType({})
-) -> int:
+def archive(root: Path, path: Path, profile: str = "*", unsealed: Unsealed = NONE) -> int:
     """Pack what `bundle` copies into one zip file, whole or not at all; how many records."""
     with tempfile.TemporaryDirectory() as folder, _writing(path) as partial:
         count = bundle(root, Path(folder), profile, unsealed)
@@ -171,7 +166,7 @@ def export(
     root: Path | None,
     target: Path,
     profile: str | None = None,
-    unsealed: Unsealed = MappingProxyType({}),
+    unsealed: Unsealed = NONE,
 ) -> int:
     """Write records to `target`: a table or an archive by its suffix, else a folder; how many.
 

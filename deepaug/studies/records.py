@@ -206,11 +206,6 @@ def without_sealed(record: dict[str, Any], unsealed: Container[str] = ()) -> dic
     return {**record, "metrics": metrics}
 
 
-def _names_accelerator(given: Any) -> bool:
-    pattern = OPTIONAL["accelerator"]["pattern"]
-    return isinstance(given, str) and re.fullmatch(pattern, given) is not None
-
-
 def collapsed(record: dict[str, Any]) -> bool:
     """Whether a contrastive training ended with all features alike.
 
@@ -223,6 +218,11 @@ def collapsed(record: dict[str, Any]) -> bool:
     level = math.log(2 * trial["batch_size"] - 1)
     reach = min(level, 1 / trial["temperature"])
     return abs(curve[-1].get("loss", 0.0) - level) <= 0.01 * reach
+
+
+def _names_accelerator(given: Any) -> bool:
+    pattern = OPTIONAL["accelerator"]["pattern"]
+    return isinstance(given, str) and re.fullmatch(pattern, given) is not None
 
 
 def check(record: Any) -> Trial:

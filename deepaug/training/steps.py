@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -37,11 +36,10 @@ def fabric_on(
     which = 1 if device is None or kind == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
     alone = LightningEnvironment()
-    on = partial(Fabric, accelerator=kind, devices=which)
     if devices.emulates(precision, kind):
-        return on(plugins=[alone, EmulatedPrecision()])
+        return Fabric(accelerator=kind, devices=which, plugins=[alone, EmulatedPrecision()])
     mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
-    return on(plugins=[alone], precision=mixed)
+    return Fabric(accelerator=kind, devices=which, precision=mixed, plugins=[alone])
 
 
 def prepare(trial: Trial, accelerator: str = "auto", device: int | None = None) -> "Training":

@@ -200,10 +200,10 @@ class Evidence:
         self._found: dict[str, list[Entry]] = {}
         self._keys: dict[str, dict[str, bool]] = {}
 
-    def otherwise(self, **reading: Any) -> "Evidence":
-        """The same records, read as the fields of a `Reading` say."""
+    def read(self, reading: Reading) -> "Evidence":
+        """The same records, read otherwise."""
         other = copies.copy(self)
-        other.reading = Reading(**reading)
+        other.reading = reading
         return other
 
     @property

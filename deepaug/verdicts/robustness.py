@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepaug.studies import catalogue, rulebook
-from deepaug.verdicts.evidence import Evidence
+from deepaug.verdicts.evidence import Evidence, Reading
 from deepaug.verdicts.table import Table, cells_of, scale_of
 
 NAMED = 4  # seeds without which a verdict is another; of more their number is told
@@ -95,13 +95,12 @@ def firmness(evidence: Evidence) -> list[Firmness]:
     if not found:
         return []
     metric = rulebook.rules()["primary_metric"][evidence.modality]["beside"]
-    by_metric = verdicts(evidence.otherwise(metric=metric))
-    by_half = verdicts(evidence.otherwise(band=0.5))
+    by_metric = verdicts(evidence.read(Reading(metric=metric)))
+    by_half = verdicts(evidence.read(Reading(band=0.5)))
     several = evidence.data_sets if len(evidence.data_sets) > 1 else ()
-    by_data = {data: verdicts(evidence.otherwise(data=data)) for data in several}
-    without = {
-        seed: verdicts(evidence.otherwise(left_out=seed)) for seed in rulebook.seeds("confirm")
-    }
+    by_data = {data: verdicts(evidence.read(Reading(data=data))) for data in several}
+    seeds = rulebook.seeds("confirm")
+    without = {seed: verdicts(evidence.read(Reading(left_out=seed))) for seed in seeds}
     return [
         Firmness(
             claim,
