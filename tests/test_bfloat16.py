@@ -13,7 +13,7 @@ from deepaug.studies.records import Store
 from deepaug.studies.study import Entry
 from deepaug.studies.workers import compute
 from deepaug.training import bfloat16, devices, loop, steps
-from deepaug.training.bfloat16 import Emulated, EmulatedPrecision
+from deepaug.training.bfloat16 import Emulated, EmulatedPrecision, NativePrecision, OneProduct
 
 LACKING = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu avx2\n"
 HAVING = LACKING.replace("avx2", "avx2 avx512_bf16")
@@ -189,6 +189,97 @@ def test_both_passes_and_evaluation_are_emulated(lacking):
     with Seen() as seen:
         training.embed(training.task.plain(torch.arange(4)))
     assert seen.products == {(aten.convolution, torch.float32)}
+
+
+CONVOLUTIONS = {
+    "of stage 4": {"stride": 1, "padding": 1},
+    "that halves": {"stride": 2, "padding": 1},
+    "without padding": {},
+    "of uneven sides": {"stride": (1, 2), "padding": (0, 1)},
+}
+OTHERS = {
+    "in groups": lambda x, w: F.conv2d(x, w[:, :2], padding=1, groups=2),
+    "dilated": lambda x, w: F.conv2d(x, w, padding=2, dilation=2),
+    "transposed": lambda x, w: F.conv_transpose2d(x, w.transpose(0, 1), padding=1),
+    "of sequences": lambda x, w: F.conv1d(x[:, :, 0], w[:, :, 0], padding=1),
+    "of many positions": lambda x, w: F.conv2d(x.repeat(1, 1, 2, 1), w, padding=1),
+}
+
+
+class Backward(TorchDispatchMode):
+    """Notes for which convolutions a gradient of the weight is asked of PyTorch."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if operator.overloadpacket is torch.ops.aten.convolution_backward:
+            self.asked.append(args[-1][1])
+        return operator(*args, **kwargs or {})
+
+
+def small_numbers(*shape):
+    """Whole numbers from -2 to 2: sums of them are numbers that bfloat16 has."""
+    return draw(*shape).round().clamp(-2, 2).bfloat16()
+
+
+def gradients(convolution, held, mode):
+    held = [value.detach().requires_grad_(value.requires_grad) for value in held]
+    y = convolution(*held)
+    cotangent = (torch.arange(y.numel()) % 3 - 1).view_as(y).to(y.dtype)
+    with mode:
+        y.backward(cotangent)
+    return [value.grad for value in held]
+
+
+@pytest.mark.parametrize("trained", [(True, True, True), (False, True, False), (True, False, True)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("settings", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_one_product_is_the_gradient(settings, layout, trained):
+    held = [small_numbers(3, 4, 4, 3).to(memory_format=layout), small_numbers(6, 4, 3, 2)]
+    held.append(small_numbers(6))
+    for value, wanted in zip(held, trained, strict=True):
+        value.requires_grad_(wanted)
+
+    def convolution(x, w, b):
+        return F.conv2d(x, w, b, **settings)
+
+    with Backward() as backward:
+        got = gradients(convolution, held, OneProduct())
+    assert backward.asked == [False]
+    wide = [value.detach().float().requires_grad_(value.requires_grad) for value in held]
+    for found, exact in zip(got, gradients(convolution, wide, Backward()), strict=True):
+        assert (found is None) == (exact is None)
+        assert exact is None or torch.equal(found.float(), exact)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_convolutions_stay_pytorchs_own(name):
+    held = [small_numbers(3, 4, 4, 4).requires_grad_(), small_numbers(6, 4, 3, 3).requires_grad_()]
+    with Backward() as backward:
+        got = gradients(OTHERS[name], held, OneProduct())
+    assert backward.asked == [True]
+    for found, own in zip(got, gradients(OTHERS[name], held, Backward()), strict=True):
+        assert torch.equal(found, own)
+
+
+def test_nothing_but_bfloat16_is_one_product():
+    held = [
+        value.float().requires_grad_() for value in (small_numbers(3, 4, 2, 2), draw(6, 4, 3, 3))
+    ]
+    with Backward() as backward:
+        gradients(lambda x, w: F.conv2d(x, w, padding=1), held, OneProduct())
+    assert backward.asked == [True]
+
+
+def test_a_trial_trains_so_where_the_processor_has_it(monkeypatch):
+    monkeypatch.setattr(devices, "cpuinfo", lambda: HAVING)
+    training = steps.prepare(tiny.trial(precision="bfloat16"), "cpu")
+    assert isinstance(training.fabric._precision, NativePrecision)
+    with Backward() as backward:
+        training.epoch(0)
+    assert set(backward.asked) == {True, False}  # early stages and the last
 
 
 def test_a_gpu_has_its_own(lacking):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from deepaug.method.layers import below, call
 from deepaug.training import devices, optimisation, registry
-from deepaug.training.bfloat16 import EmulatedPrecision
+from deepaug.training.bfloat16 import EmulatedPrecision, NativePrecision
 from deepaug.training.checkpoint import Progress
 from deepaug.training.contrastive import nt_xent
 from deepaug.training.networks import Network, attached, build
@@ -36,8 +36,10 @@ def fabric_on(
     which = 1 if device is None or kind == "cpu" else [device]
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
     alone = LightningEnvironment()
-    if devices.emulates(precision, kind):
-        return Fabric(accelerator=kind, devices=which, plugins=[alone, EmulatedPrecision()])
+    if precision == "bfloat16" and kind == "cpu":
+        lacking = devices.emulates(precision, kind)
+        product = EmulatedPrecision() if lacking else NativePrecision()
+        return Fabric(accelerator=kind, devices=which, plugins=[alone, product])
     mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
     return Fabric(accelerator=kind, devices=which, precision=mixed, plugins=[alone])
 
