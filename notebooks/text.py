@@ -31,8 +31,7 @@ answers.meaning("C1", modality="text")
 # %% [markdown]
 # ## Gain against depth
 #
-# The same transform at each target in turn, from the input to the last layer. Until C3a is judged these are gains in the
-# pilot, which has fewer targets and other settings.
+# The same transform at each target in turn, from the input to the last layer.
 
 # %% mystnb={"image": {"alt": "Gain in accuracy over the baseline in points against the target layer, from the input to the last; every seed a dot, means joined."}} tags=["hide-input"]
 depths.gain_by_depth(records, "text")

@@ -179,4 +179,4 @@ def test_while_a_cell_runs_the_gains_it_is_judged_by_stay_unseen(monkeypatch, tm
     monkeypatch.setattr(show, "gain_by_depth", lambda page, stage: seen.append(stage))
     depths.gain_by_depth(Page(None, [], []), "text")
     depths.gain_by_depth_of_all()
-    assert seen == ["pilot"] and told == ["No modality is judged yet."]
+    assert seen == ["pilot"] and told == [depths.OF_PILOT, "No modality is judged yet."]

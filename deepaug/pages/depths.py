@@ -10,11 +10,15 @@ from deepaug.pages.figures import NAMES
 from deepaug.pages.page import Page
 
 AT_TARGET = "C3a gain at "
+OF_PILOT = (
+    "C3a is not judged yet: these are gains in the pilot, with fewer targets and other settings."
+)
 
 
 def gain_by_depth(page: Page, modality: str) -> None:
     """Gain against depth: that of the judged runs, or while they run that of the pilot."""
     if not _judged_depths(modality):
+        display(Markdown(OF_PILOT))
         show.gain_by_depth(page, "pilot")
 
 
