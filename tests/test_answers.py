@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import tiny
 from synthetic import World, judged, world
 
 matplotlib.use("agg")
@@ -13,7 +14,9 @@ matplotlib.use("agg")
 from deepaug.pages import answers, depths, figures, home, intervals, show
 from deepaug.pages.page import Page
 from deepaug.pages.texts import texts
-from deepaug.studies import rulebook
+from deepaug.studies import arms, rulebook
+from deepaug.training.trial import WAYS
+from deepaug.verdicts import wording
 from deepaug.verdicts.table import table
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +167,16 @@ def test_figures_are_drawn_of_what_is_judged(monkeypatch, tmp_path, told):
     plt.close("all")
     rows = [text.get_text() for text in drawn[3].axes[0].texts]
     assert rows == [f"text: {label}" for label in home.PROPORTION.values()]
+
+
+def test_an_arm_in_words_says_in_which_views():
+    assert wording.VIEWS.keys() == WAYS.keys()
+    for way, fields in WAYS.items():
+        arm = replace(
+            tiny.trial(layer="stage2", transform="dropout-feature", strength=0.2), **fields
+        )
+        told = wording.arm(arms.name(arm))
+        assert told == f"dropout of features at stage2, p = 0.2, {wording.VIEWS[way]}"
 
 
 def test_context_alone_makes_no_figure(monkeypatch, tmp_path):

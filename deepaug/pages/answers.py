@@ -182,8 +182,12 @@ def _arms(cell: Cell) -> str:
         return ""
     said = texts()["meanings"]
     judged, *others = (row for row in cell.tests if row.test == "C1")
-    parts = [said["judged"].format(arm=judged.arm)]
-    parts += [said["other"].format(arm=row.arm, effect=effect(row)) for row in others if row.effect]
+    parts = [said["judged"].format(arm=wording.arm(judged.arm))]
+    parts += [
+        said["other"].format(arm=wording.arm(row.arm), effect=effect(row))
+        for row in others
+        if row.effect
+    ]
     if any(row.kind == SECONDARY and row.verdict.startswith("running") for row in cell.tests):
         parts.append(said["controls"])
     return " ".join(parts)

@@ -8,6 +8,26 @@ AXES = {"tau": "Kendall's τ", "share": "difference of shares"}  # by unit; all 
 SHORT = {"tau": "τ", "share": "difference"}  # by unit, within a sentence; all else is a gain
 PLACES = {"points": 1, "tau": 2, "share": 4, "probability": 2}  # decimals, by unit
 
+SPELLED = {"dropout-feature": "dropout of features", "pca": "PCA", "pca-truncate": "truncating PCA"}
+VIEWS = {  # by way
+    "both": "in both views",
+    "detached-one": "in both views, one detached",
+    "detached": "in both views, detached",
+    "one-view": "in one view",
+    "one-view-detached": "in one view, detached",
+}
+
+
+def arm(name: str) -> str:
+    """An arm, by its name in the tables, in words.
+
+    >>> arm("block2 pca 0.2 one-view"), arm("stage3 dropout 0.5")
+    ('PCA at block2, p = 0.2, in one view', 'dropout at stage3, p = 0.5, in both views')
+    """
+    layer, transform, p, *way = name.split()
+    views = VIEWS[way[0] if way else "both"]
+    return f"{SPELLED.get(transform, transform)} at {layer}, p = {p}, {views}"
+
 
 def after(unit: str) -> str:
     """What follows an effect of a unit: " points", or nothing where it is a number alone."""
