@@ -195,10 +195,13 @@ def choices(page: Page) -> None:
             figures.fold(f"What was chosen at {study.profile}: {told}", table)
 
 
-def published(page: Page, arm: str = "baseline") -> None:
-    """How a recorded arm without a transform stands to the figures published of it."""
-    theirs = rulebook.rules()["published"][page.study.name]
-    if rows := [row for study in page.larger for row in runs.published(study, theirs, arm)]:
+def published(page: Page, *arms: str) -> None:
+    """How recorded arms without a transform, or the baseline, stand to the figures published."""
+    theirs, rows = rulebook.rules()["published"][page.study.name], []
+    for arm in arms or ("baseline",):
+        found = [row for study in page.larger for row in runs.published(study, theirs, arm)]
+        rows += [{"settings": arm, **row} if arms else row for row in found]
+    if rows:
         display(figures.plain(pd.DataFrame(rows)))
     else:
         _say("Nothing to compare is recorded yet.")
