@@ -17,6 +17,7 @@ from deepaug.pages.texts import texts
 from deepaug.studies import arms, rulebook
 from deepaug.training.trial import WAYS
 from deepaug.verdicts import wording
+from deepaug.verdicts.comparison import FAMILY
 from deepaug.verdicts.table import table
 
 ROOT = Path(__file__).parents[1]
@@ -183,6 +184,15 @@ def test_context_alone_makes_no_figure(monkeypatch, tmp_path):
     c4 = cell(verdicts(monkeypatch, tmp_path, World()), "C4")
     context = replace(c4, tests=tuple(row for row in c4.tests if row.kind == "context"))
     assert context.tests and intervals.drawn(c4) and not intervals.drawn(context)
+
+
+def test_a_figure_leaves_the_other_arms_controls_to_the_tables(monkeypatch, tmp_path):
+    c1 = cell(verdicts(monkeypatch, tmp_path, World()), "C1")
+    (primary,) = {row.transform for row in c1.tests if row.kind == FAMILY}
+    told = [row for row in c1.tests if row.interval and row.kind != "context"]
+    left = {row.test for row in told if row not in intervals.drawn(c1)}
+    assert "C1 over noise" in left and "C1" not in left
+    assert {row.transform for row in told if row not in intervals.drawn(c1)}.isdisjoint({primary})
 
 
 def test_while_a_cell_runs_the_gains_it_is_judged_by_stay_unseen(monkeypatch, tmp_path, told):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from deepaug.pages import figures
+from deepaug.verdicts.comparison import FAMILY
 from deepaug.verdicts.table import Cell, Row
 
 
@@ -36,7 +37,7 @@ def draw(rows: Sequence[tuple[str, Row | None]]) -> Axes:
         if row is None:
             continue
         effect, colour = row.effect, figures.COLOURS.get(row.transform, figures.COLOURS["baseline"])
-        face = colour if row.kind == "family" else "white"
+        face = colour if row.kind == FAMILY else "white"
         ax.barh(at, 2 * row.delta, left=-row.delta, height=0.4, color="#dddddd", zorder=0)
         ax.plot([effect.low, effect.high], [at, at], color=colour, lw=2, zorder=2)
         ax.plot(effect.mean, at, "o", color=colour, mfc=face, ms=7, zorder=3)
@@ -46,5 +47,12 @@ def draw(rows: Sequence[tuple[str, Row | None]]) -> Axes:
 
 
 def drawn(cell: Cell) -> list[Row]:
-    """The tests of a cell that a figure shows: those with an interval, but for context."""
-    return [row for row in cell.tests if row.interval and row.kind != "context"]
+    """The tests of a cell that a figure shows: those with an interval, but for context.
+
+    Of an arm beside the primary one only what the family tests of that: its controls, which may
+    lie far away, would leave the rest no room. Tables have them.
+    """
+    shown = [row for row in cell.tests if row.interval and row.kind != "context"]
+    judged = {row.test: row.transform for row in shown if row.kind == FAMILY}
+    primary = set(judged.values())
+    return [r for r in shown if not primary or r.transform in primary or r.test in judged]
