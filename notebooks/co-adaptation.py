@@ -51,7 +51,7 @@ answers.meaning("C4")
 # ## At other cuts
 #
 # The verdict takes the middle cut of ten fresh seeds, by their test metrics. Other cuts, on three seeds, are
-# exploratory; their validation metrics are shown here once they are recorded.
+# exploratory, by their validation metrics.
 
 # %% mystnb={"image": {"alt": "Scores of each training's network and of its copies at every cut, in the recorded exploratory runs."}} tags=["hide-input"]
 coadaptation.copies(records, "exploratory")

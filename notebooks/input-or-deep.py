@@ -94,7 +94,7 @@ show.effects(page)
 # 1. Look at "alone" and "no-augmentation". Does the deep transform bring back what input augmentation brought?
 #
 #    ```{dropdown} What to expect
-#    On documents a part of it: compare the distance from "no-augmentation" to "alone" with that from "no-augmentation" to zero. On digits "alone" ends lower still: in so short a training, dropping half of the features takes more than it brings. On Cora two seeds lie too far apart to tell.
+#    On these few documents dropout brings back a part of it (the judged runs, of PCA on more of them, say otherwise): compare the distance from "no-augmentation" to "alone" with that from "no-augmentation" to zero. On digits "alone" ends lower still: in so short a training, dropping half of the features takes more than it brings. On Cora two seeds lie too far apart to tell.
 #    ```
 #
 # 2. Set `transforms = ["pca"]` and `parts = ["vision"]`. Why is PCA at the input so harsh on digits?

@@ -170,6 +170,14 @@ def test_figures_are_drawn_of_what_is_judged(monkeypatch, tmp_path, told):
     assert rows == [f"text: {label}" for label in home.PROPORTION.values()]
 
 
+@pytest.mark.parametrize(("doubling", "short"), [(0.2, False), (3.0, True)])
+def test_the_answer_says_where_training_is_short(monkeypatch, tmp_path, doubling, short):
+    found = verdicts(monkeypatch, tmp_path, World())
+    scale = replace(found.scales["text"], doubling=doubling)
+    answer = home.answer(replace(found, scales=found.scales | {"text": scale}))
+    assert ("On text (20 Newsgroups), in short training, it" in answer) == short
+
+
 def test_an_arm_in_words_says_in_which_views():
     assert wording.VIEWS.keys() == WAYS.keys()
     for way, fields in WAYS.items():
@@ -177,7 +185,7 @@ def test_an_arm_in_words_says_in_which_views():
             tiny.trial(layer="stage2", transform="dropout-feature", strength=0.2), **fields
         )
         told = wording.arm(arms.name(arm))
-        assert told == f"dropout of features at stage2, p = 0.2, {wording.VIEWS[way]}"
+        assert told == f"dropout of features at stage2, strength 0.2, {wording.VIEWS[way]}"
 
 
 def test_context_alone_makes_no_figure(monkeypatch, tmp_path):

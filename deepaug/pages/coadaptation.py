@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
@@ -78,7 +78,10 @@ def draw_copies(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
 
 def drops(page: Page, stage: str = LIVE) -> None:
     """The share of what was learnt that a copy misses whose lower layers stay frozen: a table."""
-    for title, _, table in _split(page, stage):
+    parts = list(_split(page, stage))
+    if not parts and stage != LIVE:
+        display(Markdown("None is recorded yet."))
+    for title, _, table in parts:
         found = splits.drops(table)
         share = {"(free − frozen) / (whole − untrained)": found["effect"].map(_told)}
         shown = found.assign(**share).drop(columns=["effect", "base"])

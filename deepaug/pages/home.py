@@ -25,6 +25,7 @@ PAGES = {
     "C7": "stop-gradient",
 }
 DATA = {"20newsgroups": "20 Newsgroups", "cifar10-jpeg": "CIFAR-10"}  # as people call them
+SIZES = {"cpu": " (small networks on two cores)"}
 # What input augmentation brings, and what Deep Augmentation does beside it and in its place.
 PROPORTION = {
     "C1 baseline over no-augmentation": "input augmentation, against none",
@@ -45,7 +46,9 @@ def answer(found: Table) -> str:
             test = answers.row("C1", cell.modality, found)
             told = said[cell.word]
             told = f"{told[0].lower()}{told[1:]}"
-            judged.append(f"On {name} {told} ({answers.effect(test)}).")
+            scale = found.scales[cell.modality]
+            short = ", in short training," if scale and scale.doubling >= scale.aim else ""
+            judged.append(f"On {name}{short} {told} ({answers.effect(test)}).")
         else:
             running.append(name)
     if running:
@@ -56,7 +59,8 @@ def answer(found: Table) -> str:
     done = len(words) - words.count(None)
     return (
         f"**{said['asks']}** {' '.join(judged)} In brackets are 95 % intervals. "
-        f"At the scale of `{found.profile}`, {done} of {len(words)} verdicts are in{told}."
+        f"At the scale of `{found.profile}`{SIZES.get(found.profile, '')}, {done} of {len(words)} "
+        f"verdicts are in{told}."
     )
 
 

@@ -22,11 +22,11 @@ def arm(name: str) -> str:
     """An arm, by its name in the tables, in words.
 
     >>> arm("block2 pca 0.2 one-view"), arm("stage3 dropout 0.5")
-    ('PCA at block2, p = 0.2, in one view', 'dropout at stage3, p = 0.5, in both views')
+    ('PCA at block2, strength 0.2, in one view', 'dropout at stage3, strength 0.5, in both views')
     """
-    layer, transform, p, *way = name.split()
+    layer, transform, strength, *way = name.split()
     views = VIEWS[way[0] if way else "both"]
-    return f"{SPELLED.get(transform, transform)} at {layer}, p = {p}, {views}"
+    return f"{SPELLED.get(transform, transform)} at {layer}, strength {strength}, {views}"
 
 
 def after(unit: str) -> str:
