@@ -34,7 +34,7 @@ answers.meaning("C2")
 # Solid lines are contrastive training, dashed ones the supervised twin, each over its own baseline. If the effect were
 # inverse, solid lines would lie above zero and dashed ones below. These are pilots, of images and of the two studies that
 # enter no verdict: [sentences](sentences.ipynb), whose twin learns the topics of WordNet, read out by a linear probe, and
-# [small graphs](graphs.ipynb).
+# [small graphs](graphs.ipynb). The judged runs compare both trainings at one target, the chosen one.
 
 # %% mystnb={"image": {"alt": "Gain over its own baseline in points against the target layer in the recorded pilots, one panel for each modality on one scale: contrastive training solid, supervised training dashed, two seeds as dots."}} tags=["hide-input"]
 show.gain_by_depth(records, "pilot")
