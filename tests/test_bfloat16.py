@@ -202,6 +202,11 @@ OTHERS = {
     "dilated": lambda x, w: F.conv2d(x, w, padding=2, dilation=2),
     "transposed": lambda x, w: F.conv_transpose2d(x, w.transpose(0, 1), padding=1),
     "of sequences": lambda x, w: F.conv1d(x[:, :, 0], w[:, :, 0], padding=1),
+    "with one number for both sides": lambda x, w: torch.convolution(
+        x, w, None, [2], [1], [1], False, [0], 1
+    ),
+    "of an empty batch": lambda x, w: F.conv2d(x[:0], w, padding=1),
+    "of no channels": lambda x, w: F.conv2d(x[:, :0], w[:, :0], padding=1),
     "of many positions": lambda x, w: F.conv2d(x.repeat(1, 1, 2, 1), w, padding=1),
 }
 
@@ -220,7 +225,7 @@ class Backward(TorchDispatchMode):
 
 
 def small_numbers(*shape):
-    """Whole numbers from -2 to 2: sums of them are numbers that bfloat16 has."""
+    """Whole numbers from -2 to 2, few enough that bfloat16 holds their sums exactly."""
     return draw(*shape).round().clamp(-2, 2).bfloat16()
 
 
@@ -262,6 +267,20 @@ def test_other_convolutions_stay_pytorchs_own(name):
     assert backward.asked == [True]
     for found, own in zip(got, gradients(OTHERS[name], held, Backward()), strict=True):
         assert torch.equal(found, own)
+
+
+def test_gradients_that_are_written_into_tensors_at_hand_are_written_there():
+    x, w = small_numbers(3, 4, 2, 2), small_numbers(6, 4, 3, 3)
+    asked = [[6], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, True]]
+    given = small_numbers(3, 6, 2, 2), x, w, *asked
+    own = torch.ops.aten.convolution_backward(*given)
+    at_hand = [torch.empty_like(value) for value in (x, w, small_numbers(6))]
+    with OneProduct():
+        torch.ops.aten.convolution_backward.out(
+            *given, **{f"out{number}": out for number, out in enumerate(at_hand)}
+        )
+    for found, exact in zip(at_hand, own, strict=True):
+        assert torch.equal(found, exact)
 
 
 def test_nothing_but_bfloat16_is_one_product():

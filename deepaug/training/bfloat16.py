@@ -61,7 +61,7 @@ class OneProduct(TorchDispatchMode):
         >>> x, w = torch.ones(4, 8, 2, 2).bfloat16(), torch.ones(8, 8, 3, 3).bfloat16()
         >>> y = F.conv2d(x, w.requires_grad_(), padding=1)
         >>> with OneProduct():
-        ...     y.sum().backward()  # each of the inner three by three weights saw all positions
+        ...     y.sum().backward()  # the central one of nine weights met all four positions
         >>> w.grad[0, 0]
         tensor([[ 4.,  8.,  4.],
                 [ 8., 16.,  8.],
@@ -69,7 +69,7 @@ class OneProduct(TorchDispatchMode):
     """
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        if operator.overloadpacket is not aten.convolution_backward or not _has_few(*args):
+        if operator is not aten.convolution_backward.default or not _has_few(*args):
             return operator(*args, **(kwargs or {}))
         cotangent, x, weight, sizes, stride, padding, *others, (needs_x, _, needs_bias) = args
         mask = [needs_x, False, needs_bias]
@@ -77,9 +77,10 @@ class OneProduct(TorchDispatchMode):
         return found[0], _weights_gradient(cotangent, x, weight, stride, padding), found[2]
 
 
-def _has_few(cotangent, x, weight, _sizes, _stride, _padding, dilation, transposed, *rest) -> bool:
+def _has_few(cotangent, x, weight, _sizes, stride, padding, dilation, transposed, *rest) -> bool:
     _, groups, (_, needs_weight, _) = rest
     plain = x.ndim == 4 and not transposed and groups == 1 and set(dilation) == {1}
+    plain = plain and len(stride) == len(padding) == 2 and x.numel() > 0
     in_bfloat16 = cotangent.dtype == x.dtype == torch.bfloat16
     return needs_weight and plain and in_bfloat16 and cotangent.shape[2:].numel() <= FEW
 
@@ -89,7 +90,7 @@ def _weights_gradient(cotangent, x, weight, stride, padding) -> Tensor:
     outputs, inputs, height, width = weight.shape
     windows = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     windows = windows.unfold(2, height, stride[0]).unfold(3, width, stride[1])
-    # A row for each output position: the window it saw, channels last, as x lies in memory.
+    # A row for each output position: the window it saw, channels last, as x mostly lies in memory.
     rows = windows.permute(0, 2, 3, 4, 5, 1).reshape(-1, height * width * inputs)
     product = cotangent.permute(1, 0, 2, 3).reshape(outputs, -1) @ rows
     return product.view(outputs, height, width, inputs).permute(0, 3, 1, 2)

@@ -37,9 +37,9 @@ def fabric_on(
     # Trials are single processes: on a SLURM node Fabric is not to look for others of its job.
     alone = LightningEnvironment()
     if precision == "bfloat16" and kind == "cpu":
-        lacking = devices.emulates(precision, kind)
-        product = EmulatedPrecision() if lacking else NativePrecision()
-        return Fabric(accelerator=kind, devices=which, plugins=[alone, product])
+        emulated = devices.emulates(precision, kind)
+        computing = EmulatedPrecision() if emulated else NativePrecision()
+        return Fabric(accelerator=kind, devices=which, plugins=[alone, computing])
     mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
     return Fabric(accelerator=kind, devices=which, precision=mixed, plugins=[alone])
 
