@@ -16,6 +16,7 @@ from deepaug.studies import catalogue
 from deepaug.studies.study import Entry
 from deepaug.training import registry
 from deepaug.verdicts import effects
+from deepaug.verdicts.scale import Scale
 
 
 def recorded(arm="baseline", seed=0, knn=50.0, objective="contrastive", base="", **changes):
@@ -209,7 +210,7 @@ def scale(**gains):
 
 
 def scale_told(*found):
-    return str(effects.scale(list(found)))
+    return str(Scale.of(list(found)))
 
 
 def test_scale_is_the_mean_over_data_sets():
@@ -225,8 +226,8 @@ def test_scale_of_one_data_set_names_no_mean():
 
 
 def test_nothing_is_told_of_a_scale_that_lacks_a_data_set():
-    assert effects.scale([*scale(A=(12.0, 0.0)), recorded(base="B")]) is None
-    assert effects.scale([recorded()]) is None and effects.scale([]) is None
+    assert Scale.of([*scale(A=(12.0, 0.0)), recorded(base="B")]) is None
+    assert Scale.of([recorded()]) is None and Scale.of([]) is None
 
 
 def test_conditions_tell_crops_sentences_and_nodes():

@@ -47,7 +47,7 @@ def answer(found: Table) -> str:
             told = said[cell.word]
             told = f"{told[0].lower()}{told[1:]}"
             scale = found.scales[cell.modality]
-            short = ", in short training," if scale and scale.doubling >= scale.aim else ""
+            short = ", in short training," if scale and scale.short else ""
             judged.append(f"On {name}{short} {told} ({answers.effect(test)}).")
         else:
             running.append(name)

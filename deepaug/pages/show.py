@@ -24,6 +24,7 @@ from deepaug.studies.study import progress as progress_of
 from deepaug.training.trial import current_protocol
 from deepaug.verdicts import effects as runs
 from deepaug.verdicts.effects import Recorded, by_base
+from deepaug.verdicts.scale import Scale
 
 
 def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -> Page:
@@ -98,7 +99,7 @@ def scale(page: Page, elsewhere: str = "") -> None:
 
 def _scale(studies: list[Study]) -> None:
     unfinished = "The scale is not fully recorded."
-    found = {study.profile: runs.scale(stage) for study, stage in recorded_of(studies, "scale")}
+    found = {study.profile: Scale.of(stage) for study, stage in recorded_of(studies, "scale")}
     stands = [f"**{profile}.** {scale or unfinished}" for profile, scale in found.items()]
     for text in stands or ["No scale stage is recorded yet."]:
         _say(text)

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from deepaug.studies import records, rulebook
-from deepaug.studies.arms import DOUBLED
 from deepaug.studies.study import Entry, Study
 from deepaug.training import registry
 from deepaug.training.trial import current_protocol
@@ -204,57 +203,6 @@ def learnt(recorded: Recorded) -> Learnt:
         )
     spread = trained.max() - trained.min()
     return Learnt(metric, trained.mean(), untrained.mean(), spread, len(trained))
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Where a baseline stands before it is tuned, in points of validation, and what rules ask."""
-
-    above: float  # random initialisation
-    doubling: float  # its gain from twice the epochs
-    needed: float
-    aim: float
-    data_sets: int
-    seeds: int  # the fewest of any data set
-
-    @property
-    def met(self) -> bool:
-        return self.above >= self.needed
-
-    def __str__(self) -> str:
-        over = f", as the mean of {self.data_sets} data sets" if self.data_sets > 1 else ""
-        good = self.met, self.doubling < self.aim
-        met, reached = ("met" if each else "**not met**" for each in good)
-        return (
-            f"Before tuning, on validation data, the baseline stands {self.above:.1f} points above "
-            f"random initialisation{over} (needed: {self.needed:g}; {met}). "
-            f"Doubling its epochs adds {self.doubling:.1f} (aim: below {self.aim:g}; {reached})"
-            + ("." if reached == "met" else ": gains here are those of short training.")
-        )
-
-
-def scale(recorded: Recorded) -> Scale | None:
-    """How a scale stage stands to the rules: above random initialisation, and doubled epochs.
-
-    Over data sets it is the mean. None while a data set lacks either.
-    """
-    if not recorded:
-        return None
-    rules = rulebook.rules()["scale"]
-    table = frame(recorded)
-    by_arm = gains(table, primary(recorded)).groupby(["arm", "base"])["gain"]
-    place = {"index": ["untrained", DOUBLED], "columns": table["base"].unique()}
-    found, seeds = (of.unstack().reindex(**place) for of in (by_arm.mean(), by_arm.size()))
-    if found.isna().any(axis=None):
-        return None
-    return Scale(
-        above=-float(found.loc["untrained"].mean()),
-        doubling=float(found.loc[DOUBLED].mean()),
-        needed=rules["above_random_initialisation"],
-        aim=rules["gain_from_doubled_epochs"]["aim_below"],
-        data_sets=found.shape[1],
-        seeds=int(seeds.min(axis=None)),
-    )
 
 
 # What stands in the store of a study

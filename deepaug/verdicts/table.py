@@ -11,11 +11,11 @@ from typing import Any
 from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.origin import PACKAGE
-from deepaug.verdicts import claims, effects, outcomes
+from deepaug.verdicts import claims, outcomes
 from deepaug.verdicts.claims import Verdict, judge, judge_test
 from deepaug.verdicts.comparison import CONTEXT, FAMILY, SECONDARY, Finding
-from deepaug.verdicts.effects import Scale
 from deepaug.verdicts.evidence import Evidence
+from deepaug.verdicts.scale import Scale
 from deepaug.verdicts.statistics import Effect, Limits
 
 FEWEST_OF_SCALE = 2  # "by two of these seeds or more"
@@ -139,7 +139,7 @@ def scale_of(evidence: Evidence) -> Scale | None:
     """
     if not evidence.has("own scale") or (own := evidence.studies["own"]).missing("scale"):
         return None
-    found = effects.scale(own.recorded("scale"))
+    found = Scale.of(own.recorded("scale"))
     return found if found and found.seeds >= FEWEST_OF_SCALE else None
 
 
