@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from deepaug.pages import figures
-from deepaug.verdicts.comparison import FAMILY
+from deepaug.verdicts.comparison import CONTEXT, FAMILY
 from deepaug.verdicts.table import Cell, Row
 
 
@@ -49,10 +49,10 @@ def draw(rows: Sequence[tuple[str, Row | None]]) -> Axes:
 def drawn(cell: Cell) -> list[Row]:
     """The tests of a cell that a figure shows: those with an interval, but for context.
 
-    Of an arm beside the primary one only what the family tests of that: its controls, which may
-    lie far away, would leave the rest no room. Tables have them.
+    Of the arm beside the primary one only the family's own tests: its controls may lie so far away
+    that they leave no room for the rest. They stand in the tables.
     """
-    shown = [row for row in cell.tests if row.interval and row.kind != "context"]
+    shown = [row for row in cell.tests if row.interval and row.kind != CONTEXT]
     judged = {row.test: row.transform for row in shown if row.kind == FAMILY}
     primary = set(judged.values())
     return [r for r in shown if not primary or r.transform in primary or r.test in judged]
