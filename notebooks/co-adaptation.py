@@ -39,9 +39,9 @@ answers.meaning("C4")
 # below the cut, begin anew above it, and train again as long as before. If the lower layers serve any upper
 # ones, little is lost. If they only served those they were trained with, the new upper layers cannot make up
 # for it, as long as the lower ones stay *frozen*. Beside it trains a second copy whose lower layers are *free*
-# to learn. Both copies begin at the same weights and see the same views. One thing beside co-adaptation tells them
-# apart: the free copy's lower layers train twice as long, which counts where a network has not learnt all it can. The
-# measure is a share of what training achieves:
+# to learn. Both copies begin at the same weights and see the same views. They differ in one more thing than
+# co-adaptation: the free copy's lower layers train twice as long, which matters where a network has not yet learnt all it
+# can. The measure is a share of what training achieves:
 #
 # $$\text{relative drop} = \frac{\text{free} - \text{frozen}}{\text{whole network} - \text{random initialisation}}$$
 #
@@ -103,7 +103,8 @@ coadaptation.drops(page)
 
 # %% [markdown]
 # With so few seeds and so short a training the copies often end above the network they are of: they have
-# trained on top of it. In the difference between the two copies that longer training of the lower layers takes part, too.
+# trained on top of it. The difference between the two copies reflects co-adaptation, but also the longer training of
+# the free copy's lower layers.
 
 # %% mystnb={"image": {"alt": "The live run: centred kernel alignment of any two layers after the input, a row for each two layers, a mark for each training: near one for neighbours, less for layers that lie far apart."}} tags=["hide-input"]
 coadaptation.similarity(page)

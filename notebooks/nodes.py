@@ -62,8 +62,8 @@ answers.evidence(records, "C1", modality="nodes")
 # ### GRACE's published figures
 #
 # They are of a GCN of two layers, on test nodes drawn at random, a tenth of the nodes to train on
-# ([Deviations](../deviations.md)). GRACE's authors set temperature, learning rate and width for each graph; here one
-# setting, theirs for Cora, begins for both, and theirs for CiteSeer stands beside it. How many seeds their deviation is of
+# ([Deviations](../deviations.md)). GRACE's authors set temperature, learning rate and width for each graph; here both
+# graphs begin with those for Cora, and those for CiteSeer stand beside them. How many seeds their deviation is of
 # is not said, so that the means alone are held against each other.
 
 # %% tags=["hide-input"]

@@ -80,7 +80,7 @@ def drops(page: Page, stage: str = LIVE) -> None:
     """The share of what was learnt that a copy misses whose lower layers stay frozen: a table."""
     parts = list(_split(page, stage))
     if not parts and stage != LIVE:
-        display(Markdown("None is recorded yet."))
+        display(Markdown("No other cut is recorded yet."))
     for title, _, table in parts:
         found = splits.drops(table)
         share = {"(free − frozen) / (whole − untrained)": found["effect"].map(_told)}
