@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+from deepaug.training.fabric import MixedPrecision
 
 aten = torch.ops.aten
 # Operators that take most of a network's time, and that oneDNN computes in bfloat16 where it can.

@@ -5,8 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,13 +13,13 @@ from deepaug.training import devices, optimisation, registry
 from deepaug.training.bfloat16 import EmulatedPrecision, NativePrecision
 from deepaug.training.checkpoint import Progress
 from deepaug.training.contrastive import nt_xent
+from deepaug.training.fabric import Fabric, LightningEnvironment
 from deepaug.training.networks import Network, attached, build
 from deepaug.training.task import Task
 from deepaug.training.trial import Trial, derive
 
 # Lightning announces the precision for each trial; `deepaug run` has said it once for all.
-for name in ("lightning.fabric", "lightning.pytorch"):
-    logging.getLogger(name).setLevel(logging.WARNING)
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 class NotFinite(Exception):
