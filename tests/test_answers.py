@@ -12,15 +12,19 @@ from synthetic import World, judged, world
 matplotlib.use("agg")
 
 from deepaug.pages import answers, depths, figures, home, intervals, show
+from deepaug.pages.exploratory import reading
 from deepaug.pages.page import Page
 from deepaug.pages.texts import texts
 from deepaug.studies import arms, rulebook
 from deepaug.training.trial import WAYS
-from deepaug.verdicts import wording
+from deepaug.verdicts import exploratory, wording
 from deepaug.verdicts.comparison import FAMILY
+from deepaug.verdicts.exploratory import AUGMENTATION, ROBUSTNESS
+from deepaug.verdicts.statistics import Effect
 from deepaug.verdicts.table import table
 
 ROOT = Path(__file__).parents[1]
+PLACES = {"when-it-helps": AUGMENTATION, "robustness": ROBUSTNESS}
 EFFECT = re.compile(r"[+−]\d+\.\d+( points)? \[[+−]\d+\.\d+, [+−]\d+\.\d+\]")
 
 
@@ -97,6 +101,36 @@ def test_findings_are_of_verdicts_that_stand():
             cell = words[claim, modality]
             assert cell.state == word, f"{claim} of {modality} is {cell.verdict}: write anew"
             assert answers.finding(cell) == by_word[word]
+
+
+@pytest.mark.parametrize(("page", "place"), PLACES.items())
+def test_what_is_read_out_of_exploratory_gains_stands(page, place):
+    found = {}
+    for gain in exploratory.of_judged(table("cpu"), place):
+        found.setdefault(gain.modality, []).append(gain)
+    for modality, written in texts()["exploratory"].get(page, {}).items():
+        told = reading(page, found[modality])
+        assert told == written["says"], f"{page} of {modality} has changed: write anew"
+
+
+def test_what_was_read_out_of_gains_is_gone_once_they_lie_otherwise(monkeypatch):
+    written = {"robustness": {"text": {"where": ["above", "zero"], "says": "It helps."}}}
+    monkeypatch.setattr("deepaug.pages.exploratory.texts", lambda: {"exploratory": written})
+
+    def gains(*intervals, modality="text"):
+        return [
+            exploratory.Gain(
+                modality, "", 1.0, 0.5, "", False, 10, 10, interval and Effect(0.0, *interval, 5, 0)
+            )
+            for interval in intervals
+        ]
+
+    above, zero = (0.1, 0.3), (-0.1, 0.3)
+    assert reading("robustness", gains(above, zero)) == "It helps."
+    for lie in [(zero, above), (above, above), (above, (-0.3, -0.1)), (above, None), (above,)]:
+        assert reading("robustness", gains(*lie)) == ""
+    assert reading("robustness", gains(above, zero, modality="nodes")) == ""
+    assert reading("when-it-helps", gains(above, zero)) == ""
 
 
 def test_the_readme_has_the_verdicts():

@@ -263,9 +263,9 @@ def beside_it(test: str, modality: str, of: Table) -> str:
     of_test = row(test, modality, of)
     if not of_test or not of_test.interval:
         return ""
-    told, low, high = texts()["controls"]["tests"][test], of_test.effect.low, of_test.effect.high
-    sign = "above" if low > 0 else "below" if high < 0 else "zero"
-    return f"{told['says'].format(effect=effect(of_test))} {told.get(sign, '')}".strip()
+    told = texts()["controls"]["tests"][test]
+    meaning = told.get(of_test.effect.side, "")
+    return f"{told['says'].format(effect=effect(of_test))} {meaning}".strip()
 
 
 def evidence(page: Page, *claims: str, modality: str | None = None) -> None:

@@ -12,6 +12,7 @@ from deepaug.pages import answers, figures
 from deepaug.pages.figures import NAMES
 from deepaug.pages.page import Page
 from deepaug.pages.show import finish
+from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
 from deepaug.verdicts import effects, exploratory, robustness, wording
 from deepaug.verdicts.exploratory import AUGMENTATION, BEFORE, ROBUSTNESS, Gain
@@ -33,7 +34,8 @@ def gains_by_augmentation() -> None:
         for name, gains in found.items():
             told = "; ".join(f"with {_share(g.augmentation)}: {_told(g)}" for g in gains)
             alone = answers.beside_it(ALONE, gains[0].modality, table)
-            display(Markdown(f"**{name.capitalize()}.** Gain {told}. {alone}"))
+            parts = reading("when-it-helps", gains), f"Gain {told}.", alone
+            display(Markdown(f"**{name.capitalize()}.** {' '.join(filter(None, parts))}"))
         lines = {
             name: [(gain.augmentation, gain.values) for gain in gains if gain.effect]
             for name, gains in found.items()
@@ -57,11 +59,12 @@ def gains_by_strength() -> None:
                 for g in tuned
             )
             other = [
-                f" {SETTINGS[g.setting or g.control]}: {_told(g)}."
+                f"{SETTINGS[g.setting or g.control]}: {_told(g)}."
                 for g in gains
                 if g.setting or g.control
             ]
-            display(Markdown(f"**{name.capitalize()}.** Gain {told}.{''.join(other)}"))
+            parts = reading("robustness", gains), f"Gain {told}.", *other
+            display(Markdown(f"**{name.capitalize()}.** {' '.join(filter(None, parts))}"))
             lines[name] = [(gain.strength, gain.values) for gain in tuned if gain.effect]
         _show(lines, "strength p of the transform", table.profile)
 
@@ -93,6 +96,13 @@ def _judged(place: str) -> Iterator[tuple[Table, dict[str, list[Gain]]]]:
         for gain in exploratory.of_judged(table, place):
             found.setdefault(NAMES[gain.modality], []).append(gain)
         yield table, found
+
+
+def reading(page: str, gains: Sequence[Gain]) -> str:
+    """What was written by hand on a modality's gains; "" once they lie otherwise."""
+    written = texts()["exploratory"].get(page, {}).get(gains[0].modality)
+    lie = [gain.effect.side if gain.effect else "" for gain in gains]
+    return written["says"] if written and written["where"] == lie else ""
 
 
 def _share(augmentation: float) -> str:

@@ -52,6 +52,11 @@ class Effect:
     n: int
     p_value: float
 
+    @property
+    def side(self) -> str:
+        """Where the interval lies: "above" zero, "below" it, or "zero" where it holds that."""
+        return "above" if self.low > 0 else "below" if self.high < 0 else "zero"
+
     def __str__(self) -> str:
         if self.n < 2:
             return f"{self.mean:+.2f} (n = {self.n})"
