@@ -90,7 +90,9 @@ def test_every_claim_has_a_question_and_an_answer_to_each_word():
         tests = [name for name in rules["family"]["tests"] if name.split()[0] == claim]
         words = {"supported", "opposed", "negligible", "inconclusive"}
         assert words | ({"mixed"} if len(tests) > 1 else set()) <= set(said[claim])
-        assert list(said[claim]["tests"]) == tests and {"asks", "short", "not"} <= set(said[claim])
+        assert list(said[claim]["tests"]) == tests and {"asks", "short", "not", "more"} <= set(
+            said[claim]
+        )
 
 
 def test_findings_are_of_verdicts_that_stand():

@@ -21,6 +21,7 @@ from deepaug.studies import rulebook
 from deepaug.verdicts import robustness, telling, wording
 from deepaug.verdicts.comparison import FAMILY, SECONDARY
 from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
+from deepaug.verdicts.robustness import Firmness
 from deepaug.verdicts.table import Cell, Row, Table, table
 
 
@@ -136,6 +137,8 @@ def meaning(*claims: str, modality: str | None = None) -> None:
     if any(cell.word for _, cell in found):
         pending = said["meanings"]["pending"] if any(map(_pending, found)) else ""
         lines.append(f"- *What would change it.* {said['meanings']['changes']} {pending}".rstrip())
+        asked = {cell.claim: said["answers"][cell.claim]["more"] for _, cell in found if cell.word}
+        lines += [f"- *What would tell more.* {more}" for more in asked.values()]
     display(Markdown("\n".join(lines)))
 
 
@@ -198,7 +201,7 @@ def _firm(of: Table, cell: Cell) -> str:
     (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
     said, metric = texts()["meanings"], READ_BY[firm.metric]
     if firm.by_metric != firm.verdict:
-        told = said["by_metric"].format(metric=metric, word=firm.by_metric)
+        told = said["by_metric"].format(metric=metric, word=by_other_metric(firm))
     else:
         told = said["same" if firm.turning else "firm"].format(metric=metric)
     if firm.turning:
@@ -208,6 +211,12 @@ def _firm(of: Table, cell: Cell) -> str:
     if firm.by_half != firm.verdict:
         told += " " + said["by_half"].format(word=firm.by_half)
     return told
+
+
+def by_other_metric(firm: Firmness) -> str:
+    """The verdict by the metric beside the primary one, with each test's effect by it."""
+    effects = "; ".join(effect(row) for row in firm.tests_by_metric)
+    return f"{firm.by_metric} ({effects})" if effects else firm.by_metric
 
 
 # Figures and tables

@@ -157,7 +157,7 @@ def _row(of: Firmness) -> dict[str, str]:
         "claim": of.claim,
         "of": NAMES[of.modality],
         "verdict": of.verdict,
-        "by the other metric": f"{of.by_metric} ({effects.READ_BY[of.metric]})",
+        "by the other metric": f"{answers.by_other_metric(of)}, {effects.READ_BY[of.metric]}",
         "without one seed": of.told_by_seed or "the same, whichever is left out",
         "on one data set": of.told_by_data or "it has but one",
         "with half of δ": of.by_half,

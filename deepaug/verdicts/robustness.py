@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deepaug.studies import catalogue, rulebook
+from deepaug.verdicts.comparison import FAMILY
 from deepaug.verdicts.evidence import Evidence, Reading
-from deepaug.verdicts.table import Table, cells_of, scale_of
+from deepaug.verdicts.table import Cell, Row, Table, cells_of, scale_of
 
 NAMED = 4  # seeds without which a verdict is another; of more their number is told
 
@@ -22,6 +23,7 @@ class Firmness:
     verdict: str
     metric: str  # the one kept beside the primary one
     by_metric: str  # the verdict by that
+    tests_by_metric: tuple[Row, ...]  # its tests of the family by that, as far as they have effects
     left_out: dict[int, str]  # seed -> the verdict without it
     by_half: str  # the verdict with half of δ
     by_data: dict[str, str]  # data set -> the verdict by it alone; empty where there is but one
@@ -88,14 +90,17 @@ def firmness(evidence: Evidence) -> list[Firmness]:
     """
     scale = scale_of(evidence)
 
+    def judged(other: Evidence) -> dict[str, Cell]:
+        return {cell.claim: cell for cell in cells_of(other, scale) if cell.word}
+
     def verdicts(other: Evidence) -> dict[str, str]:
-        return {cell.claim: cell.verdict for cell in cells_of(other, scale) if cell.word}
+        return {claim: cell.verdict for claim, cell in judged(other).items()}
 
     found = verdicts(evidence)
     if not found:
         return []
     metric = rulebook.rules()["primary_metric"][evidence.modality]["beside"]
-    by_metric = verdicts(evidence.read(Reading(metric=metric)))
+    by_metric = judged(evidence.read(Reading(metric=metric)))
     by_half = verdicts(evidence.read(Reading(band=0.5)))
     several = evidence.data_sets if len(evidence.data_sets) > 1 else ()
     by_data = {data: verdicts(evidence.read(Reading(data=data))) for data in several}
@@ -107,10 +112,16 @@ def firmness(evidence: Evidence) -> list[Firmness]:
             evidence.modality,
             verdict,
             metric,
-            by_metric.get(claim, "not judged"),
+            by_metric[claim].verdict if claim in by_metric else "not judged",
+            _tested(by_metric.get(claim)),
             {seed: other.get(claim, "not judged") for seed, other in without.items()},
             by_half[claim],
             {data: other.get(claim, "not judged") for data, other in by_data.items()},
         )
         for claim, verdict in found.items()
     ]
+
+
+def _tested(cell: Cell | None) -> tuple[Row, ...]:
+    rows = cell.tests if cell else ()
+    return tuple(row for row in rows if row.kind == FAMILY and row.effect)
