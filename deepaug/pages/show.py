@@ -202,10 +202,15 @@ def published(page: Page, *arms: str) -> None:
     for arm in arms or ("baseline",):
         found = [row for study in page.larger for row in runs.published(study, theirs, arm)]
         rows += [{"settings": arm, **row} if arms else row for row in found]
-    if rows:
-        display(figures.plain(pd.DataFrame(rows)))
-    else:
+    if not rows:
         _say("Nothing to compare is recorded yet.")
+        return
+    table = pd.DataFrame(rows)
+    # One profile is said above the table, which is wide enough.
+    if len(profiles := table["profile"].unique()) == 1:
+        _say(f"At the scale of `{profiles[0]}`:")
+        table = table.drop(columns="profile")
+    display(figures.plain(table))
 
 
 # Figures: of the live run or of a recorded stage, one for each modality or data set
