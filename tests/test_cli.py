@@ -605,7 +605,7 @@ def test_an_export_that_fails_leaves_no_half_of_a_record(call, monkeypatch):
     assert code == 2 and "No space left" in err and not list(Path("copies").rglob("*.json"))
 
 
-@pytest.mark.parametrize("name", ["lightning", "PIL"])
+@pytest.mark.parametrize("name", ["lightning_fabric", "PIL"])
 def test_missing_package_says_what_to_install(refused, monkeypatch, name):
     def missing(*_):
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)

@@ -3,10 +3,11 @@
 import subprocess
 import sys
 from importlib import import_module, metadata
+from importlib.util import find_spec
 
 import pytest
 
-from deepaug.training.fabric import knowing_only_its_version
+from deepaug.training.fabric import stubbed
 
 TRAINS = """
 import importlib.util, sys
@@ -31,25 +32,31 @@ def mlxtend(monkeypatch):
 
 
 def test_a_package_is_its_version_for_as_long_as_asked(mlxtend):
-    with knowing_only_its_version(mlxtend):
-        stand_in = import_module(mlxtend)
-        assert stand_in.__version__ == metadata.version(mlxtend)
-        assert not hasattr(stand_in, "__path__")
+    with stubbed(mlxtend):
+        stub = import_module(mlxtend)
+        assert stub.__version__ == metadata.version(mlxtend)
+        assert not hasattr(stub, "__path__") and find_spec(mlxtend)
     assert import_module(mlxtend).__path__
 
 
 def test_nothing_of_it_stays_after_an_error(mlxtend):
-    with pytest.raises(ZeroDivisionError), knowing_only_its_version(mlxtend):
+    with pytest.raises(ZeroDivisionError), stubbed(mlxtend):
         raise ZeroDivisionError
     assert mlxtend not in sys.modules
 
 
+def test_what_takes_its_place_meanwhile_stays(mlxtend, monkeypatch):
+    with stubbed(mlxtend):
+        monkeypatch.setitem(sys.modules, mlxtend, pytest)
+    assert sys.modules[mlxtend] is pytest
+
+
 def test_what_is_imported_stays_what_it_is():
-    with knowing_only_its_version("pytest"):
+    with stubbed("pytest"):
         assert import_module("pytest") is pytest
     assert sys.modules["pytest"] is pytest
 
 
 def test_what_is_not_installed_stays_so():
-    with knowing_only_its_version("no_such_package"), pytest.raises(ModuleNotFoundError):
+    with stubbed("no_such_package"), pytest.raises(ModuleNotFoundError):
         import_module("no_such_package")

@@ -45,7 +45,7 @@ def revision() -> str | None:
 def versions(modality: str) -> dict[str, str]:
     """Versions of what a result of this modality may depend on."""
     found = {"python": sys.version.split()[0]}
-    common = ("torch", "lightning", "numpy", "scikit-learn")
+    common = ("torch", "pytorch-lightning", "numpy", "scikit-learn")
     for package in (*common, *registry.MODALITIES[modality].packages):
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

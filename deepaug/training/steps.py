@@ -19,7 +19,9 @@ from deepaug.training.task import Task
 from deepaug.training.trial import Trial, derive
 
 # Lightning announces the precision for each trial; `deepaug run` has said it once for all.
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+# Whichever of its packages was imported last announces it.
+for name in ("lightning_fabric", "lightning.fabric", "lightning.pytorch", "pytorch_lightning"):
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class NotFinite(Exception):
@@ -36,8 +38,8 @@ def fabric_on(
     alone = LightningEnvironment()
     if precision == "bfloat16" and kind == "cpu":
         emulated = devices.emulates(precision, kind)
-        computing = EmulatedPrecision() if emulated else NativePrecision()
-        return Fabric(accelerator=kind, devices=which, plugins=[alone, computing])
+        precision_plugin = EmulatedPrecision() if emulated else NativePrecision()
+        return Fabric(accelerator=kind, devices=which, plugins=[alone, precision_plugin])
     mixed = {"float32": "32-true", "bfloat16": "bf16-mixed"}[precision]
     return Fabric(accelerator=kind, devices=which, precision=mixed, plugins=[alone])
 
