@@ -63,8 +63,8 @@ answers.evidence(records, "C1", modality="nodes")
 #
 # They are of a GCN of two layers, on test nodes drawn at random, a tenth of the nodes to train on
 # ([Deviations](../deviations.md)). GRACE's authors set temperature, learning rate and width for each graph; here both
-# graphs begin with those for Cora, and those for CiteSeer stand beside them. How many seeds their deviation is of
-# is not said, so that the means alone are held against each other.
+# graphs are run with those for Cora and with those for CiteSeer. The authors do not say over how many seeds their
+# deviations are taken, so that the means alone are held against each other.
 
 # %% tags=["hide-input"]
 show.published(records, "two layers, as for Cora", "two layers, as for CiteSeer")

@@ -1,4 +1,4 @@
-"""Whether a baseline has learnt before it is tuned, and whether its training is short."""
+"""Whether an untuned baseline has learnt enough, and whether its training is short."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,9 @@ class Scale:
 
     @classmethod
     def of(cls, recorded: effects.Recorded) -> "Scale | None":
-        """How a scale stage stands to the rules: above random initialisation, and doubled epochs.
+        """From the records of a scale stage; over data sets the mean.
 
-        Over data sets it is the mean. None while a data set lacks either.
+        None while a data set lacks the untrained or the doubled runs.
         """
         if not recorded:
             return None
@@ -53,8 +53,8 @@ class Scale:
 
     def __str__(self) -> str:
         over = f", as the mean of {self.data_sets} data sets" if self.data_sets > 1 else ""
-        good = self.met, not self.short
-        met, reached = ("met" if each else "**not met**" for each in good)
+        met = "met" if self.met else "**not met**"
+        reached = "**not met**" if self.short else "met"
         return (
             f"Before tuning, on validation data, the baseline stands {self.above:.1f} points above "
             f"random initialisation{over} (needed: {self.needed:g}; {met}). "
