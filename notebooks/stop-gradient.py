@@ -47,7 +47,7 @@ show.gradient_norms(records, "pilot")
 # the gradient should fall to next to nothing; the figures above are to be read with that in mind. What it is worth:
 
 # %% tags=["hide-input"]
-answers.same_mask(records)
+show.same_mask(records)
 
 # %% mystnb={"image": {"alt": "Difference of each arm to the baseline in the recorded pilots, one row for each arm and one figure for each modality, two seeds as dots."}} tags=["hide-input"]
 show.differences(records, "pilot")

@@ -90,19 +90,19 @@ def test_every_claim_has_a_question_and_an_answer_to_each_word():
         tests = [name for name in rules["family"]["tests"] if name.split()[0] == claim]
         words = {"supported", "opposed", "negligible", "inconclusive"}
         assert words | ({"mixed"} if len(tests) > 1 else set()) <= set(said[claim])
-        assert list(said[claim]["tests"]) == tests and {"asks", "short", "not", "more"} <= set(
-            said[claim]
-        )
+        assert list(said[claim]["tests"]) == tests
+        assert {"asks", "short", "not", "more"} <= set(said[claim])
 
 
 def test_findings_are_of_verdicts_that_stand():
-    words = {(cell.claim, cell.modality): cell for cell in table("cpu").cells}
+    of = table("cpu")
+    words = {(cell.claim, cell.modality): cell for cell in of.cells}
     for claim, by_modality in texts()["findings"].items():
         for modality, by_word in by_modality.items():
             (word,) = by_word
             cell = words[claim, modality]
             assert cell.state == word, f"{claim} of {modality} is {cell.verdict}: write anew"
-            assert answers.finding(cell) == by_word[word]
+            assert answers.finding(of, cell) == by_word[word]
 
 
 @pytest.mark.parametrize(("page", "place"), PLACES.items())
@@ -111,28 +111,30 @@ def test_what_is_read_out_of_exploratory_gains_stands(page, place):
     for gain in exploratory.of_judged(table("cpu"), place):
         found.setdefault(gain.modality, []).append(gain)
     for modality, written in texts()["exploratory"].get(page, {}).items():
-        told = reading(page, found[modality])
+        told = reading(page, found[modality], "cpu")
         assert told == written["says"], f"{page} of {modality} has changed: write anew"
 
 
 def test_what_was_read_out_of_gains_is_gone_once_they_lie_otherwise(monkeypatch):
-    written = {"robustness": {"text": {"where": ["above", "zero"], "says": "It helps."}}}
+    where = {"ascending": ["above"], "untuned": ["zero"]}
+    written = {"robustness": {"text": {"where": where, "says": "It helps."}}}
     monkeypatch.setattr("deepaug.pages.exploratory.texts", lambda: {"exploratory": written})
 
-    def gains(*intervals, modality="text"):
-        return [
-            exploratory.Gain(
-                modality, "", 1.0, 0.5, "", False, 10, 10, interval and Effect(0.0, *interval, 5, 0)
-            )
-            for interval in intervals
-        ]
+    def gain(setting, interval, modality):
+        effect = interval and Effect(0.0, *interval, 5, 0)
+        return exploratory.Gain(modality, setting, 1.0, 0.5, "", True, 10, 10, effect)
+
+    def read(page, *intervals, modality="text", profile="cpu"):
+        pairs = zip(("", "untuned"), intervals, strict=False)
+        return reading(page, [gain(*pair, modality) for pair in pairs], profile)
 
     above, zero = (0.1, 0.3), (-0.1, 0.3)
-    assert reading("robustness", gains(above, zero)) == "It helps."
+    assert read("robustness", above, zero) == "It helps."
     for lie in [(zero, above), (above, above), (above, (-0.3, -0.1)), (above, None), (above,)]:
-        assert reading("robustness", gains(*lie)) == ""
-    assert reading("robustness", gains(above, zero, modality="nodes")) == ""
-    assert reading("when-it-helps", gains(above, zero)) == ""
+        assert read("robustness", *lie) == ""
+    assert read("robustness", above, zero, modality="nodes") == ""
+    assert read("robustness", above, zero, profile="gpu-small") == ""
+    assert read("when-it-helps", above, zero) == ""
 
 
 def test_the_readme_has_the_verdicts():
@@ -147,11 +149,14 @@ def test_the_readme_has_the_verdicts():
 
 
 def test_a_finding_is_gone_with_its_verdict(monkeypatch, tmp_path, told):
-    verdicts(monkeypatch, tmp_path, World())
+    of = verdicts(monkeypatch, tmp_path, World())
     found = {"C1": {"text": {"supported": "A gain.", "opposed": "A loss."}}}
     monkeypatch.setattr(answers, "texts", lambda: texts() | {"findings": found})
     answers.meaning("C1")
-    assert "A gain." in told[0] and "A loss." not in told[0]
+    assert "A gain." not in told[0]  # it is of another scale
+    monkeypatch.setattr(answers, "READ", of.profile)
+    answers.meaning("C1")
+    assert "A gain." in told[1] and "A loss." not in told[1]
 
 
 def test_the_strip_has_a_word_in_every_cell_and_the_answer_counts_them(monkeypatch, tmp_path):

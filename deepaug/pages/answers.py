@@ -20,7 +20,7 @@ from deepaug.pages.texts import texts
 from deepaug.studies import rulebook
 from deepaug.verdicts import robustness, telling, wording
 from deepaug.verdicts.comparison import FAMILY, SECONDARY
-from deepaug.verdicts.effects import READ_BY, by_base, frame, metric_of
+from deepaug.verdicts.effects import READ_BY
 from deepaug.verdicts.robustness import Firmness
 from deepaug.verdicts.table import Cell, Row, Table, table
 
@@ -51,6 +51,8 @@ def row(test: str, modality: str, of: Table) -> Row | None:
 
 
 # Sentences
+
+READ = "cpu"  # the scale whose verdicts and gains were read by hand
 
 
 def badge(word: str) -> str:
@@ -123,13 +125,13 @@ def meaning(*claims: str, modality: str | None = None) -> None:
                 beside_it(test, cell.modality, of)
                 for test in said["answers"][cell.claim].get("beside", ())
             )
-            lines.append(f"- *{name}.* {' '.join(filter(None, (finding(cell), *beside)))}")
+            lines.append(f"- *{name}.* {' '.join(filter(None, (finding(of, cell), *beside)))}")
             if arms := _arms(cell):
                 lines.append(f"  - {arms}")
             lines.append(f"  - *How sure.* {_outcome(cell)} {_firm(of, cell)}")
         elif cell.state == "running":
             running.append(name)
-        elif told := finding(cell):  # of what is secondary
+        elif told := finding(of, cell):  # of what is secondary
             lines.append(f"- *{name}.* {told}")
     if running:
         lines.append(f"- *{'; '.join(running)}.* {said['meanings']['running']}")
@@ -137,8 +139,9 @@ def meaning(*claims: str, modality: str | None = None) -> None:
     if any(cell.word for _, cell in found):
         pending = said["meanings"]["pending"] if any(map(_pending, found)) else ""
         lines.append(f"- *What would change it.* {said['meanings']['changes']} {pending}".rstrip())
-        asked = {cell.claim: said["answers"][cell.claim]["more"] for _, cell in found if cell.word}
-        lines += [f"- *What would tell more.* {more}" for more in asked.values()]
+        for claim in dict.fromkeys(cell.claim for _, cell in found if cell.word):
+            of_it = f" of {claim}" if len(claims) > 1 else ""
+            lines.append(f"- *What would tell more{of_it}.* {said['answers'][claim]['more']}")
     display(Markdown("\n".join(lines)))
 
 
@@ -150,8 +153,10 @@ def _pending(found: tuple[Table, Cell]) -> bool:
     return bool(cell.word) and len(told) < len(rulebook.rules()["family"]["tests"])
 
 
-def finding(cell: Cell) -> str:
-    """What was written by hand on a verdict; "" once the verdict is another."""
+def finding(of: Table, cell: Cell) -> str:
+    """What was written by hand on a verdict; "" once it is another, and at any other scale."""
+    if of.profile != READ:
+        return ""
     return texts()["findings"].get(cell.claim, {}).get(cell.modality, {}).get(cell.state, "")
 
 
@@ -215,8 +220,12 @@ def _firm(of: Table, cell: Cell) -> str:
 
 def by_other_metric(firm: Firmness) -> str:
     """The verdict by the metric beside the primary one, with each test's effect by it."""
-    effects = "; ".join(effect(row) for row in firm.tests_by_metric)
-    return f"{firm.by_metric} ({effects})" if effects else firm.by_metric
+    rows = firm.tests_by_metric
+    names = [row.test.partition(" ")[2] if len(rows) > 1 else "" for row in rows]
+    told = "; ".join(
+        f"{name} {effect(row)}".lstrip() for name, row in zip(names, rows, strict=True)
+    )
+    return f"{firm.by_metric} ({told})" if told else firm.by_metric
 
 
 # Figures and tables
@@ -231,25 +240,6 @@ def figure(*claims: str, modality: str | None = None) -> None:
                 unit = wording.AXES.get(drawn[0].unit, "points")
                 intervals.of_cells(of_claim, f"{claim} at {of.profile}", unit)
                 plt.show()
-
-
-def same_mask(page: Page) -> None:
-    """What the same mask in both views is worth in the pilots, beside no training at all."""
-    rows = []
-    for study, found in page.recorded("pilot"):
-        for label, part in by_base(found).items():
-            metric, table = metric_of(study, part), frame(part)
-            control = [entry.control == "same-mask" for entry, _ in part]
-            masked = {arm for entry, _ in part if entry.control == "same-mask" for arm in entry.of}
-            kinds = {
-                "the same mask": table[control],
-                "two masks": table[table["arm"].isin(masked)],
-                "baseline": table[table["arm"] == "baseline"],
-                "untrained": table[table["arm"] == "untrained"],
-            }
-            means = {kind: f"{of[metric].mean():.1f}" for kind, of in kinds.items() if len(of)}
-            rows.append({"pilot of": label or part[0][0].trial.data, **means})
-    display(figures.plain(pd.DataFrame(rows).fillna("")))
 
 
 def controls(modality: str) -> None:

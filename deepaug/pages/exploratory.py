@@ -34,8 +34,8 @@ def gains_by_augmentation() -> None:
         for name, gains in found.items():
             told = "; ".join(f"with {_share(g.augmentation)}: {_told(g)}" for g in gains)
             alone = answers.beside_it(ALONE, gains[0].modality, table)
-            parts = reading("when-it-helps", gains), f"Gain {told}.", alone
-            display(Markdown(f"**{name.capitalize()}.** {' '.join(filter(None, parts))}"))
+            read = reading("when-it-helps", gains, table.profile)
+            display(_paragraph(name, read, f"Gain {told}.", alone))
         lines = {
             name: [(gain.augmentation, gain.values) for gain in gains if gain.effect]
             for name, gains in found.items()
@@ -63,8 +63,8 @@ def gains_by_strength() -> None:
                 for g in gains
                 if g.setting or g.control
             ]
-            parts = reading("robustness", gains), f"Gain {told}.", *other
-            display(Markdown(f"**{name.capitalize()}.** {' '.join(filter(None, parts))}"))
+            read = reading("robustness", gains, table.profile)
+            display(_paragraph(name, read, f"Gain {told}.", *other))
             lines[name] = [(gain.strength, gain.values) for gain in tuned if gain.effect]
         _show(lines, "strength p of the transform", table.profile)
 
@@ -98,11 +98,24 @@ def _judged(place: str) -> Iterator[tuple[Table, dict[str, list[Gain]]]]:
         yield table, found
 
 
-def reading(page: str, gains: Sequence[Gain]) -> str:
-    """What was written by hand on a modality's gains; "" once they lie otherwise."""
+def reading(page: str, gains: Sequence[Gain], profile: str) -> str:
+    """What was written by hand on a modality's gains.
+
+    "" once the interval of one lies elsewhere, and at any other scale.
+    """
     written = texts()["exploratory"].get(page, {}).get(gains[0].modality)
-    lie = [gain.effect.side if gain.effect else "" for gain in gains]
-    return written["says"] if written and written["where"] == lie else ""
+    if not written or profile != answers.READ:
+        return ""
+    where: dict[str, list[str | None]] = {}
+    for gain in gains:
+        other = gain.setting or gain.control
+        varied = other if other in SETTINGS else "ascending"
+        where.setdefault(varied, []).append(gain.effect.side if gain.effect else None)
+    return written["says"] if written["where"] == where else ""
+
+
+def _paragraph(name: str, *sentences: str) -> Markdown:
+    return Markdown(" ".join(filter(None, (f"**{name.capitalize()}.**", *sentences))))
 
 
 def _share(augmentation: float) -> str:
@@ -157,7 +170,7 @@ def _row(of: Firmness) -> dict[str, str]:
         "claim": of.claim,
         "of": NAMES[of.modality],
         "verdict": of.verdict,
-        "by the other metric": f"{answers.by_other_metric(of)}, {effects.READ_BY[of.metric]}",
+        "by the other metric": f"{effects.READ_BY[of.metric]}: {answers.by_other_metric(of)}",
         "without one seed": of.told_by_seed or "the same, whichever is left out",
         "on one data set": of.told_by_data or "it has but one",
         "with half of δ": of.by_half,

@@ -206,11 +206,30 @@ def published(page: Page, *arms: str) -> None:
         _say("Nothing to compare is recorded yet.")
         return
     table = pd.DataFrame(rows)
-    # One profile is said above the table, which is wide enough.
+    # The table is wide: a single profile is named above it, not in a column.
     if len(profiles := table["profile"].unique()) == 1:
         _say(f"At the scale of `{profiles[0]}`:")
         table = table.drop(columns="profile")
     display(figures.plain(table))
+
+
+def same_mask(page: Page) -> None:
+    """What the same mask in both views is worth in the pilots, beside no training at all."""
+    rows = []
+    for study, found in page.recorded("pilot"):
+        for label, part in by_base(found).items():
+            metric, table = runs.metric_of(study, part), runs.frame(part)
+            control = [entry.control == "same-mask" for entry, _ in part]
+            masked = {arm for entry, _ in part if entry.control == "same-mask" for arm in entry.of}
+            kinds = {
+                "the same mask": table[control],
+                "two masks": table[table["arm"].isin(masked)],
+                "baseline": table[table["arm"] == "baseline"],
+                "untrained": table[table["arm"] == "untrained"],
+            }
+            means = {kind: f"{of[metric].mean():.1f}" for kind, of in kinds.items() if len(of)}
+            rows.append({"pilot of": label or part[0][0].trial.data, **means})
+    display(figures.plain(pd.DataFrame(rows).fillna("")))
 
 
 # Figures: of the live run or of a recorded stage, one for each modality or data set

@@ -11,6 +11,7 @@ from deepaug.verdicts.comparison import FAMILY
 from deepaug.verdicts.evidence import Evidence, Reading
 from deepaug.verdicts.table import Cell, Row, Table, cells_of, scale_of
 
+NOT_JUDGED = "not judged"
 NAMED = 4  # seeds without which a verdict is another; of more their number is told
 
 
@@ -23,7 +24,9 @@ class Firmness:
     verdict: str
     metric: str  # the one kept beside the primary one
     by_metric: str  # the verdict by that
-    tests_by_metric: tuple[Row, ...]  # its tests of the family by that, as far as they have effects
+    tests_by_metric: tuple[
+        Row, ...
+    ]  # its tests of the family by that, as far as they have intervals
     left_out: dict[int, str]  # seed -> the verdict without it
     by_half: str  # the verdict with half of δ
     by_data: dict[str, str]  # data set -> the verdict by it alone; empty where there is but one
@@ -106,17 +109,21 @@ def firmness(evidence: Evidence) -> list[Firmness]:
     by_data = {data: verdicts(evidence.read(Reading(data=data))) for data in several}
     seeds = rulebook.seeds("confirm")
     without = {seed: verdicts(evidence.read(Reading(left_out=seed))) for seed in seeds}
+
+    def each(read: Mapping[Any, Mapping[str, str]], claim: str) -> dict[Any, str]:
+        return {of: other.get(claim, NOT_JUDGED) for of, other in read.items()}
+
     return [
         Firmness(
             claim,
             evidence.modality,
             verdict,
             metric,
-            by_metric[claim].verdict if claim in by_metric else "not judged",
+            by_metric[claim].verdict if claim in by_metric else NOT_JUDGED,
             _tested(by_metric.get(claim)),
-            {seed: other.get(claim, "not judged") for seed, other in without.items()},
+            each(without, claim),
             by_half[claim],
-            {data: other.get(claim, "not judged") for data, other in by_data.items()},
+            each(by_data, claim),
         )
         for claim, verdict in found.items()
     ]
@@ -124,4 +131,4 @@ def firmness(evidence: Evidence) -> list[Firmness]:
 
 def _tested(cell: Cell | None) -> tuple[Row, ...]:
     rows = cell.tests if cell else ()
-    return tuple(row for row in rows if row.kind == FAMILY and row.effect)
+    return tuple(row for row in rows if row.kind == FAMILY and row.interval)

@@ -54,7 +54,7 @@ class Effect:
 
     @property
     def side(self) -> str:
-        """Where the interval lies: "above" zero, "below" it, or "zero" where it holds that."""
+        """Where the interval lies: "above" zero, "below" it, or "zero" where it contains zero."""
         return "above" if self.low > 0 else "below" if self.high < 0 else "zero"
 
     def __str__(self) -> str:
