@@ -97,6 +97,15 @@ def test_what_differs_is_named(made):
     assert provenance.differing(other, again) == ["metrics", "source_digest"]
 
 
+def test_versions_are_those_of_packages_that_both_records_name(made):
+    def named(**versions):
+        return {**made, "versions": {"torch": "2.15.0", **versions}}
+
+    earlier, later = named(lightning="2.6.5"), named(**{"pytorch-lightning": "2.6.6"})
+    assert provenance.differing(earlier, later) == []
+    assert provenance.differing(earlier, named(torch="2.14.0")) == ["versions"]
+
+
 def test_how_far_metrics_lie_apart_is_said(made, tmp_path):
     knn = made["metrics"]["validation"]["knn"]
     metrics = {**made["metrics"], "validation": {**made["metrics"]["validation"], "knn": 1.0}}

@@ -68,4 +68,11 @@ def differing(record: dict[str, Any], other: dict[str, Any]) -> list[str]:
     # The trial is the same by its key; an older record may lack fields that have come since.
     result = [n for n in fields.FIELDS if n not in ("trial", *fields.OF_THE_RUN)]
     names = [*result, *fields.OPTIONAL]
-    return [name for name in names if other.get(name) != record.get(name)]
+    return [name for name in names if not _alike(name, record.get(name), other.get(name))]
+
+
+def _alike(name: str, value: Any, other: Any) -> bool:
+    if name != "versions":
+        return value == other
+    # Which packages a record names has changed over time; those of both are compared.
+    return all(value[package] == other[package] for package in value.keys() & other.keys())

@@ -9,7 +9,12 @@ from deepaug.studies import provenance, records
 from deepaug.validation import by_prefix
 
 # What the fields of a record's origin are called where their names do not say it.
-_ORIGINS = {"data_digest": "data", "source_digest": "source", "emulated": "computation of bfloat16"}
+_ORIGINS = {
+    "data_digest": "data",
+    "emulated": "computation of bfloat16",
+    "source_digest": "source",
+    "versions": "version of a package",
+}
 
 
 def find(key: str, root: Path | None = None) -> Path:
