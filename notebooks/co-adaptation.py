@@ -39,9 +39,9 @@ answers.meaning("C4")
 # below the cut, begin anew above it, and train again as long as before. If the lower layers serve any upper
 # ones, little is lost. If they only served those they were trained with, the new upper layers cannot make up
 # for it, as long as the lower ones stay *frozen*. Beside it trains a second copy whose lower layers are *free*
-# to learn. Both copies begin at the same weights and see the same views. Co-adaptation
-# is not the only difference between them: the free copy's lower layers train twice as long, which matters while a
-# network can still learn more. The measure is a share of what training achieves:
+# to learn. Both copies begin at the same weights and see the same views. Co-adaptation is
+# not the only difference between them: the free copy's lower layers train twice as long, which matters while a network
+# can still learn more. The measure is a share of what training achieves:
 #
 # $$\text{relative drop} = \frac{\text{free} - \text{frozen}}{\text{whole network} - \text{random initialisation}}$$
 #

@@ -24,7 +24,6 @@ from deepaug.verdicts.statistics import Effect
 from deepaug.verdicts.table import table
 
 ROOT = Path(__file__).parents[1]
-PLACES = {"when-it-helps": AUGMENTATION, "robustness": ROBUSTNESS}
 EFFECT = re.compile(r"[+−]\d+\.\d+( points)? \[[+−]\d+\.\d+, [+−]\d+\.\d+\]")
 
 
@@ -105,14 +104,14 @@ def test_findings_are_of_verdicts_that_stand():
             assert answers.finding(of, cell) == by_word[word]
 
 
-@pytest.mark.parametrize(("page", "place"), PLACES.items())
-def test_what_is_read_out_of_exploratory_gains_stands(page, place):
+@pytest.mark.parametrize("place", [AUGMENTATION, ROBUSTNESS])
+def test_what_is_read_out_of_exploratory_gains_stands(place):
     found = {}
     for gain in exploratory.of_judged(table("cpu"), place):
         found.setdefault(gain.modality, []).append(gain)
-    for modality, written in texts()["exploratory"].get(page, {}).items():
-        told = reading(page, found[modality], "cpu")
-        assert told == written["says"], f"{page} of {modality} has changed: write anew"
+    for modality, written in texts()["exploratory"][place.split()[0]].items():
+        told = reading(place, found[modality], "cpu")
+        assert told == written["says"], f"{place} of {modality} has changed: write anew"
 
 
 def test_what_was_read_out_of_gains_is_gone_once_they_lie_otherwise(monkeypatch):
@@ -124,17 +123,17 @@ def test_what_was_read_out_of_gains_is_gone_once_they_lie_otherwise(monkeypatch)
         effect = interval and Effect(0.0, *interval, 5, 0)
         return exploratory.Gain(modality, setting, 1.0, 0.5, "", True, 10, 10, effect)
 
-    def read(page, *intervals, modality="text", profile="cpu"):
+    def read(place, *intervals, modality="text", profile="cpu"):
         pairs = zip(("", "untuned"), intervals, strict=False)
-        return reading(page, [gain(*pair, modality) for pair in pairs], profile)
+        return reading(place, [gain(*pair, modality) for pair in pairs], profile)
 
     above, zero = (0.1, 0.3), (-0.1, 0.3)
-    assert read("robustness", above, zero) == "It helps."
+    assert read(ROBUSTNESS, above, zero) == "It helps."
     for lie in [(zero, above), (above, above), (above, (-0.3, -0.1)), (above, None), (above,)]:
-        assert read("robustness", *lie) == ""
-    assert read("robustness", above, zero, modality="nodes") == ""
-    assert read("robustness", above, zero, profile="gpu-small") == ""
-    assert read("when-it-helps", above, zero) == ""
+        assert read(ROBUSTNESS, *lie) == ""
+    assert read(ROBUSTNESS, above, zero, modality="nodes") == ""
+    assert read(ROBUSTNESS, above, zero, profile="gpu-small") == ""
+    assert read(AUGMENTATION, above, zero) == ""
 
 
 def test_the_readme_has_the_verdicts():
@@ -154,7 +153,7 @@ def test_a_finding_is_gone_with_its_verdict(monkeypatch, tmp_path, told):
     monkeypatch.setattr(answers, "texts", lambda: texts() | {"findings": found})
     answers.meaning("C1")
     assert "A gain." not in told[0]  # it is of another scale
-    monkeypatch.setattr(answers, "READ", of.profile)
+    monkeypatch.setattr(answers, "WRITTEN_AT", of.profile)
     answers.meaning("C1")
     assert "A gain." in told[1] and "A loss." not in told[1]
 

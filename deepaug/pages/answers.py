@@ -24,6 +24,8 @@ from deepaug.verdicts.effects import READ_BY
 from deepaug.verdicts.robustness import Firmness
 from deepaug.verdicts.table import Cell, Row, Table, table
 
+WRITTEN_AT = "cpu"  # the scale of the findings that are written by hand
+
 
 @cache
 def tables() -> tuple[Table, ...]:
@@ -51,8 +53,6 @@ def row(test: str, modality: str, of: Table) -> Row | None:
 
 
 # Sentences
-
-READ = "cpu"  # the scale whose verdicts and gains were read by hand
 
 
 def badge(word: str) -> str:
@@ -155,7 +155,7 @@ def _pending(found: tuple[Table, Cell]) -> bool:
 
 def finding(of: Table, cell: Cell) -> str:
     """What was written by hand on a verdict; "" once it is another, and at any other scale."""
-    if of.profile != READ:
+    if of.profile != WRITTEN_AT:
         return ""
     return texts()["findings"].get(cell.claim, {}).get(cell.modality, {}).get(cell.state, "")
 
@@ -220,12 +220,11 @@ def _firm(of: Table, cell: Cell) -> str:
 
 def by_other_metric(firm: Firmness) -> str:
     """The verdict by the metric beside the primary one, with each test's effect by it."""
-    rows = firm.tests_by_metric
-    names = [row.test.partition(" ")[2] if len(rows) > 1 else "" for row in rows]
-    told = "; ".join(
-        f"{name} {effect(row)}".lstrip() for name, row in zip(names, rows, strict=True)
-    )
-    return f"{firm.by_metric} ({told})" if told else firm.by_metric
+    told = [effect(row) for row in firm.tests_by_metric]
+    if len(told) > 1:
+        names = [row.test.partition(" ")[2] for row in firm.tests_by_metric]
+        told = [" ".join(pair) for pair in zip(names, told, strict=True)]
+    return f"{firm.by_metric} ({'; '.join(told)})" if told else firm.by_metric
 
 
 # Figures and tables

@@ -34,7 +34,7 @@ def gains_by_augmentation() -> None:
         for name, gains in found.items():
             told = "; ".join(f"with {_share(g.augmentation)}: {_told(g)}" for g in gains)
             alone = answers.beside_it(ALONE, gains[0].modality, table)
-            read = reading("when-it-helps", gains, table.profile)
+            read = reading(AUGMENTATION, gains, table.profile)
             display(_paragraph(name, read, f"Gain {told}.", alone))
         lines = {
             name: [(gain.augmentation, gain.values) for gain in gains if gain.effect]
@@ -63,7 +63,7 @@ def gains_by_strength() -> None:
                 for g in gains
                 if g.setting or g.control
             ]
-            read = reading("robustness", gains, table.profile)
+            read = reading(ROBUSTNESS, gains, table.profile)
             display(_paragraph(name, read, f"Gain {told}.", *other))
             lines[name] = [(gain.strength, gain.values) for gain in tuned if gain.effect]
         _show(lines, "strength p of the transform", table.profile)
@@ -98,13 +98,17 @@ def _judged(place: str) -> Iterator[tuple[Table, dict[str, list[Gain]]]]:
         yield table, found
 
 
-def reading(page: str, gains: Sequence[Gain], profile: str) -> str:
+def reading(place: str, gains: Sequence[Gain], profile: str) -> str:
     """What was written by hand on a modality's gains.
 
     "" once the interval of one lies elsewhere, and at any other scale.
+
+    Args:
+        place: `AUGMENTATION` or `ROBUSTNESS`.
     """
-    written = texts()["exploratory"].get(page, {}).get(gains[0].modality)
-    if not written or profile != answers.READ:
+    study, _, _ = place.partition(" ")
+    written = texts()["exploratory"].get(study, {}).get(gains[0].modality)
+    if not written or profile != answers.WRITTEN_AT:
         return ""
     where: dict[str, list[str | None]] = {}
     for gain in gains:
