@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -72,13 +73,19 @@ def _fields(where: str, given: Any, kind: type) -> Any:
     for key, field in fields.items():
         if key not in given and field.default is field.default_factory:  # it has neither
             raise ValueError(f"{where} needs {key!r}")
-    kinds = get_type_hints(kind, include_extras=True)
+    kinds = _kinds(kind)
     values = {
         fields[key].name: read(_below(where, key), value, kinds[fields[key].name])
         for key, value in given.items()
     }
     with _at(where):
         return kind(**values)
+
+
+@cache
+def _kinds(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    return get_type_hints(kind, include_extras=True)
 
 
 def _below(where: str, name: str) -> str:

@@ -59,6 +59,8 @@ POSITIVE = ("width", "view_size", "batch_size", "learning_rate", "temperature", 
 SIZES = ("width", "view_size", "batch_size", "threads")
 NOT_NEGATIVE = ("samples", "view_strength", "epochs", "weight_decay", "seed")
 SHARES = ("held_out", "strength")
+# Fields of valid trials, as given -> as kept: studies list the same trials over and over.
+_VALID: dict[str, dict[str, Any]] = {}
 
 
 def _field(default: Any, description: str) -> Any:
@@ -104,18 +106,17 @@ class Trial:
     protocol: int = _field(0, "Of what training and evaluation measure. 0: the current one.")
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = typed(field.name, getattr(self, field.name), field.type)
-            object.__setattr__(self, field.name, value)
-        _check_ranges(self)
+        fields = vars(self)
+        given = repr(fields)  # which tells True from 1
+        if given not in _VALID:
+            for field in dataclasses.fields(self):
+                fields[field.name] = typed(field.name, fields[field.name], field.type)
+            _check(self)
+            _VALID[given] = dict(fields)
+        fields |= _VALID[given]
         if self.protocol == current_protocol(self.transform):
             # Not kept as a number: a trial that is changed into another transform's gets its own.
-            object.__setattr__(self, "protocol", 0)
-        _check_data(self)
-        _check_encoder(self)
-        _check_target(self)
-        if self.cut != "none":
-            _check_cut(self)
+            fields["protocol"] = 0
 
     @property
     def trainings(self) -> int:
@@ -147,7 +148,8 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """All fields, the protocol as a number."""
         number = self.protocol or current_protocol(self.transform)
-        return {**dataclasses.asdict(self), "protocol": number}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return fields | {"protocol": number}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Trial":
@@ -172,6 +174,15 @@ def derive(seed: int, purpose: str, step: int = 0) -> int:
     """
     digest = hashlib.sha256(f"{purpose}/{seed}/{step}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _check(trial: Trial) -> None:
+    _check_ranges(trial)
+    _check_data(trial)
+    _check_encoder(trial)
+    _check_target(trial)
+    if trial.cut != "none":
+        _check_cut(trial)
 
 
 def _check_ranges(trial: Trial) -> None:
