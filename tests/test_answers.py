@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 import tiny
-from synthetic import World, judged, world
+from synthetic import LOST, World, judged, world
 
 matplotlib.use("agg")
 
@@ -59,6 +59,12 @@ def cell(found, claim):
         (world(gains=(0, 0, 0, -3.0)), "C1", "opposed", "It costs accuracy. Against the tuned"),
         (world(gains=(0, 0, 0, 0.1), size=0.3), "C1", "negligible", "no difference that matters."),
         (world(gains=(0, 0, 0, 0.4), size=3.0), "C1", "inconclusive", "The runs do not decide it."),
+        (
+            world(lost={**LOST, "arm": 6.6}),
+            "C4",
+            "inconclusive",
+            "One half holds, the other makes no",
+        ),
     ],
 )
 def test_a_judged_cell_answers_with_its_effect(monkeypatch, tmp_path, made, claim, word, answer):
@@ -88,7 +94,7 @@ def test_every_claim_has_a_question_and_an_answer_to_each_word():
             continue
         tests = [name for name in rules["family"]["tests"] if name.split()[0] == claim]
         words = {"supported", "opposed", "negligible", "inconclusive"}
-        assert words | ({"mixed"} if len(tests) > 1 else set()) <= set(said[claim])
+        assert words | ({"mixed", "between"} if len(tests) > 1 else set()) <= set(said[claim])
         assert list(said[claim]["tests"]) == tests
         assert {"asks", "short", "not", "more"} <= set(said[claim])
 

@@ -82,7 +82,7 @@ def sentence(cell: Cell) -> str:
             f"{said['tests'][row.test]}: {_with_n(row)}" for row in cell.tests if row.kind == FAMILY
         )
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
-        answer = said[cell.word] + (f" ({suffix})" if suffix else "")
+        answer = said[_kind(cell)] + (f" ({suffix})" if suffix else "")
         return f"{head} {answer}. {wording.capital(told)}."
     if cell.state == "not begun":
         return f"{head} What it runs is chosen by stages that are not finished."
@@ -91,6 +91,12 @@ def sentence(cell: Cell) -> str:
     if cell.state == "secondary":
         return f"{head} {said['secondary']}: below, without a verdict."
     return f"{head} {wording.capital(cell.verdict)}."
+
+
+def _kind(cell: Cell) -> str:
+    """A verdict's word; "between" where each test is decided, and the cell inconclusive."""
+    words = {row.word for row in cell.tests if row.kind == FAMILY}
+    return cell.word if cell.word in ("mixed", *words) else "between"
 
 
 def say(*claims: str, modality: str | None = None) -> None:
@@ -164,14 +170,11 @@ def _outcome(cell: Cell) -> str:
     """What a verdict means, with what an inconclusive test excludes and what would decide it."""
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
-    meaning = cell.word
-    if cell.word == "opposed" and len(family) == 1:
-        meaning = "below"
-    elif cell.word not in ("mixed", *(row.word for row in family)):
-        meaning = "between"
-    told = texts()["meanings"][meaning].format(delta=", ±".join(deltas))
+    meanings = texts()["meanings"]
+    meaning = "below" if cell.word == "opposed" and len(family) == 1 else _kind(cell)
+    told = meanings[meaning].format(delta=", ±".join(deltas))
     notes = (
-        f"{'' if row.test == cell.claim else f'{row.test}: '}{wording.capital(note)}."
+        f"{'' if row.test == cell.claim else f'{row.name}: '}{wording.capital(note)}."
         for row in family
         for note in telling.undecided(row)
     )
@@ -222,7 +225,7 @@ def by_other_metric(firm: Firmness) -> str:
     """The verdict by the metric beside the primary one, with each test's effect by it."""
     told = [effect(row) for row in firm.tests_by_metric]
     if len(told) > 1:
-        names = [row.test.partition(" ")[2] for row in firm.tests_by_metric]
+        names = [row.name.partition(" ")[2] for row in firm.tests_by_metric]
         told = [" ".join(pair) for pair in zip(names, told, strict=True)]
     return f"{firm.by_metric} ({'; '.join(told)})" if told else firm.by_metric
 
@@ -295,7 +298,7 @@ def _rows(cell: Cell) -> list[dict[str, Any]]:
     return [
         {
             "of": NAMES[cell.modality],
-            "test": row.test,
+            "test": row.name,
             "effect": told(row),
             "verdict": row.verdict if row.kind != "secondary" else f"{row.verdict} (secondary)",
             "arm": row.arm,

@@ -210,7 +210,7 @@ def learning_curves(axes: tuple[Axes, Axes], recorded: Recorded, metric: str) ->
     Lines are means over seeds; the band spans the seeds.
     """
     table = _points(recorded, metric)
-    names = ("training loss", f"validation {METRICS[metric]}")
+    names = ("training loss", f"validation\n{METRICS[metric]}")
     for ax, quantity, name in zip(axes, ("loss", metric), names, strict=True):
         present = table.dropna(subset=quantity)
         for arm, runs in present.groupby("arm", sort=False):
@@ -224,6 +224,7 @@ def learning_curves(axes: tuple[Axes, Axes], recorded: Recorded, metric: str) ->
             low, high = over_seeds["min"], over_seeds["max"]
             ax.fill_between(low.index, low, high, color=colour, alpha=0.12, linewidth=0)
         _over_epochs(ax, name)
+        ax.label_outer()
     legend_below(axes[-1])
 
 

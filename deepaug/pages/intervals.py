@@ -22,7 +22,7 @@ def of_cells(cells: Sequence[Cell], title: str, unit: str) -> None:
     for cell in cells:
         shown = drawn(cell)
         of = figures.NAMES[cell.modality]
-        rows += [(f"{of}: {row.test}, {row.transform}".rstrip(", "), row) for row in shown]
+        rows += [(f"{of}: {row.name}, {row.transform}".rstrip(", "), row) for row in shown]
         if not shown:
             why = cell.state if cell.state == "not begun" else cell.verdict
             rows.append((f"{of}: {textwrap.shorten(why, 44, placeholder=' …')}", None))

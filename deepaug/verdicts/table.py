@@ -47,6 +47,11 @@ class Row:
     again: tuple[str, ...]  # the commands that run these
 
     @property
+    def name(self) -> str:
+        """The test as pages call it: rules join the words of one part by an underscore."""
+        return self.test.replace("_", " ")
+
+    @property
     def interval(self) -> bool:
         """Whether its interval may be shown: it is defined, and of seeds enough."""
         enough = self.effect and self.effect.n >= rulebook.fewest_seeds()

@@ -35,12 +35,13 @@ def after(unit: str) -> str:
 
 
 def number(value: float, decimals: int = 1) -> str:
-    """With its sign, a true minus.
+    """With its sign, a true minus; what rounds to zero has none.
 
-    >>> number(-2.97), number(-0.274, 2)
-    ('−3.0', '−0.27')
+    >>> number(-2.97), number(-0.274, 2), number(-0.04)
+    ('−3.0', '−0.27', '0.0')
     """
-    return f"{value:+.{decimals}f}".replace("-", "−")
+    rounded = round(value, decimals) or 0.0  # not −0.0
+    return f"{rounded:{'+' if rounded else ''}.{decimals}f}".replace("-", "−")
 
 
 def interval(effect: Effect, unit: str = "", decimals: int = 1) -> str:
