@@ -741,3 +741,21 @@ def test_truncation_has_no_noise_of_its_norm(tmp_path):
     grid = {"layers": ["layer1"], "transforms": ["pca-truncate"], "strengths": [0.5]}
     study = graphs(tmp_path, pilot={"seeds": [0], **grid, "arm_controls": ["noise", "same-mask"]})
     assert {entry.control for entry in study.entries()} == {"", "same-mask"}
+
+
+def test_the_pilot_of_sentences_is_as_its_page_says():
+    """In words, on validation data, since no test metric of an arm is read."""
+    found = {
+        (entry.arm, entry.trial.seed): record["metrics"]["validation"]
+        for entry, record in catalogue.load("sentences", "cpu").recorded("pilot")
+    }
+    for seed in (0, 1):
+        scores = {arm: score for (arm, of), score in found.items() if of == seed}
+        spearman = {arm: score["spearman"] for arm, score in scores.items()}
+        plain = spearman["baseline"]
+        for layer in ("embeddings", "block2", "pooled"):
+            assert spearman[f"{layer} dropout 0.5"] < plain < spearman[f"{layer} pca 0.5"]
+        brought, added = plain - spearman["untrained"], spearman["pooled pca 0.5"] - plain
+        assert 0.7 < added / brought < 1
+        assert spearman["pooled pca 0.5"] + 5 < spearman["tf-idf"]
+        assert scores["pooled pca 0.5"]["probe"] < scores["baseline"]["probe"] + 0.1
