@@ -9,6 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from deepaug.validation import one_of, typed
 
+_type_hints = cache(get_type_hints)
+
 
 def read(where: str, given: Any, kind: Any) -> Any:
     """What YAML holds, as a value of type `kind`; a ValueError in one line if it is not one.
@@ -73,19 +75,13 @@ def _fields(where: str, given: Any, kind: type) -> Any:
     for key, field in fields.items():
         if key not in given and field.default is field.default_factory:  # it has neither
             raise ValueError(f"{where} needs {key!r}")
-    kinds = _kinds(kind)
+    kinds = _type_hints(kind, include_extras=True)
     values = {
         fields[key].name: read(_below(where, key), value, kinds[fields[key].name])
         for key, value in given.items()
     }
     with _at(where):
         return kind(**values)
-
-
-@cache
-def _kinds(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields."""
-    return get_type_hints(kind, include_extras=True)
 
 
 def _below(where: str, name: str) -> str:

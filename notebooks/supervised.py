@@ -88,7 +88,7 @@ show.effects(page)
 # 1. Set `strengths = [0.8]`. Which training suffers more?
 #
 #    ```{dropdown} What to expect
-#    Contrastive training, with either transform at each of the targets, with dropout at the last one most of all. A likely reason, which these runs do not test: labels say what must be kept, whatever is dropped, while contrast has only the other view, which lost something else.
+#    Contrastive training, with dropout at the last target by far. With PCA at the last layer of nodes the two are close. A likely reason, which these runs do not test: labels say what must be kept, whatever is dropped, while contrast has only the other view, which lost something else.
 #    ```
 #
 # 2. Set `parts = ["nodes"]` and `seeds = [0, 1, 2, 3, 4]`. By how much do the twin's own seeds differ?

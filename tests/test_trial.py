@@ -260,6 +260,13 @@ def test_wrong_type_is_refused(field, value):
     assert field in refusal(**{field: value})
 
 
+@pytest.mark.parametrize(("field", "good", "bad"), [("epochs", 1, True), ("epochs", 2, 2.0)])
+def test_a_value_that_equals_one_of_a_valid_trial_is_refused_all_the_same(field, good, bad):
+    for _ in range(2):
+        assert getattr(Trial(**{field: good}), field) is good
+        assert field in refusal(**{field: bad})
+
+
 def test_a_float_in_quotes_gets_the_hint_about_yaml():
     assert "without quotation marks" in refusal(learning_rate="1e-3")
 

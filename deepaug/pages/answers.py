@@ -82,7 +82,7 @@ def sentence(cell: Cell) -> str:
             f"{said['tests'][row.test]}: {_with_n(row)}" for row in cell.tests if row.kind == FAMILY
         )
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
-        answer = said[_kind(cell)] + (f" ({suffix})" if suffix else "")
+        answer = said[_answer(cell)] + (f" ({suffix})" if suffix else "")
         return f"{head} {answer}. {wording.capital(told)}."
     if cell.state == "not begun":
         return f"{head} What it runs is chosen by stages that are not finished."
@@ -93,8 +93,8 @@ def sentence(cell: Cell) -> str:
     return f"{head} {wording.capital(cell.verdict)}."
 
 
-def _kind(cell: Cell) -> str:
-    """A verdict's word; "between" where each test is decided, and the cell inconclusive."""
+def _answer(cell: Cell) -> str:
+    """The word texts answer under: the verdict's, or "between" where no test leaves it open."""
     words = {row.word for row in cell.tests if row.kind == FAMILY}
     return cell.word if cell.word in ("mixed", *words) else "between"
 
@@ -171,7 +171,7 @@ def _outcome(cell: Cell) -> str:
     family = [row for row in cell.tests if row.kind == FAMILY]
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
     meanings = texts()["meanings"]
-    meaning = "below" if cell.word == "opposed" and len(family) == 1 else _kind(cell)
+    meaning = "below" if cell.word == "opposed" and len(family) == 1 else _answer(cell)
     told = meanings[meaning].format(delta=", ±".join(deltas))
     notes = (
         f"{'' if row.test == cell.claim else f'{row.name}: '}{wording.capital(note)}."
@@ -179,7 +179,7 @@ def _outcome(cell: Cell) -> str:
         for note in telling.undecided(row)
     )
     reaches = [
-        texts()["meanings"]["reaches"].format(delta=f"{row.delta:g}")
+        meanings["reaches"].format(delta=f"{row.delta:g}")
         for row in family
         if row.word in ("supported", "opposed")
         and min(abs(row.effect.low), abs(row.effect.high)) < row.delta

@@ -70,7 +70,7 @@ def draw_copies(ax: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
             label = name if row == 0 else None
             at = np.full(len(runs), row)
             ax.plot(runs[name], at, marker, color=colour, mfc=face, alpha=0.7, label=label)
-            ax.plot(runs[name].mean(), row, "|", color=colour, ms=14, mew=2.5)
+            ax.plot(runs[name].mean(), row, color=colour, **figures.MEAN)
     figures.label_rows(ax, [f"{training}, {cut}" for (training, cut), _ in groups])
     ax.set(title=title, xlabel=f"validation {metric}")
     figures.legend_below(ax)

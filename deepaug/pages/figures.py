@@ -39,6 +39,7 @@ LINES = ("-", "--", ":", "-.")  # tell apart what has one colour
 TWINS = {"contrastive": ("-", True), "supervised": ("--", False)}
 WIDTH = 5.0  # inches: at the width of a phone, text of 12 points is 11 pixels high
 ROW = 0.52  # inches, of a row with its label above
+MEAN: dict[str, Any] = {"marker": "|", "ms": 16, "mew": 2.5, "zorder": 3}  # of a mean
 
 
 def use_style() -> None:
@@ -274,7 +275,7 @@ def _arms_in_rows(ax: Axes, table: pd.DataFrame, value: str, intervals: bool) ->
     for row, (_, runs) in enumerate(arms):
         colour, effect = _colour(runs), mean_effect(runs[value])
         _dots(ax, runs[value], [row] * len(runs), colour)
-        ax.plot(effect.mean, row, "|", color=colour, ms=16, mew=2.5, zorder=3)
+        ax.plot(effect.mean, row, color=colour, **MEAN)
         if intervals and effect.n >= rulebook.fewest_seeds():
             ax.plot([effect.low, effect.high], [row, row], color=colour, linewidth=1.5, zorder=2)
     label_rows(ax, [arm for arm, _ in arms])
