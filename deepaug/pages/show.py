@@ -18,7 +18,7 @@ from deepaug.pages import figures, notebooks
 from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
 from deepaug.pages.texts import texts
 from deepaug.studies import arms, catalogue, rulebook
-from deepaug.studies.standings import standings
+from deepaug.studies.standings import ends, standings
 from deepaug.studies.study import Study
 from deepaug.studies.study import progress as progress_of
 from deepaug.training.trial import current_protocol
@@ -194,6 +194,9 @@ def choices(page: Page) -> None:
             told = "validation, mean over seeds and data sets, points"
             table = figures.plain(pd.DataFrame(rows), wrap=True).to_html()
             figures.fold(f"What was chosen at {study.profile}: {told}", table)
+        for end in ends(study):
+            setting, tried = end.setting.replace("_", " "), ", ".join(map(arms.short, end.tried))
+            _say(texts()["ends"][end.end].format(setting=setting, tried=tried))
 
 
 def published(page: Page, *arms: str) -> None:

@@ -50,6 +50,34 @@ def standings(study: Study) -> Iterator[Standing]:
             yield _standing(stage, "primary arm", best)
 
 
+@dataclass(frozen=True)
+class End:
+    """A setting of the tuned baseline at an end of its grid: a better one may lie beyond."""
+
+    setting: str
+    end: str  # "smallest" or "largest"
+    tried: tuple[float, ...]  # in ascending order
+
+
+def ends(study: Study) -> Iterator[End]:
+    """Settings that tuning left at an end of three numbers or more; of two, both are ends.
+
+    Args:
+        study: as `standings` takes it.
+    """
+    for standing in standings(study):
+        if standing.of != "baseline":
+            continue
+        tune, choice = study.stages[standing.stage].tune, study.choice(standing.stage)
+        tuned = vars(study.base) | (choice.baseline if choice else {})
+        for name, values in tune.items():
+            if len(values) < 3 or any(isinstance(value, str) for value in values):
+                continue
+            tried = tuple(sorted(values))
+            if tuned[name] in (tried[0], tried[-1]):
+                yield End(name, "smallest" if tuned[name] == tried[0] else "largest", tried)
+
+
 def _means(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Mean scores, but of arms with a run that diverged, which cannot be chosen."""
     return {name: fmean(values) for name, values in scores.items() if min(values) > -math.inf}
