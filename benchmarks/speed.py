@@ -102,7 +102,7 @@ def show_agreement(names: Iterable[str]) -> None:
     """What both sides had learnt after the same training, and whether that is shown to be alike.
 
     Alike is a difference whose interval lies within ±δ of the verdict rules; one that merely holds
-    zero shows nothing. The loss has no δ.
+    zero shows nothing. The loss has no δ: of it the table tells the side of zero alone.
     """
     deltas, rows = rulebook.rules()["vocabulary"]["delta"], []
     for name in names:
@@ -112,14 +112,15 @@ def show_agreement(names: Iterable[str]) -> None:
                 sides = {side: v for side, v in values.items() if side != "difference"}
                 (ours, a), (theirs, b) = sides.items()
                 mean, low, high = values["difference"]
-                digits = 4 if metric == "nt_xent" else 2
+                of_loss = metric == "nt_xent"
+                digits = 4 if of_loss else 2
                 told = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
                 both = ((ours, a), (theirs, b))
                 ours, theirs = (f"{side}: {spread(v, digits)}" for side, v in both)
-                alike = "" if metric == "nt_xent" else _alike(low, high, delta)
-                modality = record["settings"]["modality"]
-                rows.append((modality, metric, ours, theirs, told, len(a), alike))
-    columns = ("modality", "metric", "ours", "other's", "difference [95 % interval]", "seeds", "")
+                alike = _side(low, high) if of_loss else _alike(low, high, delta)
+                benchmark = name.removesuffix("-agreement")
+                rows.append((benchmark, metric, ours, theirs, told, len(a), alike))
+    columns = ("benchmark", "metric", "ours", "other's", "difference [95 % interval]", "seeds", "")
     _show(rows, columns)
 
 
@@ -127,6 +128,12 @@ def _alike(low: float, high: float, delta: float) -> str:
     if -delta <= low and high <= delta:
         return f"alike, within ±{delta:g}"
     return f"{'not told apart' if low <= 0 <= high else 'apart'}, not shown alike within ±{delta:g}"
+
+
+def _side(low: float, high: float) -> str:
+    if low <= 0 <= high:
+        return "not told apart"
+    return "ours lower" if high < 0 else "ours higher"
 
 
 def show_parts() -> None:

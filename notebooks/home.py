@@ -29,7 +29,8 @@ home.verdicts()
 # ## The one figure
 #
 # What input augmentation is worth, and what Deep Augmentation adds to it or does in its place: each difference with
-# its 95 % interval.
+# its 95 % interval. Filled dots are of tests that are judged, hollow ones stand beside them for context.
+# Blue is dropout, orange PCA; grey is neither.
 
 # %% mystnb={"image": {"alt": "For each modality three intervals: what input augmentation brings over none, what Deep Augmentation adds to it, and how far it falls behind or goes ahead in its place."}} tags=["hide-input"]
 home.proportion()

@@ -80,7 +80,8 @@ speed.rates("graphs", "graphs", "graphs per second")
 #
 # The same data, epochs and optimiser, then one evaluator and one loss (NT-Xent of the frozen features)
 # for both encoders. Who is faster for doing less would learn less. *Alike* is a difference whose whole interval
-# lies within ±δ of the verdict rules; with so few seeds an interval that merely holds zero shows little.
+# lies within ±δ of the verdict rules; with so few seeds an interval that merely holds zero shows little. The loss has no
+# δ. Scores are medians over seeds, the difference is a mean of pairs, so that the two need not agree in the last digit.
 # Known differences: sentence-transformers' trainer clips gradients and shuffles sentences of all lengths into a
 # batch; PyGCL's views are three augmentations at 0.1, ours GraphCL's four at 0.2.
 

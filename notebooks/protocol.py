@@ -54,8 +54,8 @@ protocol.table(protocol.outside())
 # ### Ways of applying a transform
 #
 # A **detached** target sends no gradient to the layers below it. The screen chooses among three of these
-# ways, and a supervised twin has its arm's. A detached target changes training by itself; such an arm is
-# therefore also held against the same way without a transform, at p = 0.
+# ways, and a supervised twin has its arm's. A detached target changes training by itself: an arm that the screen
+# chooses detached is also held against the same way without a transform, at p = 0. The other ways, of C7, are not.
 
 # %% tags=["hide-input"]
 protocol.table(protocol.ways())

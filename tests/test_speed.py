@@ -98,20 +98,21 @@ def test_agreement_names_both_sides(written):
 
 
 @pytest.mark.parametrize(
-    ("modality", "low", "high", "told"),
+    ("modality", "low", "high", "told", "of_loss"),
     [
-        ("text", -0.5, 0.5, "alike, within ±0.5"),
-        ("text", -0.6, 0.5, "not told apart, not shown alike within ±0.5"),
-        ("graphs", -0.6, 0.5, "alike, within ±1"),
-        ("vision", 0.1, 0.6, "apart, not shown alike within ±0.5"),
+        ("text", -0.5, 0.5, "alike, within ±0.5", "not told apart"),
+        ("text", -0.6, 0.5, "not told apart, not shown alike within ±0.5", "not told apart"),
+        ("graphs", -0.6, 0.5, "alike, within ±1", "not told apart"),
+        ("graphs", -0.6, -0.1, "alike, within ±1", "ours lower"),
+        ("vision", 0.1, 0.6, "apart, not shown alike within ±0.5", "ours higher"),
     ],
 )
-def test_alike_is_an_interval_within_delta(modality, low, high, told, written):
+def test_alike_is_an_interval_within_delta(modality, low, high, told, of_loss, written):
     values = {"deepaug": [40.0], "peer": [40.0], "difference": [0.0, low, high]}
     metrics = {"knn": values, "nt_xent": values}
     shown = written("a-agreement", settings={"modality": modality}, metrics=metrics)
     speed.show_agreement(["a-agreement"])
-    assert [row(shown[-1], n)[-1] for n in (0, 1)] == [told, ""]
+    assert [row(shown[-1], n)[-1] for n in (0, 1)] == [told, of_loss]
 
 
 def test_a_comparison_without_an_aim_reaches_none(written):

@@ -743,6 +743,34 @@ def test_truncation_has_no_noise_of_its_norm(tmp_path):
     assert {entry.control for entry in study.entries()} == {"", "same-mask"}
 
 
+def test_what_the_same_mask_does_is_as_its_page_says():
+    """Losses, and gradients below the target, at the last epoch of the pilots."""
+    ends = {}
+    for entry, record in catalogue.load("stop-gradient", "cpu").recorded("pilot"):
+        if entry.role in ("arm", "arm control"):
+            *_, name = entry.arm.partition(" 0.5")
+            ends[entry.base, name.strip(), entry.trial.seed] = record["curve"][-1]
+    for seed in (0, 1):
+        masked = ends["vision", "same-mask", seed]
+        others = [c for (base, way, of), c in ends.items() if base == "vision" and of == seed]
+        # The arm itself is the pilot's of images, which kept no gradient; detached it is 0.
+        alive = [norm for c in others if c is not masked and (norm := c.get("gradient_below"))]
+        assert len(alive) == 4 and masked["gradient_below"] < min(alive) / 10
+        assert masked["loss"] < min(c["loss"] for c in others if c is not masked) / 2
+        sentences = ends["sentences", "same-mask", seed], ends["sentences", "", seed]
+        assert sentences[0]["loss"] < sentences[1]["loss"] / 2
+        for data in ("MUTAG", "PROTEINS"):
+            masked, plain = (ends[f"graphs {data}", way, seed] for way in ("same-mask", ""))
+            assert masked["loss"] == pytest.approx(plain["loss"], rel=0.02)
+            assert masked["gradient_below"] > plain["gradient_below"] / 2
+    falls = [
+        ends["sentences", "same-mask", seed]["gradient_below"]
+        < ends["sentences", "", seed]["gradient_below"] / 2
+        for seed in (0, 1)
+    ]
+    assert sum(falls) == 1
+
+
 def test_the_pilot_of_sentences_is_as_its_page_says():
     """In words, on validation data, since no test metric of an arm is read."""
     found = {

@@ -78,8 +78,10 @@ def sentence(cell: Cell) -> str:
     name, said = NAMES[cell.modality].capitalize(), texts()["answers"][cell.claim]
     head = f"{badge(cell.state)} **{name}.**"
     if cell.word:
+        family = [row for row in cell.tests if row.kind == FAMILY]
         told = "; ".join(
-            f"{said['tests'][row.test]}: {_with_n(row)}" for row in cell.tests if row.kind == FAMILY
+            f"{said['tests'][row.test]}: {_with_n(row)}{f', {row.word}' * (len(family) > 1)}"
+            for row in family
         )
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2
         answer = said[_answer(cell)] + (f" ({suffix})" if suffix else "")
@@ -172,6 +174,9 @@ def _outcome(cell: Cell) -> str:
     deltas = dict.fromkeys(f"{row.delta:g}" for row in family if row.delta)
     meanings = texts()["meanings"]
     meaning = "below" if cell.word == "opposed" and len(family) == 1 else _answer(cell)
+    sides = [row.effect.side for row in family if row.word == "inconclusive"]
+    if meaning == "inconclusive" and "zero" not in sides:
+        meaning = "uncorrected"
     told = meanings[meaning].format(delta=", ±".join(deltas))
     notes = (
         f"{'' if row.test == cell.claim else f'{row.name}: '}{wording.capital(note)}."
@@ -208,12 +213,10 @@ def _firm(of: Table, cell: Cell) -> str:
     """Whether a verdict hangs on the metric, a single seed, a data set, or how wide δ is."""
     (firm,) = (f for f in robustness.of(of) if (f.claim, f.modality) == (cell.claim, cell.modality))
     said, metric = texts()["meanings"], READ_BY[firm.metric]
-    if firm.by_metric != firm.verdict:
-        told = said["by_metric"].format(metric=metric, word=by_other_metric(firm))
-    else:
-        told = said["same" if firm.turning else "firm"].format(metric=metric)
-    if firm.turning:
-        told += " " + said["turning"].format(turning=firm.told_by_seed)
+    read = "same" if firm.by_metric == firm.verdict else "by_metric"
+    told = said[read].format(metric=metric, word=by_other_metric(firm))
+    turning = "lost" if {*firm.turning.values()} == {"inconclusive"} else "turning"
+    told += " " + said[turning if firm.turning else "firm"].format(turning=firm.told_by_seed)
     if any(word != firm.verdict for word in firm.by_data.values()):
         told += " " + said["by_data"].format(words=firm.told_by_data)
     if firm.by_half != firm.verdict:
@@ -223,10 +226,11 @@ def _firm(of: Table, cell: Cell) -> str:
 
 def by_other_metric(firm: Firmness) -> str:
     """The verdict by the metric beside the primary one, with each test's effect by it."""
-    told = [effect(row) for row in firm.tests_by_metric]
-    if len(told) > 1:
-        names = [row.name.partition(" ")[2] for row in firm.tests_by_metric]
-        told = [" ".join(pair) for pair in zip(names, told, strict=True)]
+    several = len(firm.tests_by_metric) > 1
+    told = [
+        (f"{row.name.partition(' ')[2]}: {row.word}, " if several else "") + effect(row)
+        for row in firm.tests_by_metric
+    ]
     return f"{firm.by_metric} ({'; '.join(told)})" if told else firm.by_metric
 
 
@@ -266,7 +270,8 @@ def beside_it(test: str, modality: str, of: Table) -> str:
         return ""
     told = texts()["controls"]["tests"][test]
     meaning = told.get(of_test.effect.side, "")
-    return f"{told['says'].format(effect=effect(of_test))} {meaning}".strip()
+    mean = f"{of_test.effect.mean:.1f}"
+    return f"{told['says'].format(effect=effect(of_test), mean=mean)} {meaning}".strip()
 
 
 def evidence(page: Page, *claims: str, modality: str | None = None) -> None:

@@ -97,11 +97,31 @@ def _told(effect: Effect) -> str:
 
 
 def similarity(page: Page, stage: str = LIVE) -> None:
-    """CKA of any two layers after the input, for all trainings; a figure for each base."""
+    """CKA of any two layers after the input, for all trainings; a figure for each base.
+
+    Below them, what the transform changes of it.
+    """
+    told: list[str] = []
     for title, part in titled(page, stage):
         if found := splits.similarities(part):
             draw_similarity(found, title)
             finish(part)
+            told += _more_alike(title, found)
+    if told:
+        display(Markdown("\n".join(told)))
+
+
+def _more_alike(title: str, found: Mapping[str, tuple[list[str], np.ndarray]]) -> Iterator[str]:
+    """How much more alike layers are with each transform than without, and in how many pairs."""
+    if "contrastive" not in found:
+        return
+    layers, plain = found["contrastive"]
+    pairs = np.triu_indices(len(layers), 1)
+    for training in (name for name in found if name.startswith("with ")):
+        more = (found[training][1] - plain)[pairs]
+        raised = f"{(more > 0).sum()} of {len(more)} pairs"
+        by = wording.number(more.mean(), 3)
+        yield f"- {title}: {training}, layers are more alike in {raised}, by {by} on average."
 
 
 def draw_similarity(found: Mapping[str, tuple[list[str], np.ndarray]], title: str) -> None:

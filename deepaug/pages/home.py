@@ -90,7 +90,7 @@ def _told(cell: Cell) -> str:
         ways = [f"{cell.claim} {way}" for way, of in WAYS.items() if of["stop_gradient"] != "none"]
         words = [row.word for row in cell.tests if row.word and row.test in ways]
         named = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
-        told = f"detached, secondary: {', '.join(named)}"
+        told = f"detached, against the baseline: {', '.join(named)} (secondary)"
         return f'<span class="ways">{html.escape(told)}</span>'
     return answers.badge(cell.state)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from deepaug.pages import figures
+from deepaug.pages.figures import NAMES
 from deepaug.pages.page import LARGER
 from deepaug.pages.texts import texts
 from deepaug.studies import catalogue, listing, rulebook
@@ -138,9 +139,9 @@ def say(topic: str) -> None:
         "confidence": f"{100 * rules['interval']['confidence']:g} %",
         "tests": ", ".join(rules["family"]["tests"]),
         "number": len(rules["family"]["tests"]),
-        "deltas": ", ".join(f"{modality} {delta[modality]:g}" for modality in rules["bases"]),
+        "deltas": ", ".join(f"{NAMES[of]} {delta[of]:g}" for of in rules["bases"]),
         "most_diverged": f"{100 * rules['diverged']['at_most']:g} %",
-        "features": ", ".join(f"{name} {count}" for name, count in least.items()),
+        "features": ", ".join(f"{NAMES[of]} {count}" for of, count in least.items()),
     }
     display(Markdown(texts()["protocol"][topic].format(**rules, **derived)))
 
@@ -259,6 +260,8 @@ def show_spent(rows: Rows) -> None:
             f"{_within(row['hours'], row['allowed'])} the {row['allowed']:g} allowed; "
             f"{row['left']:.1f} are left to run."
         )
+        if row["hours"] > row["allowed"]:
+            sentence += " All of it is run all the same: the number of runs is fixed beforehand."
         display(Markdown(sentence))
     apart = ("longer", "co-adaptation")
     seconds = {

@@ -26,6 +26,8 @@ from deepaug.verdicts import effects as runs
 from deepaug.verdicts.effects import Recorded, by_base
 from deepaug.verdicts.scale import Scale
 
+PARTS = {"nodes": "nodes of", "graphs": "small graphs"}  # of a study, as titles have them
+
 
 def open_page(name: str, history: Sequence[str], namespace: Mapping[str, Any]) -> Page:
     """Run a page's live run with the notebook's parameters, and say on what it was computed.
@@ -294,9 +296,9 @@ def titled(page: Page, stage: str) -> Iterator[tuple[str, Recorded]]:
 
 
 def _title(study: Study, stage: str, of: str) -> str:
-    return (
-        f"{study.profile}: {of}" if stage == LIVE else f"{study.profile} {stage}, no verdict: {of}"
-    )
+    kind, _, data = of.partition(" ")
+    named = f"{PARTS[kind]} {data}" if data and kind in PARTS else of
+    return f"{study.profile}{'' if stage == LIVE else f' {stage}, no verdict'}: {named}"
 
 
 def _arms(recorded: Recorded) -> Axes:

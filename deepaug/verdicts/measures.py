@@ -31,6 +31,12 @@ def difference(scores: Scores, confidence: float) -> Measured:
     return _difference(first, second, confidence)
 
 
+def level(scores: Scores, confidence: float) -> Measured:
+    """The arm's own score."""
+    (own,) = scores.means
+    return Measured(mean_effect(own, confidence), tuple(own))
+
+
 def interaction(scores: Scores, confidence: float) -> Measured:
     """C2: gain of the first over the second, minus that of the third over the fourth."""
     arm, plain, twin, plain_twin = scores.means

@@ -36,6 +36,7 @@ from deepaug.verdicts.measures import (
     depth,
     improvement,
     interaction,
+    level,
     middle_half,
     ranks,
     share,
@@ -73,6 +74,7 @@ def c1(c: Comparison) -> Iterator[Finding]:
         yield from c.test("C1 over the way at p = 0", [arm, none], OWN, **of)
         pair = [c.of(longer, family), c.arm(longer, baseline)]
         yield from c.test("C1 at four times the epochs", pair, longer, **of)
+    yield from c.test("C1 baseline's score", [plain], OWN, level, kind=CONTEXT)
     for context in ("untrained", "no-augmentation"):
         other = c.arm(OWN, partial(of_control, context))
         yield from c.test(f"C1 baseline over {context}", [plain, other], OWN, kind=CONTEXT)
