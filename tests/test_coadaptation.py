@@ -43,6 +43,22 @@ def test_equal_representations_have_1_also_rotated_shifted_and_scaled():
     assert deepaug.cka(x, x * torch.linspace(0.1, 3, 10)) < 0.99  # not any linear map
 
 
+@pytest.mark.parametrize(("n", "features"), [(200, 64), (1000, 1024)])
+@pytest.mark.parametrize("offset", [1e4, 1e5])
+def test_cka_sees_a_spread_that_is_small_beside_its_offset(n, features, offset):
+    x = torch.randn(n, features).double()
+    assert deepaug.cka(x + offset, x) == pytest.approx(1, abs=1e-6)
+    rounded = torch.full((n, features), offset) * (1 + 6e-8 * torch.randn(n, features))
+    with pytest.raises(ValueError, match="no pair of samples"):
+        deepaug.cka(rounded, x)  # of one value, as float32 has it
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_cka_is_of_any_scale(scale):
+    x, y = torch.randn(2, 20, 5).double()
+    assert deepaug.cka(scale * x, scale * y) == pytest.approx(deepaug.cka(x, y))
+
+
 def test_independent_data_have_none_where_the_biased_estimator_sees_some():
     pairs = [(normal(32, 10, seed=2 * i), normal(32, 10, seed=2 * i + 1)) for i in range(200)]
     found = torch.tensor([deepaug.cka(x, y) for x, y in pairs])

@@ -46,7 +46,7 @@ def cka(x: Tensor, y: Tensor) -> float:
     for name, norm in zip("xy", own, strict=True):
         if not norm:
             raise ValueError(f"{name} has no pair of samples that is more alike than another")
-    return (found[0, 1] / own.prod().sqrt()).item()
+    return (found[0, 1] / (own[0].sqrt() * own[1].sqrt())).item()  # their product may overflow
 
 
 def hsic(features: Sequence[Tensor]) -> Tensor:
@@ -59,7 +59,8 @@ def hsic(features: Sequence[Tensor]) -> Tensor:
     kernels = torch.stack([_kernel(x).to(device) for x in features]).flatten(1)
     found = kernels @ kernels.mT / (n * (n - 3))
     found = (found + found.mT) / 2  # a product is symmetric but for rounding
-    energy = torch.stack([x.double().square().sum().to(device) for x in features])
+    # Of a sample: rounding in float32 leaves some 1e-28 of its square, whatever the offset.
+    energy = torch.stack([x.double().square().sum().to(device) / n for x in features])
     empty = found.diagonal() <= 1e-24 * energy**2
     return found.masked_fill(empty | empty[:, None], 0)
 
