@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from deepaug.studies import arms
-from deepaug.training import batchnorm, loop
+from deepaug.training import batchnorm, loop, split
 from deepaug.training.trial import Trial, derive
 
 ARM = {"layer": "stage1", "transform": "dropout", "strength": 0.5}
@@ -47,6 +47,25 @@ def test_the_transform_rests_and_weights_stay():
     assert run.handle.calls == calls
     for name, value in run.network.named_parameters():
         assert torch.equal(before[name], value), name
+
+
+def test_of_a_frozen_copy_what_rests_stays_and_is_what_the_rest_sees():
+    whole = trained(**ARM, statistics="plain", cut="stage2")
+    run = split.copy(whole, "frozen")
+    run.epoch(0)
+    resting = [(norm, norm.running_mean.clone()) for norm in run.at_rest]
+    learning = [norm for norm in norms(run.encoder) if norm not in run.at_rest]
+    before = [norm.running_mean.clone() for norm in learning]
+    training = []
+    for norm in run.at_rest:
+        norm.register_forward_pre_hook(lambda module, given: training.append(module.training))
+    batchnorm.reestimate(run)
+    assert resting and training and not any(training)
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in resting)
+    changed = [
+        not torch.equal(n.running_mean, mean) for n, mean in zip(learning, before, strict=True)
+    ]
+    assert learning and all(changed)
 
 
 def test_without_a_transform_they_hardly_change_what_is_learnt():

@@ -15,10 +15,11 @@ def reestimate(training: Training) -> None:
 
     In training every pass with the transform shifts them, and in evaluation there is none. They
     become the mean over both views of the batches of one more epoch. Nothing else that evaluation
-    uses changes.
+    uses changes; of a frozen copy those below the cut stay as they were copied.
     """
     trial, task = training.trial, training.task
-    norms = [module for module in training.encoder.modules() if isinstance(module, _BatchNorm)]
+    found = (module for module in training.encoder.modules() if isinstance(module, _BatchNorm))
+    norms = [module for module in found if module not in training.at_rest]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -26,6 +27,8 @@ def reestimate(training: Training) -> None:
     order = torch.Generator().manual_seed(derive(trial.seed, "order", trial.epochs))
     views = task.views(trial.epochs)
     training.network.train()
+    for module in training.at_rest:
+        module.eval()
     with training.handle.paused() if training.handle else nullcontext():
         for index in task.batches(order):
             for view in views(index):
