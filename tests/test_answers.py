@@ -187,6 +187,18 @@ def test_meaning_says_what_is_excluded_and_what_would_decide(monkeypatch, tmp_pa
     assert "Not meant" in told[0] and "What would change it" in told[0]
 
 
+def test_meaning_names_what_keeps_an_interval_beside_zero_from_deciding(
+    monkeypatch, tmp_path, told
+):
+    """Of four targets the perfect order alone passes the permutation test."""
+    found = verdicts(monkeypatch, tmp_path, world(gains=(0, 1.1, 1.0, 2.2), size=0.1))
+    (test,) = (row for row in cell(found, "C3a").tests if row.kind == FAMILY)
+    assert test.effect.low > 0 and test.adjusted_p < 0.001
+    answers.meaning("C3a")
+    assert "not enough here. By permutation of the mean profile p is 0.167; 0.05" in told[0]
+    assert "corrected for the family" not in told[0]
+
+
 def test_controls_say_which_side_of_zero_they_lie_on(monkeypatch, tmp_path, told):
     verdicts(monkeypatch, tmp_path, world(control=-40.0))
     answers.controls("text")

@@ -166,6 +166,34 @@ def test_depth_also_takes_the_permutation(effect, depth_p, expected):
     assert word(outcome(effect, depth_p=depth_p)) == expected
 
 
+@pytest.mark.parametrize(
+    ("found", "adjusted_p", "told"),
+    [
+        (outcome(UP), 0.2, ["corrected for the family p is 0.200; below 0.05 is needed"]),
+        (outcome(DOWN), 0.2, ["corrected for the family p is 0.200; below 0.05 is needed"]),
+        (outcome(UP, depth_p=(0.167, 0.9)), 0.001, ["by permutation of the mean profile p is 0"]),
+        (outcome(DOWN, depth_p=(0.9, 0.2)), 0.001, ["by permutation of the mean profile p is 0"]),
+        (outcome(UP, diverged=0.3), 0.001, ["30 % of an arm's seeds diverged; above 20 %"]),
+        (outcome(UP, diverged=0.3), 0.2, ["corrected for the family", "30 % of an arm's seeds"]),
+        (outcome(WIDE), 0.2, []),
+        (outcome(UP), 0.001, []),
+        (outcome(DOWN, diverged=0.3), 0.001, []),
+    ],
+)
+def test_why_an_interval_beside_zero_does_not_decide_is_told(found, adjusted_p, told):
+    judged = judge_test(found, adjusted_p, LIMITS, True)
+    assert len(judged.obstacles) == len(told)
+    assert all(map(str.startswith, judged.obstacles, told))
+    assert (judged.word == "inconclusive") or not told
+
+
+def test_equal_gains_are_no_interaction_by_rounding():
+    """60.1 - 60.0 and 90.1 - 90.0 differ in the last bit, and in every seed alike."""
+    scores = ([score] * 5 for score in (60.1, 60.0, 90.1, 90.0))
+    effect = verdicts.interaction(*scores, 0.95)
+    assert (effect.mean, effect.low, effect.high, effect.p_value) == (0, 0, 0, 1)
+
+
 def test_above_a_fifth_diverged_nothing_is_supported():
     assert word(outcome(UP, diverged=0.2)) == "supported"
     assert word(outcome(UP, diverged=0.3)) == "inconclusive"

@@ -176,7 +176,7 @@ def _outcome(cell: Cell) -> str:
     meaning = "below" if cell.word == "opposed" and len(family) == 1 else _answer(cell)
     sides = [row.effect.side for row in family if row.word == "inconclusive"]
     if meaning == "inconclusive" and "zero" not in sides:
-        meaning = "uncorrected"
+        meaning = "beside"
     told = meanings[meaning].format(delta=", ±".join(deltas))
     notes = (
         f"{'' if row.test == cell.claim else f'{row.name}: '}{wording.capital(note)}."

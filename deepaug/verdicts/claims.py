@@ -5,7 +5,7 @@ by position: the same seed stands at the same place of every array.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeGuard
 
@@ -47,6 +47,7 @@ class Verdict:
     adjusted_p: float
     needed: int | None = None  # where inconclusive: seeds for an interval as narrow as ±delta
     excluded: float | None = None  # where inconclusive: a gain above this is excluded
+    obstacles: tuple[str, ...] = ()  # why an interval on one side of zero does not decide it
 
 
 @dataclass(frozen=True)
@@ -198,16 +199,32 @@ def judge_test(
         return Verdict(None, 1.0)
     effect = outcome.effect
     p_value = effect.p_value if adjusted_p is None else adjusted_p
-    significant_p = p_value
-    if outcome.depth_p is not None:
-        grow, fall = outcome.depth_p
-        if (grow if effect.mean > 0 else fall) > limits.permutation_level:
-            significant_p = 1.0  # the seeds agree, but so would they on many an order by chance
+    # The seeds may agree on an order of depths, but so they would on many an order by chance.
+    by_chance = outcome.depth_p and permutation_p(outcome) > limits.permutation_level
+    significant_p = 1.0 if by_chance else p_value
     word = verdict(effect, outcome.delta, limits, significant_p, outcome.diverged)
     if word != "inconclusive" or not np.isfinite(effect.high):
         return Verdict(word, p_value)
     needed = pairs_needed(effect, outcome.delta, limits.confidence)
-    return Verdict(word, p_value, needed, effect.high)
+    obstacles = () if effect.side == "zero" else tuple(_obstacles(outcome, p_value, limits))
+    return Verdict(word, p_value, needed, effect.high, obstacles)
+
+
+def permutation_p(outcome: Outcome) -> float:
+    """C3a's one-sided p that gains grow with depth, or that they fall, as their mean has it."""
+    grow, fall = outcome.depth_p or (1.0, 1.0)
+    return grow if outcome.effect.mean > 0 else fall
+
+
+def _obstacles(outcome: Outcome, p_value: float, limits: Limits) -> Iterator[str]:
+    if p_value >= limits.level:
+        yield f"corrected for the family p is {p_value:.3f}; below {limits.level:g} is needed"
+    if outcome.depth_p and (p := permutation_p(outcome)) > limits.permutation_level:
+        most = f"{limits.permutation_level:g} at most is needed"
+        yield f"by permutation of the mean profile p is {p:.3f}; {most}"
+    if outcome.effect.side == "above" and outcome.diverged > limits.most_diverged:
+        share, most = (f"{100 * of:.0f} %" for of in (outcome.diverged, limits.most_diverged))
+        yield f"{share} of an arm's seeds diverged; above {most} nothing is supported"
 
 
 def judge_cell(words: Sequence[str | None]) -> str | None:

@@ -71,7 +71,8 @@ def mean_effect(values: Values, confidence: float = CONFIDENCE) -> Effect:
     n = len(values)
     if not n:
         raise ValueError("a mean needs one value or more; none was given")
-    values = np.asarray(values, float)
+    # Differences of equal scores may differ from zero in the last bit, all alike.
+    values = np.round(np.asarray(values, float), 9)
     mean = float(values.mean())
     if n == 1:
         return Effect(mean, -math.inf, math.inf, 1, 1.0)

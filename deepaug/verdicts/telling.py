@@ -39,8 +39,8 @@ def lines(table: Table) -> Iterator[str]:
 
 
 def undecided(row: Row) -> list[str]:
-    """Of an inconclusive test, what would decide it and what it excludes."""
-    found = []
+    """Of an inconclusive test, why, what would decide it and what it excludes."""
+    found = [*row.obstacles]
     if row.needed and row.needed > row.effect.n:
         found.append(
             f"{row.needed} seeds in a new study would narrow the interval to ±{row.delta:g}"
@@ -55,7 +55,7 @@ def undecided(row: Row) -> list[str]:
 def details(row: Row) -> list[str]:
     """What there is to say of a test beside its word and its effect."""
     found = undecided(row)
-    if row.diverged:
+    if row.diverged and not row.obstacles:
         found.append(f"{100 * row.diverged:.0f} % of an arm's seeds diverged")
     return [*found, *row.notes]
 
