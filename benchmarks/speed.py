@@ -1,7 +1,7 @@
 """What the performance page shows: benchmark records in, tables and figures out."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from deepaug.pages.figures import COLOURS, ROW, figure, label_rows, legend_below
 from deepaug.studies import rulebook
 
 RECORDS = Path(__file__).parent / "records"
+LOSS = "nt_xent"  # beside the metrics of agreement
 NONE = Markdown("No benchmark is recorded.")
 
 
@@ -66,21 +67,51 @@ def show_conditions(names: Iterable[str]) -> None:
     return _show(rows, ("benchmark", "on", "versions", "on day", "at revision"))
 
 
+def _compared(
+    comparisons: Iterable[Comparison],
+) -> Iterator[tuple[Comparison, dict[str, Any], list[float]]]:
+    """Each comparison with a record that has both arms, and the ratios of its rounds."""
+    for c in comparisons:
+        for record in recorded(c.benchmark):
+            if {c.ours, c.theirs} <= record["turns"].keys():  # else of an earlier day or device
+                yield c, record, ratios(record, c.ours, c.theirs)
+
+
+def show_answer(comparisons: Iterable[Comparison], agreements: Iterable[str]) -> None:
+    """How often ours is the faster one, and in how many metrics both sides are told apart."""
+    found = [(median(of), c.aim) for c, _, of in _compared(comparisons)]
+    if not found:
+        return display(NONE)
+    medians, aimed = [m for m, _ in found], [m >= aim for m, aim in found if aim is not None]
+    metrics = [
+        values["difference"]
+        for name in agreements
+        for record in recorded(name)
+        for metric, values in record["metrics"].items()
+        if metric != LOSS
+    ]
+    faster, apart = sum(m > 1 for m in medians), sum(lo > 0 or hi < 0 for _, lo, hi in metrics)
+    return display(
+        Markdown(
+            f"**In short.** Ours is the faster one in {faster} of {len(found)} "
+            f"comparisons with peers, by {min(medians):.1f} to {max(medians):.1f} times; "
+            f"{sum(aimed)} of {len(aimed)} aims are reached. After the same training the scores of "
+            f"both sides are told apart in {apart} of {len(metrics)} metrics."
+        )
+    )
+
+
 def show_comparisons(comparisons: Iterable[Comparison]) -> None:
     """Rates side by side, their ratio by round, and whether its median reaches the aim."""
     rows = []
-    for c in comparisons:
-        for record in recorded(c.benchmark):
-            if not {c.ours, c.theirs} <= record["turns"].keys():
-                continue  # of an earlier day, or another device
-            rates = [
-                spread([turn["samples_per_second"] for turn in record["turns"][arm]], 0)
-                for arm in (c.ours, c.theirs)
-            ]
-            found = ratios(record, c.ours, c.theirs)
-            told = f"{spread(found)}, n = {len(found)}"
-            aim = "" if c.aim is None else f"{c.aim:g}"
-            rows.append((c.what, *rates, told, aim, aim and _reached(median(found) >= c.aim)))
+    for c, record, found in _compared(comparisons):
+        rates = [
+            spread([turn["samples_per_second"] for turn in record["turns"][arm]], 0)
+            for arm in (c.ours, c.theirs)
+        ]
+        told = f"{spread(found)}, n = {len(found)}"
+        aim = "" if c.aim is None else f"{c.aim:g}"
+        rows.append((c.what, *rates, told, aim, aim and _reached(median(found) >= c.aim)))
     _show(rows, ("comparison", "ours, samples/s", "other's", "ratio", "aim", ""))
 
 
@@ -112,7 +143,7 @@ def show_agreement(names: Iterable[str]) -> None:
                 sides = {side: v for side, v in values.items() if side != "difference"}
                 (ours, a), (theirs, b) = sides.items()
                 mean, low, high = values["difference"]
-                of_loss = metric == "nt_xent"
+                of_loss = metric == LOSS
                 digits = 4 if of_loss else 2
                 told = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
                 both = ((ours, a), (theirs, b))

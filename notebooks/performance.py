@@ -34,6 +34,8 @@ import speed
 from deepaug.pages import figures
 
 figures.use_style()
+AGREEMENTS = [f"{name}-agreement" for name in ("vision", "text", "crops", "nodes", "graphs")]
+speed.show_answer(speed.comparisons("peers"), AGREEMENTS)
 speed.show_conditions([
     "vision", "vision-agreement", "text", "text-agreement", "crops", "crops-agreement",
     "nodes", "nodes-agreement", "graphs", "graphs-agreement",
@@ -86,9 +88,7 @@ speed.rates("graphs", "graphs", "graphs per second")
 # batch; PyGCL's views are three augmentations at 0.1, ours GraphCL's four at 0.2.
 
 # %% tags=["hide-input"]
-speed.show_agreement(
-    [f"{name}-agreement" for name in ("vision", "text", "crops", "nodes", "graphs")]
-)
+speed.show_agreement(AGREEMENTS)
 
 # %% [markdown]
 # ## How far from the machine's limit

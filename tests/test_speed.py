@@ -97,6 +97,23 @@ def test_agreement_names_both_sides(written):
     assert row(shown[-1])[3:-1] == ["peer: 40.00 (39.00–41.00)", "+0.50 [-5.90, +6.90]", 2]
 
 
+def test_the_answer_counts(written):
+    both = turns(ours=[10, 30, 20], slow=[5, 10, 4], fast=[20, 60, 25])
+    values = {"a": [1.0], "b": [2.0]}
+    metrics = {
+        "knn": values | {"difference": [0.1, -0.2, 0.4]},
+        "probe": values | {"difference": [0.5, 0.1, 0.9]},
+        speed.LOSS: values | {"difference": [0.5, 0.1, 0.9]},
+    }
+    shown = written("b", turns=both)
+    written("b-agreement", metrics=metrics)
+    asked = [speed.Comparison(f"over {arm}", "b", "ours", arm, 2) for arm in ("slow", "fast")]
+    speed.show_answer([*asked, speed.Comparison("over none", "b", "ours", "none")], ["b-agreement"])
+    assert "the faster one in 1 of 2 comparisons with peers, by 0.5 to 3.0 times" in shown[-1]
+    assert "1 of 2 aims are reached" in shown[-1]
+    assert shown[-1].endswith("told apart in 1 of 2 metrics.")
+
+
 @pytest.mark.parametrize(
     ("modality", "low", "high", "told", "of_loss"),
     [
