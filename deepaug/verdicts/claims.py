@@ -227,6 +227,12 @@ def _obstacles(outcome: Outcome, p_value: float, limits: Limits) -> Iterator[str
         yield f"{share} of an arm's seeds diverged; above {most} nothing is supported"
 
 
+def passed(outcome: Outcome | None, word: str | None) -> Iterator[str]:
+    """What a decided C3a has passed beside its interval."""
+    if outcome and outcome.depth_p and word in ("supported", "opposed"):
+        yield f"by permutation of the mean profile p is {permutation_p(outcome):.3f}"
+
+
 def judge_cell(words: Sequence[str | None]) -> str | None:
     """The verdict on a claim in one modality, from those on its tests; None if one is not judged.
 

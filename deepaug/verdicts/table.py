@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from deepaug.studies import catalogue, rulebook
 from deepaug.studies.study import Study
 from deepaug.training.origin import PACKAGE
 from deepaug.verdicts import claims, outcomes
-from deepaug.verdicts.claims import Outcome, Verdict, judge, judge_test
+from deepaug.verdicts.claims import Verdict, judge, judge_test
 from deepaug.verdicts.comparison import CONTEXT, FAMILY, SECONDARY, Finding
 from deepaug.verdicts.evidence import Evidence
 from deepaug.verdicts.scale import Scale
@@ -259,16 +259,10 @@ def _row(
         excluded=verdict.excluded if word else None,
         obstacles=verdict.obstacles if word else (),
         diverged=outcome.diverged if outcome else 0.0,
-        notes=(*found.notes, *_passed(outcome, word)),
+        notes=(*found.notes, *claims.passed(outcome, word)),
         keys=found.keys,
         again=commands(evidence, found.places),
     )
-
-
-def _passed(outcome: Outcome | None, word: str | None) -> Iterator[str]:
-    """What a decided C3a has passed beside its interval."""
-    if outcome and outcome.depth_p and word in ("supported", "opposed"):
-        yield f"by permutation of the mean profile p is {claims.permutation_p(outcome):.3f}"
 
 
 def _untold(row: Row) -> Row:
