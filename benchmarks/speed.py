@@ -90,7 +90,7 @@ def show_answer(comparisons: Iterable[Comparison], agreements: Iterable[str]) ->
         for metric, values in record["metrics"].items()
         if metric != LOSS
     ]
-    faster, apart = sum(m > 1 for m in medians), sum(lo > 0 or hi < 0 for _, lo, hi in metrics)
+    faster, apart = sum(m > 1 for m in medians), sum(_apart(lo, hi) for _, lo, hi in metrics)
     return display(
         Markdown(
             f"**In short.** Ours is the faster one in {faster} of {len(found)} "
@@ -158,13 +158,19 @@ def show_agreement(names: Iterable[str]) -> None:
 def _alike(low: float, high: float, delta: float) -> str:
     if -delta <= low and high <= delta:
         return f"alike, within ±{delta:g}"
-    return f"{'not told apart' if low <= 0 <= high else 'apart'}, not shown alike within ±{delta:g}"
+    return (
+        f"{'apart' if _apart(low, high) else 'not told apart'}, not shown alike within ±{delta:g}"
+    )
 
 
 def _side(low: float, high: float) -> str:
-    if low <= 0 <= high:
+    if not _apart(low, high):
         return "not told apart"
     return "ours lower" if high < 0 else "ours higher"
+
+
+def _apart(low: float, high: float) -> bool:
+    return low > 0 or high < 0
 
 
 def show_parts() -> None:

@@ -23,8 +23,8 @@
 # Each run was read out by kNN and by a linear probe; one of them is the primary metric of its modality. Without a seed
 # nine are left, and intervals are wider: a verdict that becomes *inconclusive* then has lost power. One that changes sides
 # hangs on that seed. Graphs take the mean of two data sets; each stands alone here, too. An interval may lie beside zero and
-# its test still be *inconclusive*: intervals are of one test, words of all that are corrected together. And Student's t knows
-# no bounds, so that an interval of Kendall's τ may pass −1.
+# its test still be *inconclusive*: an interval is of one test, and a word counts all that are corrected together. And
+# Student's t knows no bounds, so that an interval of Kendall's τ may pass −1.
 
 # %% tags=["hide-input", "remove-stderr"]
 from deepaug.pages import exploratory, figures, show

@@ -59,8 +59,8 @@ show.differences(records, "pilot")
 #
 # A detached target sends no gradient to the layers below it. Detached on both views, these layers never learn; detached on
 # the one transformed view, they learn from the plain view alone. The screen may choose among three of these ways (both
-# views; one view; one view, detached): the method is given its best. The way it chose is the arm of C1 once more, here by five of that claim's ten seeds, so that its gain is not quite
-# the same.
+# views; one view; one view, detached): the method is given its best. The way it chose is the arm of C1 once more, here by
+# five of that claim's ten seeds, so that its gain is not quite the same.
 #
 # | arm | transformed | target detached |
 # |---|---|---|

@@ -72,9 +72,10 @@ def test_a_judged_cell_answers_with_its_effect(monkeypatch, tmp_path, made, clai
     sentence = answers.sentence(of)
     assert of.word == word and sentence.startswith(answers.badge(word))
     assert answer in sentence and EFFECT.search(sentence)
-    # Of several tests each tells its own word.
-    ends = re.findall(r", n = 10([^;.]*)[;.]", sentence)
-    assert ends == ([", supported", ", negligible"] if claim == "C4" else [""])
+    if claim == "C4":  # of several tests each tells its own word
+        assert "n = 10, supported; " in sentence and sentence.endswith("n = 10, negligible.")
+    else:
+        assert sentence.endswith("n = 10.")
     assert "-" not in re.sub(r"<[^>]*>", "", sentence)  # true minus signs
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from deepaug.studies import arms, catalogue, rulebook
 from deepaug.studies.records import with_checksum
-from deepaug.studies.standings import End, ends, standings
+from deepaug.studies.standings import End, standings
 from deepaug.studies.study import obstacles
 from deepaug.training import registry
 from deepaug.training.trial import WAYS, Trial
@@ -187,11 +187,12 @@ def test_standings_name_what_is_chosen_and_the_next_best(tmp_path):
 @pytest.mark.parametrize(("best", "told"), [(0.1, "smallest"), (0.2, None), (0.5, "largest")])
 def test_what_tuning_left_at_an_end_of_its_grid_is_told(best, told, tmp_path):
     study = catalogue.load("vision", "cpu", tmp_path)
-    assert [*ends(study)] == []
+    assert [*standings(study)] == []
     fill(study, "tuning", lambda entry: 50 - abs(entry.trial.temperature - best))
     assert study.choice("tuning").baseline.get("temperature", study.base.temperature) == best
     # Of view strength, learning rate and weight decay two values were tried.
-    assert [*ends(study)] == ([End("temperature", told, (0.1, 0.2, 0.5))] if told else [])
+    (standing,) = standings(study)
+    assert standing.ends == ((End("temperature", told, (0.1, 0.2, 0.5)),) if told else ())
 
 
 @pytest.mark.parametrize("profile", JUDGED)

@@ -166,15 +166,20 @@ def test_depth_also_takes_the_permutation(effect, depth_p, expected):
     assert word(outcome(effect, depth_p=depth_p)) == expected
 
 
+CORRECTED = "corrected for the family p is 0.200; below 0.05 is needed"
+BY_CHANCE = "by permutation of the mean profile p is"
+TOO_MANY = "too many of an arm's seeds diverged: above 20 % nothing is supported"
+
+
 @pytest.mark.parametrize(
     ("found", "adjusted_p", "told"),
     [
-        (outcome(UP), 0.2, ["corrected for the family p is 0.200; below 0.05 is needed"]),
-        (outcome(DOWN), 0.2, ["corrected for the family p is 0.200; below 0.05 is needed"]),
-        (outcome(UP, depth_p=(0.167, 0.9)), 0.001, ["by permutation of the mean profile p is 0"]),
-        (outcome(DOWN, depth_p=(0.9, 0.2)), 0.001, ["by permutation of the mean profile p is 0"]),
-        (outcome(UP, diverged=0.3), 0.001, ["30 % of an arm's seeds diverged; above 20 %"]),
-        (outcome(UP, diverged=0.3), 0.2, ["corrected for the family", "30 % of an arm's seeds"]),
+        (outcome(UP), 0.2, [CORRECTED]),
+        (outcome(DOWN), 0.2, [CORRECTED]),
+        (outcome(UP, depth_p=(0.167, 0.9)), 0.001, [f"{BY_CHANCE} 0.167; 0.05 at most is needed"]),
+        (outcome(DOWN, depth_p=(0.9, 0.2)), 0.001, [f"{BY_CHANCE} 0.200; 0.05 at most is needed"]),
+        (outcome(UP, diverged=0.3), 0.001, [TOO_MANY]),
+        (outcome(UP, diverged=0.3), 0.2, [CORRECTED, TOO_MANY]),
         (outcome(WIDE), 0.2, []),
         (outcome(UP), 0.001, []),
         (outcome(DOWN, diverged=0.3), 0.001, []),
@@ -182,8 +187,7 @@ def test_depth_also_takes_the_permutation(effect, depth_p, expected):
 )
 def test_why_an_interval_beside_zero_does_not_decide_is_told(found, adjusted_p, told):
     judged = judge_test(found, adjusted_p, LIMITS, True)
-    assert len(judged.obstacles) == len(told)
-    assert all(map(str.startswith, judged.obstacles, told))
+    assert judged.obstacles == tuple(told)
     assert (judged.word == "inconclusive") or not told
 
 

@@ -79,8 +79,9 @@ def sentence(cell: Cell) -> str:
     head = f"{badge(cell.state)} **{name}.**"
     if cell.word:
         family = [row for row in cell.tests if row.kind == FAMILY]
+        several = len(family) > 1
         told = "; ".join(
-            f"{said['tests'][row.test]}: {_with_n(row)}{f', {row.word}' * (len(family) > 1)}"
+            f"{said['tests'][row.test]}: {_with_n(row)}" + (f", {row.word}" if several else "")
             for row in family
         )
         suffix = cell.verdict.partition(": ")[2]  # of a supported C2

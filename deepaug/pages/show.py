@@ -18,7 +18,7 @@ from deepaug.pages import figures, notebooks
 from deepaug.pages.page import LIVE, Page, conditions, larger, load, recorded_of
 from deepaug.pages.texts import texts
 from deepaug.studies import arms, catalogue, rulebook
-from deepaug.studies.standings import ends, standings
+from deepaug.studies.standings import standings
 from deepaug.studies.study import Study
 from deepaug.studies.study import progress as progress_of
 from deepaug.training.trial import current_protocol
@@ -181,6 +181,7 @@ def progress(page: Page) -> None:
 def choices(page: Page) -> None:
     """What validation has chosen at the larger profiles, and how close the runner-up came."""
     for study in page.larger:
+        found = [*standings(study)]
         rows = [
             {
                 "stage": s.stage,
@@ -190,13 +191,13 @@ def choices(page: Page) -> None:
                 "runner-up": s.second,
                 "behind by": f"{s.behind:.1f}" if s.second else "",
             }
-            for s in standings(study)
+            for s in found
         ]
         if rows:
             told = "validation, mean over seeds and data sets, points"
             table = figures.plain(pd.DataFrame(rows), wrap=True).to_html()
             figures.fold(f"What was chosen at {study.profile}: {told}", table)
-        for end in ends(study):
+        for end in (end for s in found for end in s.ends):
             setting, tried = end.setting.replace("_", " "), ", ".join(map(arms.short, end.tried))
             _say(texts()["ends"][end.end].format(setting=setting, tried=tried))
 

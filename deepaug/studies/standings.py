@@ -2,11 +2,22 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 from deepaug.studies import choice, choosing, rulebook
 from deepaug.studies.study import Study
+from deepaug.training.trial import Trial
+
+
+@dataclass(frozen=True)
+class End:
+    """A setting of the tuned baseline at an end of its grid: a better one may lie beyond."""
+
+    setting: str
+    end: str  # "smallest" or "largest"
+    tried: tuple[float, ...]  # in ascending order
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,7 @@ class Standing:
     second: str  # "" where there was no other
     behind: float  # of the second, in points; nan without one
     candidates: int
+    ends: tuple[End, ...] = ()  # of a tuned baseline
 
 
 def standings(study: Study) -> Iterator[Standing]:
@@ -37,7 +49,9 @@ def standings(study: Study) -> Iterator[Standing]:
         if study.stages[stage].tune:
             tuned = [name for name, role in roles.items() if role in choosing.BASELINES]
             if means := _means({name: scores[name] for name in tuned}):
-                yield _standing(stage, "baseline", means)
+                standing = _standing(stage, "baseline", means)
+                trial = entries[standing.chosen][0].trial
+                yield replace(standing, ends=tuple(_ends(study.stages[stage].tune, trial)))
         own = {name: scores[name] for name, role in roles.items() if role == "arm"}
         transforms = {name: entries[name][0].trial.transform for name in own}
         best = {}
@@ -50,32 +64,14 @@ def standings(study: Study) -> Iterator[Standing]:
             yield _standing(stage, "primary arm", best)
 
 
-@dataclass(frozen=True)
-class End:
-    """A setting of the tuned baseline at an end of its grid: a better one may lie beyond."""
-
-    setting: str
-    end: str  # "smallest" or "largest"
-    tried: tuple[float, ...]  # in ascending order
-
-
-def ends(study: Study) -> Iterator[End]:
-    """Settings that tuning left at an end of three numbers or more; of two, both are ends.
-
-    Args:
-        study: as `standings` takes it.
-    """
-    for standing in standings(study):
-        if standing.of != "baseline":
+def _ends(tune: Mapping[str, Sequence[Any]], tuned: Trial) -> Iterator[End]:
+    """Settings left at an end of three numbers or more; of two, both are ends."""
+    for name, values in tune.items():
+        if len(values) < 3 or any(isinstance(value, str) for value in values):
             continue
-        tune, choice = study.stages[standing.stage].tune, study.choice(standing.stage)
-        tuned = vars(study.base) | (choice.baseline if choice else {})
-        for name, values in tune.items():
-            if len(values) < 3 or any(isinstance(value, str) for value in values):
-                continue
-            tried = tuple(sorted(values))
-            if tuned[name] in (tried[0], tried[-1]):
-                yield End(name, "smallest" if tuned[name] == tried[0] else "largest", tried)
+        tried, chosen = tuple(sorted(values)), getattr(tuned, name)
+        if chosen in (tried[0], tried[-1]):
+            yield End(name, "smallest" if chosen == tried[0] else "largest", tried)
 
 
 def _means(scores: Mapping[str, Sequence[float]]) -> dict[str, float]:

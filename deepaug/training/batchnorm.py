@@ -26,9 +26,7 @@ def reestimate(training: Training) -> None:
         norm.momentum = None  # the plain mean of all that comes
     order = torch.Generator().manual_seed(derive(trial.seed, "order", trial.epochs))
     views = task.views(trial.epochs)
-    training.network.train()
-    for module in training.at_rest:
-        module.eval()
+    training.train()
     with training.handle.paused() if training.handle else nullcontext():
         for index in task.batches(order):
             for view in views(index):

@@ -71,6 +71,12 @@ class Training:
         self.below: list[nn.Parameter] | None = None  # parameters whose gradient passes the target
         self.at_rest: list[nn.Module] = []  # modules that stay in evaluation mode
 
+    def train(self) -> None:
+        """Put the network into training mode, but for what rests."""
+        self.network.train()
+        for module in self.at_rest:
+            module.eval()
+
     def epoch(self, epoch: int) -> float:
         """One pass over the training subset, the `epoch`-th from 0; the mean loss."""
         trial, task = self.trial, self.task
@@ -82,9 +88,7 @@ class Training:
         order = torch.Generator().manual_seed(derive(trial.seed, "order", epoch))
         views = task.views(epoch)
         loss_of = self._supervised if trial.objective == "supervised" else self._contrastive
-        self.network.train()
-        for module in self.at_rest:
-            module.eval()
+        self.train()
         total = torch.zeros((), device=self.fabric.device)
         batches = task.batches(order)
         for index in batches:

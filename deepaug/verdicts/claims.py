@@ -27,6 +27,8 @@ from deepaug.verdicts.statistics import (
     verdict,
 )
 
+BY_PERMUTATION = "by permutation of the mean profile p is"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -37,6 +39,12 @@ class Outcome:
     planned: int  # seeds, fixed beforehand: a verdict on fewer would depend on when one looks
     diverged: float = 0.0  # share of diverged runs, the largest of the arms that it compares
     depth_p: tuple[float, float] | None = None  # C3a: that gains grow, and that they fall
+
+    @property
+    def permutation_p(self) -> float:
+        """C3a's one-sided p of what its mean says, that gains grow or fall; 0 of other tests."""
+        grow, fall = self.depth_p or (0.0, 0.0)
+        return grow if self.effect.mean > 0 else fall
 
 
 @dataclass(frozen=True)
@@ -200,8 +208,7 @@ def judge_test(
     effect = outcome.effect
     p_value = effect.p_value if adjusted_p is None else adjusted_p
     # The seeds may agree on an order of depths, but so they would on many an order by chance.
-    by_chance = outcome.depth_p and permutation_p(outcome) > limits.permutation_level
-    significant_p = 1.0 if by_chance else p_value
+    significant_p = 1.0 if outcome.permutation_p > limits.permutation_level else p_value
     word = verdict(effect, outcome.delta, limits, significant_p, outcome.diverged)
     if word != "inconclusive" or not np.isfinite(effect.high):
         return Verdict(word, p_value)
@@ -210,27 +217,21 @@ def judge_test(
     return Verdict(word, p_value, needed, effect.high, obstacles)
 
 
-def permutation_p(outcome: Outcome) -> float:
-    """C3a's one-sided p that gains grow with depth, or that they fall, as their mean has it."""
-    grow, fall = outcome.depth_p or (1.0, 1.0)
-    return grow if outcome.effect.mean > 0 else fall
-
-
 def _obstacles(outcome: Outcome, p_value: float, limits: Limits) -> Iterator[str]:
     if p_value >= limits.level:
         yield f"corrected for the family p is {p_value:.3f}; below {limits.level:g} is needed"
-    if outcome.depth_p and (p := permutation_p(outcome)) > limits.permutation_level:
+    if outcome.permutation_p > limits.permutation_level:
         most = f"{limits.permutation_level:g} at most is needed"
-        yield f"by permutation of the mean profile p is {p:.3f}; {most}"
+        yield f"{BY_PERMUTATION} {outcome.permutation_p:.3f}; {most}"
     if outcome.effect.side == "above" and outcome.diverged > limits.most_diverged:
-        share, most = (f"{100 * of:.0f} %" for of in (outcome.diverged, limits.most_diverged))
-        yield f"{share} of an arm's seeds diverged; above {most} nothing is supported"
+        most = f"{100 * limits.most_diverged:.0f} %"
+        yield f"too many of an arm's seeds diverged: above {most} nothing is supported"
 
 
 def passed(outcome: Outcome | None, word: str | None) -> Iterator[str]:
     """What a decided C3a has passed beside its interval."""
     if outcome and outcome.depth_p and word in ("supported", "opposed"):
-        yield f"by permutation of the mean profile p is {permutation_p(outcome):.3f}"
+        yield f"{BY_PERMUTATION} {outcome.permutation_p:.3f}"
 
 
 def judge_cell(words: Sequence[str | None]) -> str | None:

@@ -55,7 +55,7 @@ def undecided(row: Row) -> list[str]:
 def details(row: Row) -> list[str]:
     """What there is to say of a test beside its word and its effect."""
     found = undecided(row)
-    if row.diverged and not row.obstacles:
+    if row.diverged:
         found.append(f"{100 * row.diverged:.0f} % of an arm's seeds diverged")
     return [*found, *row.notes]
 
